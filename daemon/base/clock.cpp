@@ -1,0 +1,24 @@
+#include "daemon/base/clock.h"
+
+#include <ctime>
+
+namespace goheapd {
+namespace {
+
+int64_t read_clock(clockid_t id) {
+  timespec now{};
+  clock_gettime(id, &now);
+  return static_cast<int64_t>(now.tv_sec) * 1'000'000'000 + now.tv_nsec;
+}
+
+}  // namespace
+
+uint64_t kernel_time_ns() { return static_cast<uint64_t>(read_clock(CLOCK_MONOTONIC)); }
+
+int64_t wall_time_ns() { return read_clock(CLOCK_REALTIME); }
+
+int64_t wall_time_of(uint64_t kernel_ns) {
+  return wall_time_ns() - (read_clock(CLOCK_MONOTONIC) - static_cast<int64_t>(kernel_ns));
+}
+
+}  // namespace goheapd

@@ -1,0 +1,14 @@
+#pragma once
+
+#include <cstdint>
+
+namespace goheapd {
+
+// Nanoseconds. kernel_time is CLOCK_MONOTONIC, what bpf_ktime_get_ns() stamps on events.
+uint64_t kernel_time_ns();
+// CLOCK_REALTIME, for what users see.
+int64_t wall_time_ns();
+// The wall time at which kernel_time_ns() said `kernel_ns`, by the clocks' present distance.
+int64_t wall_time_of(uint64_t kernel_ns);
+
+}  // namespace goheapd

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "daemon/base/byte_view.h"
+#include "daemon/base/expected.h"
+
+namespace goheapd {
+
+// A whole file, mapped read-only and private; the mapping outlives the file's name and the process that ran it.
+// A file that shrinks while mapped would raise SIGBUS on access; executables that run cannot be truncated
+// (ETXTBSY), which is the only kind we map for long.
+class MappedFile {
+ public:
+  static Expected<MappedFile> open(const std::string& path);
+
+  MappedFile(MappedFile&& other) noexcept;
+  MappedFile& operator=(MappedFile&& other) noexcept;
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+  ~MappedFile();
+
+  ByteView bytes() const { return ByteView(data_, size_); }
+  // Device and inode of the file as opened.
+  uint64_t device() const { return device_; }
+  uint64_t inode() const { return inode_; }
+  // Tells the kernel that the pages read so far may be dropped from our resident set.
+  void release_pages() const;
+
+ private:
+  MappedFile() = default;
+  const void* data_ = nullptr;
+  size_t size_ = 0;
+  uint64_t device_ = 0;
+  uint64_t inode_ = 0;
+};
+
+}  // namespace goheapd

@@ -1,0 +1,84 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "daemon/model/allocation_kind.h"
+#include "daemon/model/process_key.h"
+
+namespace goheapd::model {
+
+enum class TargetState : unsigned char { attached, unsupported, failed, ignored, exited };
+inline constexpr std::array<std::string_view, 5> kTargetStateNames = {"attached", "unsupported", "failed", "ignored",
+                                                                      "exited"};
+inline std::string_view name_of(TargetState state) { return kTargetStateNames[static_cast<size_t>(state)]; }
+
+enum class Mode : unsigned char { automatic, sampled, exact, buckets };
+inline constexpr std::array<std::string_view, 4> kModeNames = {"auto", "sampled", "exact", "buckets"};
+inline std::string_view name_of(Mode mode) { return kModeNames[static_cast<size_t>(mode)]; }
+
+// One row of /api/v1/targets and the labels of a target's metrics. A plain copy, made by the owner thread.
+struct TargetStatus {
+  ProcessKey process;
+  std::string comm;
+  std::string exe;
+  std::string go_version;
+  std::string module;
+  bool stripped = false;
+  bool pie = false;
+  TargetState state = TargetState::failed;
+  Mode mode = Mode::sampled;
+  std::string source;               // runtime, spans, enabled; empty for exact and buckets
+  std::string reason;               // why it is in this state, in words
+  int64_t started_wall_ns = 0;
+  int64_t attached_wall_ns = 0;     // 0 = never
+  int64_t exited_wall_ns = 0;       // 0 = runs
+  std::string pod, namespace_name, container;
+  uint64_t sample_rate = 0;
+
+  uint64_t samples = 0;             // events taken in for this target
+  uint64_t probe_hits = 0;
+  double alloc_bytes_per_second = 0;
+  double overhead_ratio = 0;        // estimated share of the target's CPU time, 0..1
+  std::array<double, kAllocationKinds> alloc_bytes{};    // unsampled, since attach, by kind
+  std::array<double, kAllocationKinds> alloc_objects{};
+  double live_bytes = 0;
+  double live_objects = 0;
+  bool has_live = false;
+  uint64_t settled_objects = 0;     // |events - buckets| settled in favour of the buckets
+  uint64_t gc_cycles = 0;
+  // Cumulative histogram of stop-the-world pauses; bounds in kGcPauseBoundsSeconds, last = +Inf.
+  std::array<uint64_t, 13> gc_pause_buckets{};
+  double gc_pause_sum_seconds = 0;
+
+  struct Site {
+    std::string function;           // "other" = all that are not in the top N
+    double live_bytes = 0;
+    double alloc_bytes = 0;
+  };
+  std::vector<Site> top_sites;
+};
+
+inline constexpr std::array<double, 12> kGcPauseBoundsSeconds = {5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4,
+                                                                 5e-4, 1e-3, 2.5e-3, 1e-2, 5e-2, 2.5e-1};
+
+// A counter with one label value, e.g. lost events by reason.
+struct LabelledCount {
+  std::string label;
+  uint64_t count = 0;
+};
+
+// What /metrics needs beside the targets.
+struct DaemonStatus {
+  std::string version;
+  std::string libbpf_version;
+  std::vector<LabelledCount> events;        // by kind; every kind present from the start
+  std::vector<LabelledCount> lost_events;   // by reason; every reason present from the start
+  std::optional<std::string> not_ready;     // set: why
+};
+
+}  // namespace goheapd::model

@@ -1,0 +1,35 @@
+// What exporters may ask the daemon. The daemon implements it over its published state, tests over fixed values.
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <vector>
+
+#include "daemon/base/expected.h"
+#include "daemon/model/snapshot.h"
+#include "daemon/model/target.h"
+
+namespace goheapd::exporters {
+
+enum class Refusal { unknown_target, gone_target, unsupported_target, unavailable };
+
+struct SourceError {
+  Refusal refusal = Refusal::unavailable;
+  std::string message;
+};
+
+template <typename T>
+using SourceResult = tl::expected<T, SourceError>;
+
+// Thread safe; calls may block for as long as one reading of the target takes (milliseconds), except for
+// heap_delta, which blocks for `seconds`.
+class ProfileSource {
+ public:
+  virtual ~ProfileSource() = default;
+  virtual std::vector<model::TargetStatus> targets() const = 0;
+  virtual model::DaemonStatus status() const = 0;
+  virtual SourceResult<model::HeapSnapshotPtr> heap(pid_t pid) = 0;
+  virtual SourceResult<model::HeapSnapshotPtr> heap_delta(pid_t pid, std::chrono::seconds seconds) = 0;
+};
+
+}  // namespace goheapd::exporters
