@@ -17,17 +17,9 @@
 #include <vector>
 
 #include "daemon/base/expected.h"
+#include "daemon/gobin/go_version.h"
 
 namespace goheapd::gobin {
-
-enum class Arch : unsigned char { amd64, arm64 };
-
-struct GoVersion {
-  int minor = 0;                  // go1.MINOR.patch
-  int patch = 0;
-  std::string text;               // as in the file, "go1.24.4 X:noswissmap"
-  std::vector<std::string> experiments;
-};
 
 struct BinaryInfo {
   GoVersion version;
@@ -44,7 +36,7 @@ struct BinaryInfo {
 };
 
 class Symbolizer;
-class RuntimeLayout;
+struct RuntimeLayout;
 class ProbeSites;
 
 class GoBinary {
