@@ -1,4 +1,5 @@
-// What exporters may ask the daemon. The daemon implements it over its published state, tests over fixed values.
+// What exporters may ask the daemon. The daemon implements it over its published state, tests over fixed
+// values.
 #pragma once
 
 #include <chrono>

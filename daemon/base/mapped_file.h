@@ -8,8 +8,8 @@
 
 namespace goheapd {
 
-// A whole file, mapped read-only and private; the mapping outlives the file's name and the process that ran it.
-// A file that shrinks while mapped would raise SIGBUS on access; executables that run cannot be truncated
+// A whole file, mapped read-only and private; the mapping outlives the file's name and the process that ran
+// it. A file that shrinks while mapped would raise SIGBUS on access; executables that run cannot be truncated
 // (ETXTBSY), which is the only kind we map for long.
 class MappedFile {
  public:

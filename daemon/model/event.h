@@ -37,8 +37,8 @@ struct SampledAllocation {
   uint64_t address = 0;
   uint64_t size = 0;
   uint64_t goid = 0;
-  bool truncated = false;        // deeper than the probe walks
-  std::vector<uint64_t> stack;   // return addresses, innermost first
+  bool truncated = false;       // deeper than the probe walks
+  std::vector<uint64_t> stack;  // return addresses, innermost first
 };
 
 // A GC cycle ended (runtime.mProf_Flush) or the forced GC's second flush was done (runtime.mProf_PostSweep):
@@ -58,18 +58,19 @@ struct ProcessExit {
   uint64_t time_ns = 0;
 };
 
-using Event = std::variant<SampledBirth, SampledDeath, SampledAllocation, GcProfileFlush, ProcessExec, ProcessExit>;
+using Event =
+    std::variant<SampledBirth, SampledDeath, SampledAllocation, GcProfileFlush, ProcessExec, ProcessExit>;
 
 // Exact mode: what the kernel has counted for one (stack, size class, type) since attach. Cumulative.
 struct ExactCount {
   pid_t pid = 0;
   uint64_t stack_hash = 0;
-  uint64_t type = 0;           // address of the *runtime._type, 0 = none given
-  uint32_t size_class = 0;     // 0 = large
-  bool tiny = false;           // pointer-free and below 16 bytes: sub-allocated in shared 16-byte blocks
+  uint64_t type = 0;        // address of the *runtime._type, 0 = none given
+  uint32_t size_class = 0;  // 0 = large
+  bool tiny = false;        // pointer-free and below 16 bytes: sub-allocated in shared 16-byte blocks
   uint64_t objects = 0;
   uint64_t requested_bytes = 0;
-  uint64_t slot_bytes = 0;     // what the allocator really uses; for tiny objects the requested bytes
+  uint64_t slot_bytes = 0;  // what the allocator really uses; for tiny objects the requested bytes
 };
 
 // A stack that exact counts refer to; shipped once.

@@ -22,6 +22,7 @@ struct ProcessKey {
 template <>
 struct std::hash<goheapd::model::ProcessKey> {
   size_t operator()(const goheapd::model::ProcessKey& key) const noexcept {
-    return std::hash<uint64_t>()(key.start_time * 1000003u + static_cast<uint64_t>(key.pid) * 31u + key.exec_count);
+    return std::hash<uint64_t>()(key.start_time * 1000003u + static_cast<uint64_t>(key.pid) * 31u +
+                                 key.exec_count);
   }
 };

@@ -1,4 +1,5 @@
-// An immutable, self-contained heap profile: what exporters encode. Nothing in it refers to a process or a file.
+// An immutable, self-contained heap profile: what exporters encode. Nothing in it refers to a process or a
+// file.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +21,7 @@ struct HeapValues {
 };
 
 struct Function {
-  std::string name;     // full name, as pprof's protobuf output has it ("main.F[go.shape.int]")
+  std::string name;  // full name, as pprof's protobuf output has it ("main.F[go.shape.int]")
   std::string file;
   int64_t start_line = 0;
 };
@@ -31,9 +32,9 @@ struct Line {
 };
 
 struct Location {
-  uint64_t address = 0;       // call pc (return address - 1) as mapped in the process; 0 = none (e.g. "other")
-  uint32_t mapping = 0;       // 1-based index into mappings, 0 = none
-  std::vector<Line> lines;    // innermost inlined frame first, the physical function last
+  uint64_t address = 0;     // call pc (return address - 1) as mapped in the process; 0 = none (e.g. "other")
+  uint32_t mapping = 0;     // 1-based index into mappings, 0 = none
+  std::vector<Line> lines;  // innermost inlined frame first, the physical function last
 };
 
 struct Mapping {
@@ -41,7 +42,7 @@ struct Mapping {
   uint64_t limit = 0;
   uint64_t file_offset = 0;
   std::string file;
-  std::string build_id;       // GNU build id in hex if there is one, else Go's build id
+  std::string build_id;  // GNU build id in hex if there is one, else Go's build id
 };
 
 struct Sample {
@@ -55,18 +56,18 @@ struct Sample {
 struct HeapSnapshot {
   ProcessKey process;
   std::string comm;
-  int64_t start_wall_ns = 0;        // what the alloc values count from (process start, or attach in exact mode)
-  int64_t end_wall_ns = 0;          // when this was true
-  bool is_delta = false;            // end - begin of two snapshots
-  uint64_t sample_rate = 0;         // PeriodType space/bytes, Period; 1 = every allocation
-  bool has_inuse = true;            // false: inuse is unknown in this mode and all zero
-  uint32_t gc_cycle = 0;            // the completed GC cycle that inuse stands for, 0 = unknown
+  int64_t start_wall_ns = 0;  // what the alloc values count from (process start, or attach in exact mode)
+  int64_t end_wall_ns = 0;    // when this was true
+  bool is_delta = false;      // end - begin of two snapshots
+  uint64_t sample_rate = 0;   // PeriodType space/bytes, Period; 1 = every allocation
+  bool has_inuse = true;      // false: inuse is unknown in this mode and all zero
+  uint32_t gc_cycle = 0;      // the completed GC cycle that inuse stands for, 0 = unknown
   std::string mode;
   std::string source;
   std::vector<std::string> comments;
   std::vector<Function> functions;
   std::vector<Location> locations;
-  std::vector<Mapping> mappings;    // the main binary first
+  std::vector<Mapping> mappings;  // the main binary first
   std::vector<Sample> samples;
 };
 

@@ -13,8 +13,8 @@
 namespace goheapd::model {
 
 enum class TargetState : unsigned char { attached, unsupported, failed, ignored, exited };
-inline constexpr std::array<std::string_view, 5> kTargetStateNames = {"attached", "unsupported", "failed", "ignored",
-                                                                      "exited"};
+inline constexpr std::array<std::string_view, 5> kTargetStateNames = {"attached", "unsupported", "failed",
+                                                                      "ignored", "exited"};
 inline std::string_view name_of(TargetState state) { return kTargetStateNames[static_cast<size_t>(state)]; }
 
 enum class Mode : unsigned char { automatic, sampled, exact, buckets };
@@ -32,31 +32,31 @@ struct TargetStatus {
   bool pie = false;
   TargetState state = TargetState::failed;
   Mode mode = Mode::sampled;
-  std::string source;               // runtime, spans, enabled; empty for exact and buckets
-  std::string reason;               // why it is in this state, in words
+  std::string source;  // runtime, spans, enabled; empty for exact and buckets
+  std::string reason;  // why it is in this state, in words
   int64_t started_wall_ns = 0;
-  int64_t attached_wall_ns = 0;     // 0 = never
-  int64_t exited_wall_ns = 0;       // 0 = runs
+  int64_t attached_wall_ns = 0;  // 0 = never
+  int64_t exited_wall_ns = 0;    // 0 = runs
   std::string pod, namespace_name, container;
   uint64_t sample_rate = 0;
 
-  uint64_t samples = 0;             // events taken in for this target
+  uint64_t samples = 0;  // events taken in for this target
   uint64_t probe_hits = 0;
   double alloc_bytes_per_second = 0;
-  double overhead_ratio = 0;        // estimated share of the target's CPU time, 0..1
-  std::array<double, kAllocationKinds> alloc_bytes{};    // unsampled, since attach, by kind
+  double overhead_ratio = 0;                           // estimated share of the target's CPU time, 0..1
+  std::array<double, kAllocationKinds> alloc_bytes{};  // unsampled, since attach, by kind
   std::array<double, kAllocationKinds> alloc_objects{};
   double live_bytes = 0;
   double live_objects = 0;
   bool has_live = false;
-  uint64_t settled_objects = 0;     // |events - buckets| settled in favour of the buckets
+  uint64_t settled_objects = 0;  // |events - buckets| settled in favour of the buckets
   uint64_t gc_cycles = 0;
   // Cumulative histogram of stop-the-world pauses; bounds in kGcPauseBoundsSeconds, last = +Inf.
   std::array<uint64_t, 13> gc_pause_buckets{};
   double gc_pause_sum_seconds = 0;
 
   struct Site {
-    std::string function;           // "other" = all that are not in the top N
+    std::string function;  // "other" = all that are not in the top N
     double live_bytes = 0;
     double alloc_bytes = 0;
   };
@@ -76,9 +76,9 @@ struct LabelledCount {
 struct DaemonStatus {
   std::string version;
   std::string libbpf_version;
-  std::vector<LabelledCount> events;        // by kind; every kind present from the start
-  std::vector<LabelledCount> lost_events;   // by reason; every reason present from the start
-  std::optional<std::string> not_ready;     // set: why
+  std::vector<LabelledCount> events;       // by kind; every kind present from the start
+  std::vector<LabelledCount> lost_events;  // by reason; every reason present from the start
+  std::optional<std::string> not_ready;    // set: why
 };
 
 }  // namespace goheapd::model

@@ -1,0 +1,90 @@
+#include "daemon/base/task_queue.h"
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <system_error>
+#include <utility>
+
+namespace goheapd {
+
+Mailbox::Mailbox() : wake_fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+  if (wake_fd_ < 0) throw std::system_error(errno, std::generic_category(), "cannot create an eventfd");
+}
+
+Mailbox::~Mailbox() {
+  close();
+  ::close(wake_fd_);
+}
+
+bool Mailbox::post(Task task) {
+  {
+    std::lock_guard lock(mutex_);
+    if (closed_) return false;
+    tasks_.push_back(std::move(task));
+  }
+  const uint64_t one = 1;
+  // A full eventfd counter means that the owner is already due to wake.
+  [[maybe_unused]] auto written = ::write(wake_fd_, &one, sizeof one);
+  return true;
+}
+
+void Mailbox::run_pending() {
+  uint64_t count = 0;
+  [[maybe_unused]] auto got = ::read(wake_fd_, &count, sizeof count);
+  std::deque<Task> tasks;
+  {
+    std::lock_guard lock(mutex_);
+    tasks.swap(tasks_);
+  }
+  for (Task& task : tasks) task();
+}
+
+void Mailbox::close() {
+  std::deque<Task> dropped;
+  std::lock_guard lock(mutex_);
+  closed_ = true;
+  dropped.swap(tasks_);
+}
+
+WorkerPool::WorkerPool(unsigned threads) {
+  threads_.reserve(threads);
+  for (unsigned i = 0; i < threads; ++i) threads_.emplace_back([this] { run(); });
+}
+
+WorkerPool::~WorkerPool() {
+  std::deque<Task> dropped;
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+    dropped.swap(tasks_);
+  }
+  wake_.notify_all();
+  for (std::thread& thread : threads_) thread.join();
+}
+
+void WorkerPool::post(Task task) {
+  {
+    std::lock_guard lock(mutex_);
+    if (stopping_) return;
+    tasks_.push_back(std::move(task));
+  }
+  wake_.notify_one();
+}
+
+void WorkerPool::run() {
+  for (;;) {
+    Task task;
+    {
+      std::unique_lock lock(mutex_);
+      wake_.wait(lock, [this] { return stopping_ || !tasks_.empty(); });
+      if (stopping_) return;
+      task = std::move(tasks_.front());
+      tasks_.pop_front();
+    }
+    task();
+  }
+}
+
+}  // namespace goheapd

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace goheapd {
+
+using Task = std::function<void()>;
+
+// A mailbox: any thread puts tasks in, the owner runs them when it likes. The owner is woken through an
+// eventfd that it can poll together with its other sources.
+class Mailbox {
+ public:
+  Mailbox();
+  ~Mailbox();
+  Mailbox(const Mailbox&) = delete;
+  Mailbox& operator=(const Mailbox&) = delete;
+
+  // False if closed: the task will never run and is dropped here.
+  bool post(Task task);
+  // Runs all that is there; owner only.
+  void run_pending();
+  // Refuses further tasks and drops those not yet run (their promises break, so that nobody waits for ever).
+  void close();
+  int wake_fd() const { return wake_fd_; }
+
+ private:
+  std::mutex mutex_;
+  std::deque<Task> tasks_;
+  bool closed_ = false;
+  int wake_fd_ = -1;
+};
+
+// Threads that run tasks in the order they came. Destruction finishes the running tasks and drops the rest.
+class WorkerPool {
+ public:
+  explicit WorkerPool(unsigned threads);
+  ~WorkerPool();
+  WorkerPool(const WorkerPool&) = delete;
+  WorkerPool& operator=(const WorkerPool&) = delete;
+
+  void post(Task task);
+
+ private:
+  void run();
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<Task> tasks_;
+  bool stopping_ = false;
+  std::vector<std::thread> threads_;  // last: they use all of the above
+};
+
+}  // namespace goheapd

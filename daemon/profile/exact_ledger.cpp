@@ -1,0 +1,105 @@
+#include "daemon/profile/exact_ledger.h"
+
+#include <utility>
+
+namespace goheapd::profile {
+namespace {
+
+const StackPtr kNoStack = std::make_shared<const std::vector<uint64_t>>();
+
+}  // namespace
+
+void ExactLedger::on_stack(model::ExactStack stack) {
+  auto [entry, inserted] = stacks_.try_emplace(stack.stack_hash);
+  if (!inserted) return;
+  if (stack.truncated) ++truncated_stacks_;
+  entry->second.frames = std::make_shared<const std::vector<uint64_t>>(std::move(stack.stack));
+  unnamed_.push_back(stack.stack_hash);
+}
+
+void ExactLedger::apply(std::vector<model::ExactCount> counts) {
+  counts_ = std::move(counts);
+  objects_ = 0;
+  bytes_ = 0;
+  for (const model::ExactCount& count : counts_) {
+    objects_ += count.objects;
+    bytes_ += count.slot_bytes;
+  }
+}
+
+uint64_t ExactLedger::objects_without_stack() const {
+  uint64_t objects = 0;
+  for (const model::ExactCount& count : counts_) {
+    if (!stacks_.contains(count.stack_hash)) objects += count.objects;
+  }
+  return objects;
+}
+
+std::vector<std::pair<uint64_t, StackPtr>> ExactLedger::take_unnamed_stacks() {
+  std::vector<std::pair<uint64_t, StackPtr>> result;
+  for (uint64_t hash : std::exchange(unnamed_, {})) result.emplace_back(hash, stacks_.at(hash).frames);
+  return result;
+}
+
+void ExactLedger::name_stack(uint64_t stack_hash, model::AllocationKind kind, const std::string& function) {
+  auto found = stacks_.find(stack_hash);
+  if (found == stacks_.end()) return;
+  found->second.kind = kind;
+  found->second.function = function;
+}
+
+std::vector<SiteTotals> ExactLedger::sites() const {
+  std::map<std::string, SiteTotals> by_function;
+  for (const model::ExactCount& count : counts_) {
+    auto stack = stacks_.find(count.stack_hash);
+    const std::string& function = stack == stacks_.end() ? std::string(kOtherSite) : stack->second.function;
+    SiteTotals& site = by_function[function];
+    site.function = function;
+    site.alloc_bytes += static_cast<double>(count.slot_bytes);
+  }
+  std::vector<SiteTotals> result;
+  for (auto& [function, site] : by_function) result.push_back(std::move(site));
+  return result;
+}
+
+std::array<double, model::kAllocationKinds> ExactLedger::alloc_bytes() const {
+  std::array<double, model::kAllocationKinds> totals{};
+  for (const model::ExactCount& count : counts_) {
+    auto stack = stacks_.find(count.stack_hash);
+    const auto kind = stack == stacks_.end() ? model::AllocationKind::other : stack->second.kind;
+    totals[static_cast<size_t>(kind)] += static_cast<double>(count.slot_bytes);
+  }
+  return totals;
+}
+
+std::array<double, model::kAllocationKinds> ExactLedger::alloc_objects() const {
+  std::array<double, model::kAllocationKinds> totals{};
+  for (const model::ExactCount& count : counts_) {
+    auto stack = stacks_.find(count.stack_hash);
+    const auto kind = stack == stacks_.end() ? model::AllocationKind::other : stack->second.kind;
+    totals[static_cast<size_t>(kind)] += static_cast<double>(count.objects);
+  }
+  return totals;
+}
+
+void ExactLedger::fill(RawSnapshot& snapshot) const {
+  snapshot.sample_rate = 1;
+  snapshot.logical_stacks = false;
+  snapshot.has_inuse = false;
+  snapshot.samples.reserve(counts_.size());
+  for (const model::ExactCount& count : counts_) {
+    if (count.objects == 0) continue;
+    RawSample sample;
+    sample.key = {count.stack_hash, count.type, count.size_class, count.tiny};
+    auto stack = stacks_.find(count.stack_hash);
+    sample.stack = stack == stacks_.end() ? kNoStack : stack->second.frames;
+    sample.object_bytes = count.slot_bytes / count.objects;
+    sample.published.alloc_objects = static_cast<int64_t>(count.objects);
+    sample.published.alloc_bytes = static_cast<int64_t>(count.slot_bytes);
+    sample.now_alloc_objects = sample.published.alloc_objects;
+    sample.now_alloc_bytes = sample.published.alloc_bytes;
+    snapshot.samples.push_back(std::move(sample));
+  }
+}
+
+}  // namespace goheapd::profile

@@ -1,0 +1,148 @@
+#include "daemon/profile/bucket_ledger.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+namespace goheapd::profile {
+namespace {
+
+constexpr uint64_t kSecond = 1'000'000'000;
+
+model::BucketReading reading(uint64_t at, std::vector<model::BucketRecord> buckets, uint64_t rate = 1) {
+  model::BucketReading result;
+  result.begin_ns = at;
+  result.end_ns = at + 1000;
+  result.sample_rate = rate;
+  result.consistent = true;
+  result.buckets = std::move(buckets);
+  return result;
+}
+
+model::BucketRecord bucket(uint64_t address, model::ObjectCounts published, model::ObjectCounts fresh,
+                           uint64_t size = 100) {
+  return {address, size, {0x1000 + address, 0x2000}, published, fresh};
+}
+
+RawSnapshot snapshot_of(const BucketLedger& ledger) {
+  RawSnapshot snapshot;
+  ledger.fill(snapshot);
+  return snapshot;
+}
+
+TEST(BucketLedger, ServesWhatTheRuntimePublishes) {
+  BucketLedger ledger(true);
+  ledger.apply(reading(kSecond, {bucket(1, {10, 4}, {12, 5})}), {});
+  const RawSnapshot snapshot = snapshot_of(ledger);
+  ASSERT_EQ(snapshot.samples.size(), 1u);
+  EXPECT_EQ(snapshot.samples[0].published, (model::HeapValues{10, 1000, 6, 600}));
+  EXPECT_EQ(snapshot.samples[0].now_alloc_objects, 12);
+  EXPECT_EQ(*snapshot.samples[0].stack, (std::vector<uint64_t>{0x1001, 0x2000}));
+}
+
+TEST(BucketLedger, EventsMoveTheLiveHeapBetweenReadings) {
+  BucketLedger ledger(true);
+  ledger.apply(reading(kSecond, {bucket(1, {10, 4}, {10, 4})}), {});
+  EXPECT_DOUBLE_EQ(ledger.live_objects(), 6);
+  ledger.on_birth({1, 2 * kSecond, 0xc000, 1, 7});
+  ledger.on_birth({1, 2 * kSecond, 0xc100, 1, 7});
+  ledger.on_death({1, 3 * kSecond, 0xc000, 1, 100});
+  EXPECT_DOUBLE_EQ(ledger.live_objects(), 7);
+  EXPECT_DOUBLE_EQ(ledger.live_bytes(), 700);
+  EXPECT_EQ(ledger.tracked_objects(), 1u);
+  EXPECT_EQ(snapshot_of(ledger).samples[0].now_alloc_objects, 12);
+}
+
+TEST(BucketLedger, AgreementSettlesNothing) {
+  BucketLedger ledger(true);
+  ledger.apply(reading(kSecond, {bucket(1, {10, 4}, {10, 4})}), {});
+  ledger.on_birth({1, 2 * kSecond, 0xc000, 1, 7});
+  ledger.on_death({1, 3 * kSecond, 0xb000, 1, 100});
+  ledger.apply(reading(5 * kSecond, {bucket(1, {10, 4}, {11, 5})}), {});
+  EXPECT_EQ(ledger.settled_objects(), 0u);
+  EXPECT_DOUBLE_EQ(ledger.live_objects(), 6);
+}
+
+TEST(BucketLedger, DifferencesAreCountedAndTheReadingWins) {
+  BucketLedger ledger(true);
+  ledger.apply(reading(kSecond, {bucket(1, {10, 4}, {10, 4})}), {});
+  ledger.on_birth({1, 2 * kSecond, 0xc000, 1, 7});
+  // The runtime says three births and two deaths; we saw one birth: 2 + 2 objects off.
+  ledger.apply(reading(5 * kSecond, {bucket(1, {13, 6}, {13, 6})}), {});
+  EXPECT_EQ(ledger.settled_objects(), 4u);
+  EXPECT_DOUBLE_EQ(ledger.live_objects(), 7);
+}
+
+TEST(BucketLedger, EventsDuringAReadingMayFallOnEitherSide) {
+  for (uint64_t counted : {10u, 11u}) {
+    BucketLedger ledger(true);
+    ledger.apply(reading(kSecond, {bucket(1, {10, 4}, {10, 4})}), {});
+    ledger.on_birth({1, 5 * kSecond + 500, 0xc000, 1, 7});
+    ledger.apply(reading(5 * kSecond, {bucket(1, {10, 4}, {counted, 4})}), {});
+    ledger.apply(reading(9 * kSecond, {bucket(1, {10, 4}, {11, 4})}), {});
+    EXPECT_EQ(ledger.settled_objects(), 0u) << counted;
+  }
+}
+
+TEST(BucketLedger, ABirthInABucketNotYetReadIsRemembered) {
+  BucketLedger ledger(true);
+  ledger.apply(reading(kSecond, {}), {});
+  ledger.on_birth({1, 2 * kSecond, 0xc000, 9, 7});
+  EXPECT_TRUE(ledger.has_unknown_buckets());
+  ledger.apply(reading(5 * kSecond, {bucket(9, {0, 0}, {1, 0})}),
+               {{9, model::AllocationKind::slice, "main.f"}});
+  EXPECT_FALSE(ledger.has_unknown_buckets());
+  EXPECT_EQ(ledger.settled_objects(), 0u);
+  EXPECT_DOUBLE_EQ(ledger.alloc_bytes()[static_cast<size_t>(model::AllocationKind::slice)], 100);
+  EXPECT_DOUBLE_EQ(ledger.live_bytes(), 100);
+}
+
+TEST(BucketLedger, OvertakenReadingsAreIgnored) {
+  BucketLedger ledger(true);
+  ledger.apply(reading(5 * kSecond, {bucket(1, {20, 4}, {20, 4})}), {});
+  ledger.apply(reading(2 * kSecond, {bucket(1, {10, 4}, {10, 4})}), {});
+  EXPECT_EQ(snapshot_of(ledger).samples[0].published.alloc_objects, 20);
+}
+
+TEST(BucketLedger, CountersCountFromTheFirstReadingAndNeverFall) {
+  BucketLedger ledger(true);
+  const std::vector<BucketSite> sites{{1, model::AllocationKind::object, "main.f"}};
+  ledger.apply(reading(kSecond, {bucket(1, {10, 4}, {10, 4})}), sites);
+  const auto object = static_cast<size_t>(model::AllocationKind::object);
+  EXPECT_DOUBLE_EQ(ledger.alloc_bytes()[object], 0);
+  ledger.on_birth({1, 2 * kSecond, 0xc000, 1, 7});
+  EXPECT_DOUBLE_EQ(ledger.alloc_bytes()[object], 100);
+  ledger.apply(reading(5 * kSecond, {bucket(1, {10, 4}, {10, 4})}), {});
+  EXPECT_DOUBLE_EQ(ledger.alloc_bytes()[object], 100);
+  ledger.apply(reading(6 * kSecond, {bucket(1, {15, 4}, {15, 4})}), {});
+  EXPECT_DOUBLE_EQ(ledger.alloc_bytes()[object], 500);
+  const auto totals = ledger.sites();
+  const auto site =
+      std::find_if(totals.begin(), totals.end(), [](const SiteTotals& t) { return t.function == "main.f"; });
+  ASSERT_NE(site, totals.end());
+  EXPECT_DOUBLE_EQ(site->live_bytes, 1100);
+  EXPECT_DOUBLE_EQ(site->alloc_bytes, 500);
+}
+
+TEST(Difference, AllocatesNowAndPublishedInuse) {
+  BucketLedger ledger(true);
+  RawSnapshot begin;
+  RawSnapshot end;
+  ledger.apply(reading(kSecond, {bucket(1, {10, 4}, {12, 4}), bucket(2, {5, 5}, {5, 5})}), {});
+  ledger.fill(begin);
+  ledger.apply(reading(2 * kSecond,
+                       {bucket(1, {12, 9}, {20, 9}), bucket(2, {5, 5}, {5, 5}), bucket(3, {0, 0}, {1, 0})}),
+               {});
+  ledger.fill(end);
+  auto delta = difference(end, begin);
+  ASSERT_TRUE(delta);
+  ASSERT_EQ(delta->samples.size(), 2u);
+  std::sort(delta->samples.begin(), delta->samples.end(), [](auto& a, auto& b) { return a.key < b.key; });
+  EXPECT_EQ(delta->samples[0].published, (model::HeapValues{8, 800, -3, -300}));
+  EXPECT_EQ(delta->samples[1].published, (model::HeapValues{1, 100, 0, 0}));
+  begin.process.pid = 99;
+  EXPECT_FALSE(difference(end, begin));
+}
+
+}  // namespace
+}  // namespace goheapd::profile
