@@ -36,6 +36,7 @@ debian_mirror() {
     return
   fi
   # A main archive is one whose suite is a plain release name: not NAME-security, NAME-updates or a third party's.
+  # shellcheck disable=SC2016  # apt fills these in
   uri="$(apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' |
     awk '$2 ~ /^(bookworm|trixie|forky|sid|stable|testing|unstable)$/ && $3 == "main" {print $1; exit}')"
   [[ -n $uri ]] || die "the apt sources of this machine name no Debian archive;" \

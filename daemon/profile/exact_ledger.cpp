@@ -58,6 +58,7 @@ std::vector<SiteTotals> ExactLedger::sites() const {
     site.alloc_bytes += static_cast<double>(count.slot_bytes);
   }
   std::vector<SiteTotals> result;
+  result.reserve(by_function.size());
   for (auto& [function, site] : by_function) result.push_back(std::move(site));
   return result;
 }
