@@ -4,6 +4,8 @@
 
 #include <chrono>
 #include <optional>
+#include <stop_token>
+#include <string>
 #include <vector>
 
 #include "daemon/base/expected.h"
@@ -23,14 +25,16 @@ template <typename T>
 using SourceResult = tl::expected<T, SourceError>;
 
 // Thread safe; calls may block for as long as one reading of the target takes (milliseconds), except for
-// heap_delta, which blocks for `seconds`.
+// heap_delta, which blocks for `seconds`, or until `stop` is requested: the client left or the server stops.
+// It then returns at once, with Refusal::unavailable.
 class ProfileSource {
  public:
   virtual ~ProfileSource() = default;
   virtual std::vector<model::TargetStatus> targets() const = 0;
   virtual model::DaemonStatus status() const = 0;
   virtual SourceResult<model::HeapSnapshotPtr> heap(pid_t pid) = 0;
-  virtual SourceResult<model::HeapSnapshotPtr> heap_delta(pid_t pid, std::chrono::seconds seconds) = 0;
+  virtual SourceResult<model::HeapSnapshotPtr> heap_delta(pid_t pid, std::chrono::seconds seconds,
+                                                          std::stop_token stop) = 0;
 };
 
 }  // namespace goheapd::exporters

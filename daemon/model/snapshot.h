@@ -35,6 +35,7 @@ struct Location {
   uint64_t address = 0;     // call pc (return address - 1) as mapped in the process; 0 = none (e.g. "other")
   uint32_t mapping = 0;     // 1-based index into mappings, 0 = none
   std::vector<Line> lines;  // innermost inlined frame first, the physical function last
+  uint64_t entry = 0;       // start of the physical function as mapped, 0 = unknown; for "name+0xoffset"
 };
 
 struct Mapping {

@@ -1,0 +1,57 @@
+#include "exporters/http/router.h"
+
+#include <optional>
+#include <utility>
+
+namespace goheapd::exporters::http {
+namespace {
+
+// "/a/b/" is {"a", "b", ""}: a trailing slash makes another path.
+std::vector<std::string> split(std::string_view path) {
+  std::vector<std::string> segments;
+  while (!path.empty()) {
+    path.remove_prefix(1);
+    const auto end = path.find('/');
+    segments.emplace_back(path.substr(0, end));
+    path = end == std::string_view::npos ? std::string_view{} : path.substr(end);
+  }
+  return segments;
+}
+
+std::optional<Fields> match(const std::vector<std::string>& pattern, const std::vector<std::string>& path) {
+  if (pattern.size() != path.size()) return std::nullopt;
+  Fields captures;
+  for (size_t i = 0; i < pattern.size(); ++i) {
+    const std::string& segment = pattern[i];
+    if (segment.starts_with('{') && !path[i].empty()) {
+      captures.emplace_back(segment.substr(1, segment.size() - 2), path[i]);
+    } else if (segment != path[i]) {
+      return std::nullopt;
+    }
+  }
+  return captures;
+}
+
+}  // namespace
+
+void Router::get(std::string_view pattern, Handler handler) {
+  rows_.push_back(Row{split(pattern), std::move(handler)});
+}
+
+Response Router::route(Request request) const {
+  const auto segments = split(request.path);
+  for (const Row& row : rows_) {
+    auto captures = match(row.segments, segments);
+    if (!captures) continue;
+    if (request.method != "GET" && request.method != "HEAD") {
+      Response response = error_response(405, "only GET and HEAD are allowed on this path");
+      response.headers.emplace_back("Allow", "GET, HEAD");
+      return response;
+    }
+    request.captures = std::move(*captures);
+    return row.handler(request);
+  }
+  return error_response(404, "there is nothing at " + request.path + "; GET / lists what there is");
+}
+
+}  // namespace goheapd::exporters::http

@@ -1,0 +1,34 @@
+// Which handler answers which path.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "exporters/http/message.h"
+
+namespace goheapd::exporters::http {
+
+using Handler = std::function<Response(const Request&)>;
+
+// Filled once, before the server starts; after that only read, by many threads at once.
+class Router {
+ public:
+  // `pattern` is a path whose segments are literal or "{name}", which matches any one non-empty segment.
+  // A later row does not override an earlier one.
+  void get(std::string_view pattern, Handler handler);
+
+  // 404 for a path that no row has, 405 for a method other than GET and HEAD on one that a row has. HEAD is
+  // answered by the GET handler; the connection leaves the body out.
+  Response route(Request request) const;
+
+ private:
+  struct Row {
+    std::vector<std::string> segments;
+    Handler handler;
+  };
+  std::vector<Row> rows_;
+};
+
+}  // namespace goheapd::exporters::http

@@ -1,0 +1,51 @@
+// The HTTP server: HTTP/1.1, optionally under TLS and basic authentication.
+//
+//   listen sockets ──▶ acceptor thread ──▶ one thread per connection (at most max_connections):
+//                        │   ▲                 TLS ▶ read head ▶ authenticate ▶ route ▶ write answer ▶ again
+//                        │   └── a connection ended ──────────────────────────────────────────────────┘
+//                        ├── sees clients that hang up while their answer is being made, and cancels its
+//                        making └── on stop: cancels, shuts every socket down, joins every thread
+//
+// The acceptor alone owns the list of connections, so it needs no lock. Why not a library: the ones that
+// Debian and Ubuntu ship together cannot bound how long a client dribbles its header, nor stop while one
+// does.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "daemon/base/expected.h"
+#include "exporters/http/router.h"
+
+namespace goheapd::exporters::http {
+
+struct ServerOptions {
+  std::vector<std::string> listen_addresses;  // as parse_listen_address takes them
+  std::string web_config_file;                // empty = neither TLS nor authentication
+  size_t max_connections = 128;               // more are answered 503
+};
+
+// Thread safe. The threads block every signal, so that signals reach the thread that waits for them.
+class Server {
+ public:
+  // Listens on all addresses or fails, naming the one that cannot be had.
+  static Expected<std::unique_ptr<Server>> start(const ServerOptions& options, Router router);
+  ~Server();
+
+  // As the kernel bound them, e.g. "127.0.0.1:9786", in the order of the options.
+  const std::vector<std::string>& addresses() const;
+  bool uses_tls() const;
+
+  // Ends running requests, closes everything and joins every thread; handlers that wait see Request::stop.
+  // A second call does nothing.
+  void stop();
+
+ private:
+  class Impl;
+  explicit Server(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace goheapd::exporters::http
