@@ -1,0 +1,158 @@
+#include "daemon/process/proc_fs.h"
+
+#include <elf.h>
+#include <gtest/gtest.h>
+#include <link.h>
+#include <sys/auxv.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <ctime>
+
+#include "tests/unit/process/fake_proc.h"
+
+namespace goheapd::process {
+namespace {
+
+constexpr pid_t kPid = kFirstFakePid;
+
+ProcFs open_proc(const std::string& root = "/proc") {
+  auto proc = ProcFs::open(root);
+  EXPECT_TRUE(proc) << to_string(proc.error());
+  return *std::move(proc);
+}
+
+std::string auxv(uint64_t program_headers) {
+  const std::array<uint64_t, 4> words = {AT_PHDR, program_headers, 0, 0};
+  return std::string(reinterpret_cast<const char*>(words.data()), sizeof(words));
+}
+
+TEST(ProcFs, RootMustExist) {
+  const auto proc = ProcFs::open("/nonexistent/proc");
+  ASSERT_FALSE(proc);
+  EXPECT_EQ(proc.error().errno_value, ENOENT);
+}
+
+TEST(ProcFs, ListsOnlyProcesses) {
+  FakeProc fake;
+  fake.put(kPid, {});
+  fake.put(kPid + 1, {});
+  fake.executable("sleep");
+  std::filesystem::create_directory(fake.root() + "/12x");
+  std::filesystem::create_directory(fake.root() + "/0");
+  std::filesystem::create_directory(fake.root() + "/99999999999999");
+  const ProcFs proc = open_proc(fake.root());
+  for (int round = 0; round < 2; ++round) {  // listing anew starts at the beginning
+    auto pids = proc.pids();
+    ASSERT_TRUE(pids);
+    std::sort(pids->begin(), pids->end());
+    EXPECT_EQ(*pids, (std::vector<pid_t>{kPid, kPid + 1}));
+  }
+}
+
+TEST(ProcFs, KnowsOurselves) {
+  const ProcFs proc = open_proc();
+  const auto pids = proc.pids();
+  ASSERT_TRUE(pids);
+  EXPECT_NE(std::find(pids->begin(), pids->end(), ::getpid()), pids->end());
+
+  const auto stat = proc.stat(::getpid());
+  ASSERT_TRUE(stat);
+  EXPECT_EQ(stat->parent, ::getppid());
+  EXPECT_NE(stat->stack_start, 0u);
+  EXPECT_FALSE(stat->kernel_thread);
+
+  const auto path = proc.exe_path(::getpid());
+  ASSERT_TRUE(path);
+  EXPECT_EQ(*path, std::filesystem::read_symlink("/proc/self/exe").string());
+  const auto cgroup = proc.cgroup_path(::getpid());
+  ASSERT_TRUE(cgroup);
+  EXPECT_EQ(cgroup->front(), '/');
+  const auto namespace_pids = proc.namespace_pids(::getpid());
+  ASSERT_TRUE(namespace_pids);
+  EXPECT_EQ(namespace_pids->front(), ::getpid());
+}
+
+TEST(ProcFs, ProgramStartIsWhereOurElfHeaderIs) {
+  const ProcFs proc = open_proc();
+  const auto start = proc.program_start(::getpid());
+  ASSERT_TRUE(start) << to_string(start.error());
+  const auto* header = reinterpret_cast<const ElfW(Ehdr)*>(*start);
+  EXPECT_EQ(header->e_ident[EI_MAG1], 'E');
+  EXPECT_EQ(*start + header->e_phoff, ::getauxval(AT_PHDR));
+}
+
+TEST(ProcFs, ProgramStartFollowsTheProgramHeadersAndNotTheNames) {
+  FakeProc fake;
+  fake.put(kPid, {});
+  fake.write(kPid, "maps",
+             "00400000-00500000 r-xp 00000000 fd:01 9 /decoy\n"
+             "7f0000001000-7f0000003000 r--p 00001000 00:2e 77 /upper/name (deleted)\n"
+             "7f0000003000-7f0000004000 r-xp 00003000 00:2e 77 /upper/name (deleted)\n");
+  fake.write(kPid, "auxv", auxv(0x7f0000001040));
+  const ProcFs proc = open_proc(fake.root());
+  EXPECT_EQ(proc.program_start(kPid).value_or(0), 0x7f0000000000u);
+
+  fake.write(kPid, "auxv", auxv(0x7f0000009040));
+  EXPECT_FALSE(proc.program_start(kPid));
+  fake.write(kPid, "auxv", "");
+  EXPECT_FALSE(proc.program_start(kPid));
+}
+
+TEST(ProcFs, CpuTimeGrowsAsWeCompute) {
+  const ProcFs proc = open_proc();
+  const auto before = proc.cpu_time_ns(::getpid());
+  ASSERT_TRUE(before);
+  timespec start{};
+  timespec now{};
+  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &start);
+  const auto used_ns = [&] {
+    return (now.tv_sec - start.tv_sec) * 1'000'000'000 + (now.tv_nsec - start.tv_nsec);
+  };
+  do {
+    ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+  } while (used_ns() < 60'000'000);
+  const auto after = proc.cpu_time_ns(::getpid());
+  ASSERT_TRUE(after);
+  // 60 ms, give or take a tick at each end.
+  EXPECT_GE(*after - *before, 40'000'000u);
+  EXPECT_LE(*after - *before, 500'000'000u);
+}
+
+TEST(ProcFs, GoneProcessesSayEnoent) {
+  const ProcFs proc = open_proc();
+  EXPECT_EQ(proc.stat(kPid).error().errno_value, ENOENT);
+  EXPECT_EQ(proc.exe(kPid).error().errno_value, ENOENT);
+  EXPECT_EQ(proc.file_mappings(kPid).error().errno_value, ENOENT);
+}
+
+TEST(ProcFs, BrokenFilesAreErrors) {
+  FakeProc fake;
+  fake.put(kPid, {});
+  fake.write(kPid, "stat", "garbage");
+  fake.write(kPid, "cgroup", "garbage");
+  fake.write(kPid, "status", std::string(1u << 20, 'x'));
+  const ProcFs proc = open_proc(fake.root());
+  EXPECT_FALSE(proc.stat(kPid));
+  EXPECT_FALSE(proc.cgroup_path(kPid));
+  EXPECT_EQ(proc.namespace_pids(kPid).error().errno_value, EFBIG);
+}
+
+TEST(ProcFs, ExeTellsFilesApart) {
+  FakeProc fake;
+  fake.put(kPid, {.exe = fake.executable("a")});
+  fake.put(kPid + 1, {.exe = fake.executable("a")});
+  fake.put(kPid + 2, {.exe = fake.executable("b")});
+  const ProcFs proc = open_proc(fake.root());
+  const auto first = proc.exe(kPid);
+  const auto second = proc.exe(kPid + 1);
+  const auto third = proc.exe(kPid + 2);
+  ASSERT_TRUE(first && second && third);
+  EXPECT_EQ(*first, *second);
+  EXPECT_FALSE(first->same_inode(*third));
+}
+
+}  // namespace
+}  // namespace goheapd::process
