@@ -1,0 +1,156 @@
+#include "exporters/pprof/endpoints.h"
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <limits>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "exporters/http/html.h"
+#include "exporters/pprof/encoder.h"
+#include "exporters/pprof/text.h"
+
+namespace goheapd::exporters::pprof {
+namespace {
+
+// A difference holds a connection and a snapshot for its whole time.
+constexpr int64_t kMaxSeconds = 3600;
+
+struct Parameters {
+  std::optional<std::chrono::seconds> seconds;
+  bool text = false;
+};
+
+std::optional<int64_t> parse_integer(std::string_view text) {
+  int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (text.empty() || error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+tl::expected<pid_t, http::Response> parse_pid(std::string_view text) {
+  const auto value = parse_integer(text);
+  if (value && *value > 0 && *value <= std::numeric_limits<pid_t>::max()) return static_cast<pid_t>(*value);
+  return tl::unexpected(
+      http::error_response(400, "the pid must be a positive integer; /api/v1/targets lists those there are"));
+}
+
+tl::expected<Parameters, http::Response> parse_parameters(const http::Request& request) {
+  auto refuse = [](int status, std::string_view message) {
+    return tl::unexpected(http::error_response(status, message));
+  };
+  Parameters parameters;
+  if (const auto gc = request.parameter("gc"); gc && !gc->empty()) {
+    const auto value = parse_integer(*gc);
+    if (!value) return refuse(400, "gc must be 0 or 1");
+    if (*value > 0) {
+      return refuse(
+          501, "gc=1 would make the program collect garbage, and goheapd does nothing to it: leave gc out");
+    }
+  }
+  if (const auto debug = request.parameter("debug"); debug && !debug->empty()) {
+    if (*debug != "0" && *debug != "1") return refuse(400, "debug must be 0 (pprof file) or 1 (text)");
+    parameters.text = *debug == "1";
+  }
+  if (const auto seconds = request.parameter("seconds"); seconds && !seconds->empty()) {
+    const auto value = parse_integer(*seconds);
+    if (!value || *value <= 0 || *value > kMaxSeconds) {
+      return refuse(400, "seconds must be a positive integer, at most " + std::to_string(kMaxSeconds));
+    }
+    if (parameters.text) return refuse(400, "seconds and debug=1 do not go together: leave one out");
+    parameters.seconds = std::chrono::seconds(*value);
+  }
+  return parameters;
+}
+
+int status_of(Refusal refusal) {
+  switch (refusal) {
+    case Refusal::unknown_target:
+      return 404;
+    case Refusal::gone_target:
+      return 410;
+    case Refusal::unsupported_target:
+      return 409;
+    case Refusal::unavailable:
+      break;
+  }
+  return 503;
+}
+
+http::Response serve_profile(ProfileSource& source, const http::Request& request, std::string_view pid_text,
+                             Profile profile) {
+  const auto pid = parse_pid(pid_text);
+  if (!pid) return pid.error();
+  const auto parameters = parse_parameters(request);
+  if (!parameters) return parameters.error();
+  const auto snapshot =
+      parameters->seconds ? source.heap_delta(*pid, *parameters->seconds, request.stop) : source.heap(*pid);
+  if (!snapshot) return http::error_response(status_of(snapshot.error().refusal), snapshot.error().message);
+
+  http::Response response;
+  response.headers.emplace_back("X-Content-Type-Options", "nosniff");
+  if (parameters->text) {
+    response.body = encode_text(**snapshot);
+    return response;
+  }
+  std::string name = profile == Profile::heap ? "heap" : "allocs";
+  if (parameters->seconds) name += "-delta";
+  response.content_type = "application/octet-stream";
+  response.headers.emplace_back("Content-Disposition", "attachment; filename=\"" + name + "\"");
+  response.body = encode_gzip(**snapshot, profile);
+  return response;
+}
+
+http::Response serve_index(ProfileSource& source, const http::Request& request) {
+  const auto pid = parse_pid(request.capture("pid"));
+  if (!pid) return pid.error();
+  const auto targets = source.targets();
+  const auto target =
+      std::find_if(targets.begin(), targets.end(), [&](const auto& t) { return t.process.pid == *pid; });
+  if (target == targets.end()) {
+    return http::error_response(404, "no such target; /api/v1/targets lists those there are");
+  }
+  const std::string base = "/targets/" + std::to_string(*pid) + "/debug/pprof/";
+  http::Response response;
+  response.content_type = "text/html; charset=utf-8";
+  response.headers.emplace_back("X-Content-Type-Options", "nosniff");
+  response.body = http::html_head(base) + "<h1>" + http::html_escape(target->comm) + " (" +
+                  std::to_string(*pid) + ")</h1>\n<p>" + http::html_escape(target->exe) + "</p>\n<ul>\n";
+  for (const auto& [name, text] : {std::pair("heap", "memory of objects that are alive"),
+                                   std::pair("allocs", "all memory ever allocated")}) {
+    response.body += "<li><a href=\"" + base + name + "\">" + name + "</a>: " + text + " (<a href=\"" + base +
+                     name + "?debug=1\">as text</a>)</li>\n";
+  }
+  response.body +=
+      "</ul>\n<p class=\"note\"><code>?seconds=N</code> gives the difference over N seconds.</p>\n"
+      "</body>\n</html>\n";
+  return response;
+}
+
+}  // namespace
+
+void add_routes(http::Router& router, ProfileSource& source) {
+  for (const auto& [name, profile] :
+       {std::pair("heap", Profile::heap), std::pair("allocs", Profile::allocs)}) {
+    router.get(std::string("/targets/{pid}/debug/pprof/") + name,
+               [&source, profile = profile](const http::Request& request) {
+                 return serve_profile(source, request, request.capture("pid"), profile);
+               });
+    router.get(std::string("/debug/pprof/") + name,
+               [&source, profile = profile](const http::Request& request) {
+                 const auto pid = request.parameter("pid");
+                 if (!pid) {
+                   return http::error_response(
+                       400, "say which process: add ?pid=N; /api/v1/targets lists those there are");
+                 }
+                 return serve_profile(source, request, *pid, profile);
+               });
+  }
+  auto index = [&source](const http::Request& request) { return serve_index(source, request); };
+  router.get("/targets/{pid}/debug/pprof/", index);
+  router.get("/targets/{pid}/debug/pprof", index);
+}
+
+}  // namespace goheapd::exporters::pprof
