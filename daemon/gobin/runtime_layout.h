@@ -82,13 +82,24 @@ struct RuntimeLayout {
   } mspan;
   struct Mheap {
     uint32_t sizeof_struct = 0;
-    Field sweepgen, allspans, pages_in_use, pages_swept, arenas, all_arenas, central, spanalloc, cachealloc,
+    Field sweepgen, allspans, pages_in_use, pages_swept, arenas, all_arenas, spanalloc, cachealloc,
         speciallock;  // all_arenas: allArenas, called heapArenas from 1.25 on
   } mheap;
   struct HeapArena {
     uint32_t sizeof_struct = 0;
     Field spans, page_in_use, page_marks, page_specials, page_use_span_inline_mark_bits, zeroed_base;
   } heap_arena;
+  // Green Tea (default from 1.26 on): while marking, spans of one page with small objects keep their mark
+  // bits in this struct, which ends where the page ends; mspan.gcmark_bits stays 0 until the sweep. Absent
+  // otherwise.
+  struct SpanInlineMarkBits {
+    uint32_t sizeof_struct = 0;
+    Field scans, owned, marks;
+  } span_inline_mark_bits;
+  bool uses_inline_mark_bits(uint64_t elemsize) const {
+    return span_inline_mark_bits.sizeof_struct != 0 && elemsize >= 16 &&
+           elemsize <= malloc_header.scan_size_over;
+  }
   struct Mcache {
     uint32_t sizeof_struct = 0;
     Field next_sample, mem_prof_rate, scan_alloc, tiny, tinyoffset, tiny_allocs, alloc, reusable_noscan,
@@ -194,17 +205,6 @@ struct RuntimeLayout {
     uint32_t scan_size_over = 0;
     uint32_t bytes = 0;
   } malloc_header;
-  struct InlineMarkBits {
-    // Green Tea: spans of one page whose elemsize is in [elemsize_min, elemsize_max] keep their mark bits at
-    // the end of the page while marking: `marks` starts struct_from_page_end - marks_offset bytes before it.
-    // 0: none.
-    uint32_t elemsize_min = 0;
-    uint32_t elemsize_max = 0;
-    uint32_t struct_from_page_end = 0;
-    uint32_t marks_offset = 0;
-    uint32_t marks_bytes = 0;
-    bool used() const { return elemsize_max != 0; }
-  } inline_mark_bits;
   // Objects above this get a span of their own (size class 0).
   uint32_t max_small_size = 0;
   LabelFormat label_format = LabelFormat::go_map;
@@ -212,8 +212,8 @@ struct RuntimeLayout {
   uint64_t arena_base = 0;
   // Offset of abi.UncommonType behind a map's type.
   uint32_t map_type_size = 0;
-  // Depth to which the runtime keeps the stacks of profile buckets.
-  uint32_t profile_stack_depth = 0;
+  // No profile bucket has more pcs than this (GODEBUG=profstackdepth can raise the usual 128 from 1.23 on).
+  uint32_t max_profile_stack_depth = 0;
   // pcHeader.textStart is 0 from 1.26 on: take moduledata.text.
   bool pc_header_has_text_start = true;
   // Name offset 0 stands for the empty name (1.21 to 1.23), although a real function has it.

@@ -1,0 +1,3 @@
+module goheapd.example/layout_extractor
+
+go 1.19
