@@ -97,6 +97,7 @@ void serve_connection(int socket, const Router& router, AccessControl& access, s
       send(channel, error_response(request.error().status, request.error().message), false, false);
       break;
     }
+    request->secure = access.uses_tls();
     request->stop = stop;
     const bool head_only = request->method == "HEAD";
     const bool keep_alive = request->keep_alive && !request->has_body && i + 1 < kMaxRequests;

@@ -28,6 +28,7 @@ struct Request {
   Fields captures;     // what the route's {name} segments matched
   bool keep_alive = true;
   bool has_body = false;  // we do not read bodies: the connection ends after the answer
+  bool secure = false;    // came through TLS
   std::stop_token stop;   // the server stops or the client went away: give up waiting
 
   // The first value of that name.

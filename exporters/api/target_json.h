@@ -1,0 +1,27 @@
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+
+#include "daemon/model/target.h"
+
+namespace goheapd::exporters::api {
+
+// One row of /api/v1/targets. What is not known is null.
+nlohmann::ordered_json target_json(const model::TargetStatus& target);
+
+// One target group of Prometheus's HTTP service discovery
+// (https://prometheus.io/docs/prometheus/latest/http_sd/). `address` is the host and port to scrape: ours.
+//   __scheme__                https where we speak TLS
+//   __profile_path_prefix__   pyroscope.scrape of Alloy puts it before /debug/pprof/...
+//   __metrics_path__          the heap profile, for scrapers that take one path per target
+//   __meta_goheapd_*          to make labels of by relabelling
+nlohmann::ordered_json discovery_json(const model::TargetStatus& target, std::string_view address,
+                                      bool secure);
+
+// RFC 3339 in UTC with milliseconds, e.g. "2026-11-21T04:11:51.250Z".
+std::string rfc3339(int64_t wall_ns);
+
+}  // namespace goheapd::exporters::api

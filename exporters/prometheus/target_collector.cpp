@@ -1,0 +1,233 @@
+#include "exporters/prometheus/target_collector.h"
+
+#include <algorithm>
+#include <limits>
+#include <map>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "exporters/utf8.h"
+
+namespace goheapd::exporters::prometheus_text {
+namespace {
+
+using prometheus::ClientMetric;
+using prometheus::MetricFamily;
+using prometheus::MetricType;
+using Labels = std::vector<ClientMetric::Label>;
+using Targets = std::vector<const model::TargetStatus*>;
+
+// A family that is filled one series at a time.
+class Family {
+ public:
+  Family(std::string name, std::string help, MetricType type) {
+    family_.name = std::move(name);
+    family_.help = std::move(help);
+    family_.type = type;
+  }
+
+  void add(Labels labels, double value) {
+    ClientMetric metric;
+    metric.label = std::move(labels);
+    (family_.type == MetricType::Counter ? metric.counter.value : metric.gauge.value) = value;
+    family_.metric.push_back(std::move(metric));
+  }
+  void add_histogram(Labels labels, ClientMetric::Histogram histogram) {
+    ClientMetric metric;
+    metric.label = std::move(labels);
+    metric.histogram = std::move(histogram);
+    family_.metric.push_back(std::move(metric));
+  }
+  MetricFamily take() { return std::move(family_); }
+
+ private:
+  MetricFamily family_;
+};
+
+ClientMetric::Label label(std::string name, std::string_view value) {
+  return {std::move(name), clean_utf8(value, kMaxLabelBytes)};
+}
+
+Labels target_labels(const model::TargetStatus& target) {
+  Labels labels = {label("pid", std::to_string(target.process.pid)), label("comm", target.comm)};
+  // An empty label is the same as none, so a target outside Kubernetes has none.
+  if (!target.namespace_name.empty()) labels.push_back(label("namespace", target.namespace_name));
+  if (!target.pod.empty()) labels.push_back(label("pod", target.pod));
+  if (!target.container.empty()) labels.push_back(label("container", target.container));
+  return labels;
+}
+
+Labels with(Labels labels, ClientMetric::Label more) {
+  labels.push_back(std::move(more));
+  return labels;
+}
+
+// The attached ones, one per pid (two lives of one pid would be one series twice), at most kMaxTargetsWithSeries.
+Targets targets_with_series(const std::vector<model::TargetStatus>& all) {
+  std::map<pid_t, const model::TargetStatus*> newest;
+  for (const model::TargetStatus& target : all) {
+    if (target.state != model::TargetState::attached) continue;
+    auto& entry = newest[target.process.pid];
+    if (entry == nullptr || entry->process < target.process) entry = &target;
+  }
+  Targets targets;
+  for (const auto& [pid, target] : newest) {
+    if (targets.size() < kMaxTargetsWithSeries) targets.push_back(target);
+  }
+  return targets;
+}
+
+template <typename Value>
+MetricFamily per_target(std::string name, std::string help, MetricType type, const Targets& targets,
+                        Value value) {
+  Family family(std::move(name), std::move(help), type);
+  for (const model::TargetStatus* target : targets) {
+    family.add(target_labels(*target), static_cast<double>(value(*target)));
+  }
+  return family.take();
+}
+
+MetricFamily per_label(std::string name, std::string help, std::string label_name,
+                       const std::vector<model::LabelledCount>& counts) {
+  Family family(std::move(name), std::move(help), MetricType::Counter);
+  for (const model::LabelledCount& count : counts) {
+    family.add({label(label_name, count.label)}, static_cast<double>(count.count));
+  }
+  return family.take();
+}
+
+MetricFamily per_kind(std::string name, std::string help, const Targets& targets,
+                      std::array<double, model::kAllocationKinds> model::TargetStatus::*values) {
+  Family family(std::move(name), std::move(help), MetricType::Counter);
+  for (const model::TargetStatus* target : targets) {
+    for (size_t kind = 0; kind < model::kAllocationKinds; ++kind) {
+      family.add(with(target_labels(*target), label("kind", model::kAllocationKindNames[kind])),
+                 (target->*values)[kind]);
+    }
+  }
+  return family.take();
+}
+
+MetricFamily per_site(std::string name, std::string help, MetricType type, const Targets& targets,
+                      double model::TargetStatus::Site::*value) {
+  Family family(std::move(name), std::move(help), type);
+  for (const model::TargetStatus* target : targets) {
+    // Two names may become one by cutting and cleaning, and a program may have a function "other".
+    std::map<std::string, double> sites = {{"other", 0}};
+    for (const auto& site : target->top_sites)
+      sites[clean_utf8(site.function, kMaxLabelBytes)] += site.*value;
+    for (const auto& [function, sum] : sites) {
+      family.add(with(target_labels(*target), label("function", function)), sum);
+    }
+  }
+  return family.take();
+}
+
+MetricFamily gc_pauses(const Targets& targets) {
+  Family family("goheapd_gc_pause_seconds", "Stop-the-world pauses of the target's garbage collector.",
+                MetricType::Histogram);
+  for (const model::TargetStatus* target : targets) {
+    ClientMetric::Histogram histogram;
+    histogram.sample_count = target->gc_pause_buckets.back();
+    histogram.sample_sum = target->gc_pause_sum_seconds;
+    for (size_t i = 0; i < model::kGcPauseBoundsSeconds.size(); ++i) {
+      histogram.bucket.push_back({target->gc_pause_buckets[i], model::kGcPauseBoundsSeconds[i]});
+    }
+    histogram.bucket.push_back({histogram.sample_count, std::numeric_limits<double>::infinity()});
+    family.add_histogram(target_labels(*target), std::move(histogram));
+  }
+  return family.take();
+}
+
+MetricFamily target_info(const Targets& targets) {
+  Family family("goheapd_target_info", "What is known of an attached process; always 1.", MetricType::Gauge);
+  for (const model::TargetStatus* target : targets) {
+    Labels labels = target_labels(*target);
+    labels.push_back(label("exe", target->exe));
+    labels.push_back(label("go_version", target->go_version));
+    labels.push_back(label("module", target->module));
+    labels.push_back(label("mode", model::name_of(target->mode)));
+    labels.push_back(label("source", target->source));
+    family.add(std::move(labels), 1);
+  }
+  return family.take();
+}
+
+MetricFamily targets_by_state(const std::vector<model::TargetStatus>& targets) {
+  Family family("goheapd_targets", "Processes that goheapd knows, by state.", MetricType::Gauge);
+  for (size_t state = 0; state < model::kTargetStateNames.size(); ++state) {
+    const auto count = std::count_if(targets.begin(), targets.end(), [&](const auto& target) {
+      return static_cast<size_t>(target.state) == state;
+    });
+    family.add({label("state", model::kTargetStateNames[state])}, static_cast<double>(count));
+  }
+  return family.take();
+}
+
+}  // namespace
+
+std::vector<MetricFamily> TargetCollector::Collect() const {
+  using Target = model::TargetStatus;
+  const auto all = source_.targets();
+  const auto status = source_.status();
+  const auto attached = static_cast<size_t>(std::count_if(
+      all.begin(), all.end(), [](const auto& t) { return t.state == model::TargetState::attached; }));
+  const Targets targets = targets_with_series(all);
+  Targets with_live;
+  std::copy_if(targets.begin(), targets.end(), std::back_inserter(with_live),
+               [](const auto* t) { return t->has_live; });
+
+  Family build("goheapd_build_info", "The version of goheapd and of its libbpf; always 1.",
+               MetricType::Gauge);
+  build.add({label("version", status.version), label("libbpf", status.libbpf_version)}, 1);
+  Family without("goheapd_targets_without_series",
+                 "Attached processes that have no series of their own because there are too many.",
+                 MetricType::Gauge);
+  without.add({}, static_cast<double>(attached - targets.size()));
+
+  std::vector<MetricFamily> families;
+  families.push_back(build.take());
+  families.push_back(targets_by_state(all));
+  families.push_back(without.take());
+  families.push_back(target_info(targets));
+  families.push_back(per_label("goheapd_events_total", "Events taken in, by kind.", "kind", status.events));
+  families.push_back(per_label("goheapd_lost_events_total",
+                               "Events, stacks and readings that could not be kept, by reason.", "reason",
+                               status.lost_events));
+  families.push_back(per_target("goheapd_probe_hits_total", "Times that the target ran into a probe.",
+                                MetricType::Counter, targets, [](const Target& t) { return t.probe_hits; }));
+  families.push_back(per_target(
+      "goheapd_overhead_ratio", "Estimated share of the target's CPU time that the probes take, 0 to 1.",
+      MetricType::Gauge, targets, [](const Target& t) { return t.overhead_ratio; }));
+  families.push_back(per_kind("goheapd_alloc_bytes_total",
+                              "Bytes that the target allocated since it was attached, by kind of allocation.",
+                              targets, &Target::alloc_bytes));
+  families.push_back(
+      per_kind("goheapd_alloc_objects_total",
+               "Objects that the target allocated since it was attached, by kind of allocation.", targets,
+               &Target::alloc_objects));
+  families.push_back(per_target("goheapd_live_bytes", "Estimated bytes of live objects.", MetricType::Gauge,
+                                with_live, [](const Target& t) { return t.live_bytes; }));
+  families.push_back(per_target("goheapd_live_objects", "Estimated number of live objects.",
+                                MetricType::Gauge, with_live,
+                                [](const Target& t) { return t.live_objects; }));
+  families.push_back(
+      per_site("goheapd_site_live_bytes",
+               "Estimated bytes of live objects by the function that allocated them; the top ones.",
+               MetricType::Gauge, with_live, &Target::Site::live_bytes));
+  families.push_back(per_site("goheapd_site_alloc_bytes_total",
+                              "Bytes allocated by the function that allocated them; the top ones.",
+                              MetricType::Counter, targets, &Target::Site::alloc_bytes));
+  families.push_back(
+      per_target("goheapd_settled_objects_total",
+                 "Objects on which probe events and the runtime's own records differed; settled in "
+                 "favour of the records.",
+                 MetricType::Counter, targets, [](const Target& t) { return t.settled_objects; }));
+  families.push_back(per_target("goheapd_gc_cycles_total", "Completed garbage collection cycles.",
+                                MetricType::Counter, targets, [](const Target& t) { return t.gc_cycles; }));
+  families.push_back(gc_pauses(targets));
+  return families;
+}
+
+}  // namespace goheapd::exporters::prometheus_text

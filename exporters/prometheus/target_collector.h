@@ -1,0 +1,29 @@
+// What goheapd says of its targets and of itself, as metric families.
+#pragma once
+
+#include <prometheus/collectable.h>
+#include <prometheus/metric_family.h>
+
+#include <vector>
+
+#include "exporters/source.h"
+
+namespace goheapd::exporters::prometheus_text {
+
+// More targets than this get no series of their own (about 90 each) and are counted instead.
+inline constexpr size_t kMaxTargetsWithSeries = 1000;
+inline constexpr size_t kMaxLabelBytes = 256;
+
+class TargetCollector : public prometheus::Collectable {
+ public:
+  // `source` must outlive the collector.
+  explicit TargetCollector(const ProfileSource& source) : source_(source) {}
+
+  // Series per target are of attached targets only and end with them; everything else is there from the start.
+  std::vector<prometheus::MetricFamily> Collect() const override;
+
+ private:
+  const ProfileSource& source_;
+};
+
+}  // namespace goheapd::exporters::prometheus_text

@@ -1,0 +1,28 @@
+#include "exporters/registry.h"
+
+#include "exporters/api/endpoints.h"
+#include "exporters/pprof/endpoints.h"
+#include "exporters/prometheus/endpoints.h"
+#include "exporters/web/endpoints.h"
+
+namespace goheapd::exporters {
+namespace {
+
+using AddRoutes = void (*)(http::Router&, ProfileSource&);
+
+constexpr AddRoutes kExporters[] = {
+    api::add_routes,
+    pprof::add_routes,
+    prometheus_text::add_routes,
+    web::add_routes,
+};
+
+}  // namespace
+
+http::Router all_routes(ProfileSource& source) {
+  http::Router router;
+  for (const AddRoutes add_routes : kExporters) add_routes(router, source);
+  return router;
+}
+
+}  // namespace goheapd::exporters

@@ -1,0 +1,51 @@
+#include "exporters/utf8.h"
+
+#include <cstdint>
+
+namespace goheapd::exporters {
+namespace {
+
+constexpr std::string_view kReplacement = "\xef\xbf\xbd";
+constexpr std::string_view kEllipsis = "\xe2\x80\xa6";
+
+// The length of the well-formed character at the start of `text` (not empty), 0 if there is none: no overlong forms, no
+// surrogates, nothing above U+10FFFF (table 3-7 of the Unicode standard).
+size_t character_length(std::string_view text) {
+  auto byte = [&](size_t i) { return i < text.size() ? static_cast<uint8_t>(text[i]) : uint8_t{0}; };
+  auto continues = [&](size_t i) { return (byte(i) & 0xc0) == 0x80; };
+  const uint8_t first = byte(0);
+  if (first < 0x80) return 1;
+  if (first >= 0xc2 && first <= 0xdf) return continues(1) ? 2 : 0;
+  if (first >= 0xe0 && first <= 0xef) {
+    if (first == 0xe0 && byte(1) < 0xa0) return 0;
+    if (first == 0xed && byte(1) > 0x9f) return 0;
+    return continues(1) && continues(2) ? 3 : 0;
+  }
+  if (first >= 0xf0 && first <= 0xf4) {
+    if (first == 0xf0 && byte(1) < 0x90) return 0;
+    if (first == 0xf4 && byte(1) > 0x8f) return 0;
+    return continues(1) && continues(2) && continues(3) ? 4 : 0;
+  }
+  return 0;
+}
+
+}  // namespace
+
+std::string clean_utf8(std::string_view text, size_t max_bytes) {
+  std::string clean;
+  while (!text.empty()) {
+    size_t length = character_length(text);
+    std::string_view character = text.substr(0, length);
+    const auto first = static_cast<uint8_t>(text.front());
+    if (length == 0 || (first < 0x20 && first != '\n') || first == 0x7f) {
+      length = 1;
+      character = kReplacement;
+    }
+    if (clean.size() + character.size() > max_bytes) return clean.append(kEllipsis);
+    clean.append(character);
+    text.remove_prefix(length);
+  }
+  return clean;
+}
+
+}  // namespace goheapd::exporters
