@@ -59,7 +59,7 @@ http::Response serve_page(const ProfileSource& source, const http::Request& requ
   html = http::html_head("goheapd") + "<h1>goheapd " + text(status.version) + "</h1>\n";
   if (status.not_ready) html += "<p><strong>Not ready:</strong> " + text(*status.not_ready) + "</p>\n";
   if (!targets.empty() && targets.front().state == model::TargetState::attached) {
-    html += "<p>Try</p>\n<pre>go tool pprof -top " + (request.secure ? "https://" : "http://") +
+    html += std::string("<p>Try</p>\n<pre>go tool pprof -top ") + (request.secure ? "https://" : "http://") +
             text(request.header("host").value_or("localhost")) + "/targets/" +
             std::to_string(targets.front().process.pid) + "/debug/pprof/heap</pre>\n";
   }
