@@ -1,0 +1,96 @@
+// What the registers of a Go thread mean at a probe site, and the goroutine behind them.
+// https://github.com/golang/go/blob/go1.24.4/src/cmd/compile/abi-internal.md (section "Architecture
+// specifics")
+#pragma once
+
+#include "kernel_types.h"
+#include "maps.bpf.h"
+
+#if defined(__TARGET_ARCH_x86)
+#define GO_ARG0(ctx) ((ctx)->rax)
+#define GO_ARG1(ctx) ((ctx)->rbx)
+#define GO_ARG2(ctx) ((ctx)->rcx)
+#define GO_G(ctx) ((ctx)->r14)
+#define GO_FP(ctx) ((ctx)->rbp)
+#define GO_SP(ctx) ((ctx)->rsp)
+#define GO_PC(ctx) ((ctx)->rip)
+// Will the `jbe` under the probe jump? Carry or zero flag.
+#define GO_BRANCH_TAKEN(ctx) (((ctx)->eflags & 0x41) != 0)
+#elif defined(__TARGET_ARCH_arm64)
+#define GO_ARG0(ctx) ((ctx)->user_regs.regs[0])
+#define GO_ARG1(ctx) ((ctx)->user_regs.regs[1])
+#define GO_ARG2(ctx) ((ctx)->user_regs.regs[2])
+#define GO_G(ctx) ((ctx)->user_regs.regs[28])
+#define GO_FP(ctx) ((ctx)->user_regs.regs[29])
+#define GO_SP(ctx) ((ctx)->user_regs.sp)
+#define GO_LR(ctx) ((ctx)->user_regs.regs[30])
+#define GO_PC(ctx) ((ctx)->user_regs.pc)
+// `b.ls`: carry clear or zero set (bits 29 and 30).
+#define GO_BRANCH_TAKEN(ctx) ((((ctx)->user_regs.pstate >> 29) & 3) != 1)
+#endif
+
+// Cookies exist for uprobe_multi and, since 5.15, perf links; not for tracefs events. The daemon knows what
+// it attaches with, and the verifier drops the other branch, so older kernels never see the helper that they
+// do not know.
+const volatile __u8 sites_have_cookies = 1;
+
+// A hit, resolved to its site and target.
+struct Hit {
+  __u64 cookie;
+  struct WireTarget* target;
+  __u32 target_index;
+};
+
+static __always_inline __u8 site_flags(__u64 cookie) { return cookie >> kSiteFlagsShift; }
+static __always_inline __u8 site_role(__u64 cookie) { return cookie; }
+static __always_inline __u32 site_min_size(__u64 cookie) { return cookie >> kSiteMinSizeShift; }
+
+// Counts the hit and finds its site and target. False: nothing to record, and that has been counted if it is
+// a loss.
+static __always_inline int resolve_hit(struct pt_regs* ctx, struct Hit* hit) {
+  __u32 tgid = bpf_get_current_pid_tgid() >> 32;
+  __u64 cookie;
+  if (sites_have_cookies) {
+    cookie = bpf_get_attach_cookie(ctx);
+  } else {
+    struct WireSiteKey key = {.tgid = tgid, .address = GO_PC(ctx)};
+    __u64* found = bpf_map_lookup_elem(&sites, &key);
+    if (!found) {
+      count_loss(kNoTargetIndex, kLossNoTarget);
+      return 0;
+    }
+    cookie = *found;
+  }
+  __u32 index = (__u16)(cookie >> kSiteTargetShift);
+  struct WireTarget* target = bpf_map_lookup_elem(&targets, &index);
+  // A child of a target between fork and exec runs the same text under another tgid.
+  if (!target || target->tgid != tgid) {
+    count_loss(kNoTargetIndex, kLossNoTarget);
+    return 0;
+  }
+  struct WireStatistics* entry = bpf_map_lookup_elem(&statistics, &index);
+  if (entry) __sync_fetch_and_add(&entry->hits, 1);
+  if ((site_flags(cookie) & kSiteFilterTaken) && GO_BRANCH_TAKEN(ctx)) return 0;
+  hit->cookie = cookie;
+  hit->target = target;
+  hit->target_index = index;
+  return *(volatile __u32*)&target->recording != 0;
+}
+
+// A word of the target's memory; false and counted when its page is not there.
+static __always_inline int read_word(const struct Hit* hit, __u64 address, __u64* value) {
+  if (bpf_probe_read_user(value, sizeof(*value), (void*)address) == 0) return 1;
+  *value = 0;
+  count_loss(hit->target_index, kLossMemoryRead);
+  return 0;
+}
+
+// The id of the goroutine on whose behalf the thread runs: m.curg, also while it is on the system stack. 0 =
+// none.
+static __always_inline __u64 goroutine_id(struct pt_regs* ctx, const struct Hit* hit) {
+  __u64 m, curg, goid;
+  if (!read_word(hit, GO_G(ctx) + hit->target->g_m, &m) || !m) return 0;
+  if (!read_word(hit, m + hit->target->m_curg, &curg) || !curg) return 0;
+  if (!read_word(hit, curg + hit->target->g_goid, &goid)) return 0;
+  return goid;
+}

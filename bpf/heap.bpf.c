@@ -1,0 +1,89 @@
+// What runs in the kernel when a probed Go process allocates. Entry points only; the work is in the headers.
+//
+//   sampled  the runtime's own sampler takes an object (about one in 512 KiB), frees it, publishes its
+//   profile exact    every allocation, counted here by stack, type and size class; only new stacks travel
+//   process  a program starts, a target ends
+#include <linux/bpf.h>
+//
+#include <bpf/bpf_core_read.h>
+
+#include "exact.bpf.h"
+#include "sampled.bpf.h"
+
+char kLicense[] SEC("license") = "GPL";
+
+SEC("uprobe")
+int sampled_hit(struct pt_regs* ctx) {
+  struct Hit hit = {};
+  if (!resolve_hit(ctx, &hit)) return 0;
+  switch (site_role(hit.cookie)) {
+    case kRoleSetProfileBucket:
+      on_set_profile_bucket(ctx, &hit);
+      break;
+    case kRoleFreeSpecial:
+      on_free_special(ctx, &hit);
+      break;
+    case kRoleProfileAlloc:
+      on_profile_alloc(ctx, &hit);
+      break;
+    case kRoleProfileFlush:
+      on_profile_flush(&hit, 0);
+      break;
+    case kRoleProfilePostSweep:
+      on_profile_flush(&hit, 1);
+      break;
+  }
+  return 0;
+}
+
+SEC("uprobe")
+int exact_hit(struct pt_regs* ctx) {
+  struct Hit hit = {};
+  if (!resolve_hit(ctx, &hit)) return 0;
+  on_malloc(ctx, &hit);
+  return 0;
+}
+
+// The daemon's own functions are probed with this to learn what works on this kernel and what a hit costs.
+__u64 self_test_hits[4];
+
+SEC("uprobe")
+int self_test_hit(struct pt_regs* ctx) {
+  __u64 cookie = sites_have_cookies ? bpf_get_attach_cookie(ctx) : 0;
+  __sync_fetch_and_add(&self_test_hits[cookie & 3], 1);
+  return 0;
+}
+
+SEC("raw_tp/sched_process_exec")
+int process_exec(void* ctx) {
+  __u32 tgid = bpf_get_current_pid_tgid() >> 32;
+  __u32* index = bpf_map_lookup_elem(&target_of_process, &tgid);
+  if (index) {
+    // The old program is gone. Should the new one run the same file, its hits must not be added to the old
+    // one's.
+    struct WireTarget* target = bpf_map_lookup_elem(&targets, index);
+    if (target) *(volatile __u32*)&target->recording = 0;
+  }
+  struct WireHeader* event = reserve_event(WireHeader, kNoTargetIndex);
+  if (!event) return 0;
+  fill_header(event, kEventProcessExec, 0);
+  submit_event(event);
+  return 0;
+}
+
+// Runs at the end of each thread; of interest is the last one of a target. Two threads that end together may
+// both see themselves as the last, so the event can come twice.
+SEC("raw_tp/sched_process_exit")
+int process_exit(void* ctx) {
+  __u32 tgid = bpf_get_current_pid_tgid() >> 32;
+  __u32* index = bpf_map_lookup_elem(&target_of_process, &tgid);
+  if (!index) return 0;
+  struct task_struct* task = (struct task_struct*)bpf_get_current_task();
+  if (BPF_CORE_READ(task, signal, live.counter) > 0) return 0;
+  struct WireTarget* target = bpf_map_lookup_elem(&targets, index);
+  struct WireHeader* event = reserve_event(WireHeader, *index);
+  if (!event) return 0;
+  fill_header(event, kEventProcessExit, target ? target->session : 0);
+  submit_event(event);
+  return 0;
+}

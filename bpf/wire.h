@@ -1,0 +1,235 @@
+// What travels between the programs in the kernel (bpf/) and the daemon (daemon/probe): the only header that
+// both sides include, so it must mean the same to C for the BPF target and to C++ for the host. Little
+// endian, 64 bit.
+//
+//   daemon ──▶ kernel   WireTarget per attached process (array `targets`), site cookies, size tables
+//   (.rodata) kernel ──▶ daemon   ring of events: WireHeader + body        `events`
+//                       counts by {stack, type, size class}      `exact_counts`  WireExactKey ->
+//                       WireExactValue hits and losses per target               `statistics` WireStatistics
+//
+// Padding is always written out (-Wpadded is an error below) because bytes that nobody set would leave the
+// kernel's memory in the ring, and would make equal keys differ in a hash map.
+// tests/unit/probe/wire_layout_test.cpp checks every struct against the type information of the compiled BPF
+// object.
+#pragma once
+
+#include <linux/types.h>
+
+#ifdef __cplusplus
+namespace goheapd::wire {
+#endif
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic error "-Wpadded"
+
+enum {
+  // Return addresses kept per stack. 127 as the kernel's own walkers have it; the runtime's profiler keeps 32
+  // to 128.
+  kMaxFrames = 127,
+  // Go's size classes, class 0 = large object.
+  kSizeClassCount = 68,
+  // Lookup tables as Go's runtime has them: sizes up to 1024 in steps of 8, then up to 32768 in steps of 128.
+  kSmallTableEntries = 129,
+  kMediumTableEntries = 249,
+  kSmallTableLimit = 1024,
+};
+
+// ---- sites
+// -------------------------------------------------------------------------------------------------------
+
+// What a probe is for. The program that a site runs is chosen by the role's group: every site of a group of
+// one target shares one uprobe_multi link, because attaching and detaching costs per link, not per site.
+enum WireRole {
+  kRoleSetProfileBucket = 1,  // runtime.setprofilebucket(p, b)
+  kRoleFreeSpecial = 2,       // runtime.freeSpecial(s, p, size)
+  kRoleProfileAlloc = 3,      // runtime.profilealloc(mp, x, size)
+  kRoleProfileFlush = 4,      // runtime.mProf_Flush()
+  kRoleProfilePostSweep = 5,  // runtime.mProf_PostSweep()
+  kRoleMalloc = 6,            // a member of the set that sees every allocation once: (size, typ)
+  kRoleSelfTest = 7,          // our own function: does a hit arrive, and what does it cost
+};
+
+// A site's cookie says everything about it, so that a hit needs no look-up to find its site:
+//   bits 0-7 role | 8-15 flags | 16-31 index into `targets` | 32-63 count only sizes above this
+enum {
+  kSiteFlagsShift = 8,
+  kSiteTargetShift = 16,
+  kSiteMinSizeShift = 32,
+};
+enum WireSiteFlags {
+  // The instruction is the `jbe` of the stack check: when it will be taken (CF or ZF set) the function starts
+  // again
+  // after the stack has grown, so this pass must not count.
+  kSiteFilterTaken = 1,
+  // The frame is set up: rbp is the function's own frame. Otherwise the return address is at [rsp] and rbp is
+  // the
+  // caller's.
+  kSiteOwnFrame = 2,
+  // The function allocates memory with pointers only, or without pointers only: no need to read the type.
+  kSiteScan = 4,
+  kSiteNoscan = 8,
+};
+
+// Where no cookie can be had (older kernels, tracefs events) the site is found by address.
+struct WireSiteKey {
+  __u32 tgid;
+  __u32 reserved;
+  __u64 address;  // of the probed instruction in the process
+};
+
+// ---- targets
+// -----------------------------------------------------------------------------------------------------
+
+// What the programs must know of a process: written by the daemon before any site of it is attached.
+struct WireTarget {
+  __u32 tgid;     // in the initial pid namespace
+  __u32 session;  // one attach of one program; never reused, so late events and counts cannot be mixed up
+  __u32
+      recording;  // 0: hits are counted, nothing else. All sites of a target start and stop by this one word.
+  __u32 max_small;    // larger objects have a span of their own
+  __u32 header_over;  // objects with pointers above this size have a header word in their slot; ~0 = never
+  __u32 profile_special_kind;
+  // Offsets in the target's structs.
+  __u32 g_m;
+  __u32 m_curg;
+  __u32 g_goid;
+  __u32 special_kind;
+  __u32 special_bucket;
+  __u32 type_ptr_bytes;
+};
+
+// Why something that a probe saw was not kept in full. Index into WireStatistics.lost.
+enum WireLoss {
+  kLossRingFull = 0,  // the daemon was too slow: an event is gone
+  kLossStackRingFull =
+      1,  // a stack could not be shipped at this hit (counts are kept; tried again at the next hit)
+  kLossCountsFull = 2,   // exact_counts is full: counted without stack and type
+  kLossStacksFull = 3,   // shipped_stacks is full: the stack was shipped, but will be shipped again
+  kLossScratchBusy = 4,  // all walk buffers of the CPU were taken by preempted programs: no stack
+  kLossStackRead = 5,    // a page of the goroutine's stack could not be read: stack incomplete
+  kLossMemoryRead = 6,   // another word of the target could not be read: event dropped or without goid
+  kLossNoTarget = 7,     // a hit in a process that no target describes
+  kLossReasons = 8,
+};
+
+struct WireStatistics {
+  __u64 hits;     // every run of a program for this target, recorded or not
+  __u64 objects;  // exact mode: allocations counted
+  __u64 lost[kLossReasons];
+};
+// Entry of `statistics` for hits that belong to no target.
+enum { kNoTargetIndex = 0 };
+
+// ---- events
+// ------------------------------------------------------------------------------------------------------
+
+enum WireEventKind {
+  kEventSampledBirth = 1,
+  kEventSampledDeath = 2,
+  kEventSampledAllocation = 3,  // WireStackEvent
+  kEventProfileFlush = 4,
+  kEventProcessExec = 5,  // WireHeader only
+  kEventProcessExit = 6,  // WireHeader only
+  kEventExactStack = 7,   // WireStackEvent
+};
+
+struct WireHeader {
+  __u32 kind;
+  __u32 tgid;
+  __u64 time_ns;  // CLOCK_MONOTONIC
+  __u32 session;  // of the target, 0 = the event belongs to no target
+  __u32 tid;
+};
+
+struct WireSampledBirth {
+  struct WireHeader header;
+  __u64 address;
+  __u64 bucket;
+  __u64 goid;
+};
+
+struct WireSampledDeath {
+  struct WireHeader header;
+  __u64 address;
+  __u64 bucket;
+  __u64 size;
+};
+
+struct WireProfileFlush {
+  struct WireHeader header;
+  __u32 post_sweep;
+  __u32 reserved;
+};
+
+enum WireStackFlags {
+  kStackTruncated = 1,   // deeper than kMaxFrames
+  kStackUnreadable = 2,  // a frame could not be read
+};
+
+// One layout for everything that carries a stack, since the walk fills it in place. Only `count` frames are
+// sent.
+struct WireStackEvent {
+  struct WireHeader header;
+  __u64 address;  // of the object; 0 in kEventExactStack
+  __u64 size;     // of its slot; 0 in kEventExactStack
+  __u64 goid;
+  __u64 hash;  // wire_hash_stack of the frames
+  __u32 count;
+  __u32 flags;
+  __u64
+      frames[kMaxFrames + 1];  // return addresses, innermost first; one spare so that an index can be masked
+};
+
+// ---- exact counts
+// ------------------------------------------------------------------------------------------------
+
+struct WireExactKey {
+  __u64 stack_hash;  // 0 = stack unknown
+  __u64 type;
+  __u32 tgid;
+  __u32 session;
+  __u32 size_class;
+  __u32 flags;
+};
+enum WireExactKeyFlags {
+  kExactBelowTiny =
+      1,  // requested size below 16: tiny if the type has no pointers, which separates 15 from 16 bytes
+  kExactUnsorted = 2,  // the entry of last resort of a target: any size and type
+};
+
+// All but `flags` are only ever added to, by atomic instructions: a program can be preempted between two of
+// its instructions by another thread's, on the same CPU.
+struct WireExactValue {
+  __u64 objects;
+  __u64 requested_bytes;
+  __u64 slot_bytes;  // large and unsorted objects only; else objects * size of the class
+  __u32 flags;
+  __u32 reserved;
+};
+enum WireExactValueFlags {
+  kExactNoscan = 1,        // the type holds no pointers
+  kExactStackShipped = 2,  // this CPU knows that the stack is on its way to the daemon
+};
+
+struct WireStackKey {
+  __u64 stack_hash;
+  __u32 tgid;
+  __u32 session;
+};
+
+#pragma GCC diagnostic pop
+
+// The hash that names a stack. Both sides compute it: the kernel while walking, the daemon to prove that a
+// stack it got was not overwritten on its way. `step` per return address, innermost first, from
+// kStackHashSeed.
+static const __u64 kStackHashSeed = 0x9ae16a3b2f90404fULL;
+static inline __attribute__((always_inline)) __u64 wire_hash_step(__u64 hash, __u64 return_address) {
+  hash = (hash ^ return_address) * 0x9e3779b97f4a7c15ULL;
+  return hash ^ (hash >> 32);
+}
+// 0 means "unknown" in keys, so no stack has it.
+static inline __attribute__((always_inline)) __u64 wire_hash_finish(__u64 hash) { return hash ? hash : 1; }
+
+#ifdef __cplusplus
+}  // namespace goheapd::wire
+#endif

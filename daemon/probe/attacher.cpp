@@ -1,0 +1,197 @@
+#include "daemon/probe/attacher.h"
+
+#include <bpf/bpf.h>
+#include <fcntl.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "bpf/wire.h"
+
+namespace goheapd::probe {
+namespace {
+
+constexpr int kErrnoNotSupported = 524;  // ENOTSUPP, which is not among user space's errno values
+
+wire::WireRole wire_role(ProbeRole role) {
+  switch (role) {
+    case ProbeRole::set_profile_bucket:
+      return wire::kRoleSetProfileBucket;
+    case ProbeRole::free_special:
+      return wire::kRoleFreeSpecial;
+    case ProbeRole::profile_alloc:
+      return wire::kRoleProfileAlloc;
+    case ProbeRole::profile_flush:
+      return wire::kRoleProfileFlush;
+    case ProbeRole::profile_post_sweep:
+      return wire::kRoleProfilePostSweep;
+    case ProbeRole::malloc:
+      break;
+  }
+  return wire::kRoleMalloc;
+}
+
+// An instruction that the kernel cannot probe; other errors are not cured by another candidate.
+bool is_refused_instruction(const Error& error) {
+  return error.errno_value == kErrnoNotSupported || error.errno_value == EINVAL ||
+         error.errno_value == EOPNOTSUPP || error.errno_value == EIO;
+}
+
+// Brings the probed pages into the page cache. Without this the kernel reads them itself while it installs
+// the breakpoint in a starting program, which on some file systems runs into their own checks.
+void touch_pages(const std::string& path, const std::vector<uint64_t>& offsets) {
+  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd) return;  // the attach itself will say why
+  char byte = 0;
+  for (const uint64_t offset : offsets) {
+    if (::pread(fd.get(), &byte, 1, static_cast<off_t>(offset)) != 1) return;
+  }
+}
+
+Error explain(Error error, const AttachRequest& request) {
+  if (error.errno_value == ESRCH) error.what = "the process has exited";
+  if (error.errno_value == EPERM || error.errno_value == EACCES)
+    error.what =
+        "no permission to probe: CAP_BPF and CAP_PERFMON (CAP_SYS_ADMIN before Linux 6.6), and "
+        "CAP_SYS_PTRACE "
+        "for processes of other users";
+  if (error.subject.empty()) error.subject = request.path;
+  return error;
+}
+
+}  // namespace
+
+uint64_t site_cookie(const ProbePoint& point, const SiteCandidate& site, uint16_t target_index) {
+  uint64_t flags = 0;
+  if (site.filter_taken) flags |= wire::kSiteFilterTaken;
+  if (site.own_frame) flags |= wire::kSiteOwnFrame;
+  if (point.pointers == SitePointers::always) flags |= wire::kSiteScan;
+  if (point.pointers == SitePointers::never) flags |= wire::kSiteNoscan;
+  return static_cast<uint64_t>(wire_role(point.role)) | flags << wire::kSiteFlagsShift |
+         static_cast<uint64_t>(target_index) << wire::kSiteTargetShift |
+         static_cast<uint64_t>(point.min_size) << wire::kSiteMinSizeShift;
+}
+
+Expected<bool> verify_breakpoints(pid_t pid, const std::vector<AttachedPoint>& points) {
+  std::vector<unsigned char> bytes(points.size());
+  std::vector<iovec> local(points.size());
+  std::vector<iovec> remote(points.size());
+  for (size_t i = 0; i < points.size(); ++i) {
+    local[i] = {&bytes[i], 1};
+    remote[i] = {reinterpret_cast<void*>(points[i].site.address), 1};
+  }
+  constexpr size_t kMostPieces = 1024;  // IOV_MAX
+  for (size_t begin = 0; begin < points.size(); begin += kMostPieces) {
+    const size_t count = std::min(kMostPieces, points.size() - begin);
+    const ssize_t got = ::process_vm_readv(pid, &local[begin], count, &remote[begin], count, 0);
+    if (got < 0)
+      return fail("cannot read the process's memory to verify the probes", std::to_string(pid), errno);
+    if (static_cast<size_t>(got) != count)
+      return fail("the process has no code where the probe should be",
+                  points[begin + static_cast<size_t>(got)].function);
+  }
+  for (size_t i = 0; i < points.size(); ++i) {
+    // int3, or the call that newer kernels write over a five-byte nop.
+    if (bytes[i] == 0xcc || bytes[i] == 0xe8) continue;
+    return fail(
+        "the probe did not reach the process: it runs another copy of its executable than the path names "
+        "(changed or copied up in its container since it started); restart it",
+        points[i].function);
+  }
+  return true;
+}
+
+Expected<ProbeLink> Attacher::link(int program, const AttachRequest& request,
+                                   const std::vector<const ProbePoint*>& points,
+                                   const std::vector<size_t>& chosen, uint16_t target_index) const {
+  std::vector<uint64_t> offsets;
+  std::vector<uint64_t> cookies;
+  for (size_t i = 0; i < points.size(); ++i) {
+    const SiteCandidate& site = points[i]->candidates[chosen[i]];
+    offsets.push_back(site.file_offset);
+    cookies.push_back(site_cookie(*points[i], site, target_index));
+    if (environment_.method == AttachMethod::uprobe_multi) continue;
+    const wire::WireSiteKey key{static_cast<uint32_t>(request.process.pid), 0, site.address};
+    if (bpf_map_update_elem(environment_.sites_map, &key, &cookies.back(), BPF_ANY) != 0)
+      return fail("no room for another probe site", points[i]->function, errno);
+  }
+  touch_pages(request.path, offsets);
+  ProbePlaces places{request.path, request.process.pid, offsets};
+  switch (environment_.method) {
+    case AttachMethod::uprobe_multi:
+      if (!environment_.kernel_filters_pid) places.pid = -1;
+      return link_uprobe_multi(program, places, cookies);
+    case AttachMethod::tracefs_event:
+      return link_tracefs_event(program, places, environment_.tracefs);
+    case AttachMethod::perf_uprobe:
+      break;
+  }
+  return link_perf_uprobes(program, places);
+}
+
+// `chosen` has the candidate to begin with for each point and gets the ones that were taken.
+Expected<ProbeLink> Attacher::link_with_candidates(int program, const AttachRequest& request,
+                                                   const std::vector<const ProbePoint*>& points,
+                                                   uint16_t target_index, std::vector<size_t>& chosen) const {
+  auto all = link(program, request, points, chosen, target_index);
+  if (all || !is_refused_instruction(all.error())) return all;
+  // The kernel does not say which site it refuses. This is rare, so try them one by one.
+  bool changed = false;
+  for (size_t i = 0; i < points.size(); ++i) {
+    for (;; ++chosen[i]) {
+      if (chosen[i] == points[i]->candidates.size())
+        return fail("the kernel can probe no instruction of the function", points[i]->function,
+                    all.error().errno_value);
+      const auto single = link(program, request, {points[i]}, {chosen[i]}, target_index);
+      if (single) break;
+      if (!is_refused_instruction(single.error())) return tl::unexpected(single.error());
+      changed = true;
+    }
+  }
+  if (!changed) return all;
+  return link(program, request, points, chosen, target_index);
+}
+
+Expected<AttachedProbes> Attacher::attach(const AttachRequest& request, uint16_t target_index) const {
+  std::vector<const ProbePoint*> sampled;
+  std::vector<const ProbePoint*> exact;
+  for (const ProbePoint& point : request.points) {
+    if (point.candidates.empty()) return fail("no probe site in the function", point.function);
+    (point.role == ProbeRole::malloc ? exact : sampled).push_back(&point);
+  }
+  AttachedProbes probes;
+  for (const auto& [program, points] :
+       {std::pair(environment_.sampled_program, &sampled), std::pair(environment_.exact_program, &exact)}) {
+    if (points->empty()) continue;
+    std::vector<size_t> chosen(points->size(), 0);
+    auto made = link_with_candidates(program, request, *points, target_index, chosen);
+    if (!made) {
+      forget_sites(request.process.pid, probes.points);
+      return tl::unexpected(explain(made.error(), request));
+    }
+    probes.links.push_back(std::move(*made));
+    for (size_t i = 0; i < points->size(); ++i) {
+      const ProbePoint& point = *(*points)[i];
+      probes.points.push_back({point.role, point.function, point.candidates[chosen[i]], chosen[i]});
+    }
+  }
+  const auto verified = verify_breakpoints(request.process.pid, probes.points);
+  if (!verified) {
+    forget_sites(request.process.pid, probes.points);
+    return tl::unexpected(explain(verified.error(), request));
+  }
+  return probes;
+}
+
+void Attacher::forget_sites(pid_t pid, const std::vector<AttachedPoint>& points) const {
+  if (environment_.method == AttachMethod::uprobe_multi) return;
+  for (const AttachedPoint& point : points) {
+    const wire::WireSiteKey key{static_cast<uint32_t>(pid), 0, point.site.address};
+    bpf_map_delete_elem(environment_.sites_map, &key);
+  }
+}
+
+}  // namespace goheapd::probe

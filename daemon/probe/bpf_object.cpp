@@ -1,0 +1,123 @@
+#include "daemon/probe/bpf_object.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <heap.skel.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdarg>
+#include <cstdio>
+#include <mutex>
+
+#include "daemon/probe/size_classes.h"
+
+namespace goheapd::probe {
+namespace {
+
+// Kernels before 6.1 allocate hash maps up front, for every CPU.
+constexpr uint32_t kPreallocatedEntries = 16u << 10;
+
+// libbpf's last complaint on this thread, for our error message: its functions return only an errno.
+thread_local std::string last_complaint;
+
+// NOLINTNEXTLINE(cert-dcl50-cpp): libbpf's signature
+int log_libbpf(libbpf_print_level level, const char* format, va_list arguments) {
+  std::array<char, 2048> line{};
+  const int length = std::vsnprintf(line.data(), line.size(), format, arguments);
+  std::string text(line.data(), std::min(static_cast<size_t>(std::max(length, 0)), line.size() - 1));
+  while (!text.empty() && text.back() == '\n') text.pop_back();
+  // Even libbpf's warnings are our debug messages: what matters to a user is in the Error that follows.
+  spdlog::debug("{}", text);
+  if (level == LIBBPF_WARN) last_complaint = std::move(text);
+  return 0;
+}
+
+struct MapSize {
+  bpf_map* map;
+  uint32_t entries;
+};
+
+}  // namespace
+
+void BpfObject::Unload::operator()(heap_bpf* skeleton) const { heap_bpf__destroy(skeleton); }
+void BpfObject::Detach::operator()(bpf_link* link) const { bpf_link__destroy(link); }
+
+BpfObject::BpfObject(BpfObject&&) noexcept = default;
+BpfObject& BpfObject::operator=(BpfObject&&) noexcept = default;
+BpfObject::~BpfObject() = default;
+
+Expected<BpfObject> BpfObject::load(const BpfSizes& sizes, AttachMethod method,
+                                    std::span<const uint32_t, wire::kSizeClassCount> size_class_bytes) {
+  static std::once_flag once;
+  std::call_once(once, [] { libbpf_set_print(log_libbpf); });
+  last_complaint.clear();
+
+  BpfObject object;
+  object.skeleton_.reset(heap_bpf__open());
+  heap_bpf* const skeleton = object.skeleton_.get();
+  if (skeleton == nullptr) return fail("cannot open the BPF object", last_complaint, errno);
+
+  skeleton->rodata->wake_bytes = std::min<uint64_t>(sizes.wake_bytes, sizes.ring_bytes / 4);
+  skeleton->rodata->sites_have_cookies = method == AttachMethod::uprobe_multi ? 1 : 0;
+  const SizeClassTables tables = make_size_class_tables(size_class_bytes);
+  std::copy(tables.small.begin(), tables.small.end(), skeleton->rodata->size_to_class_small);
+  std::copy(tables.medium.begin(), tables.medium.end(), skeleton->rodata->size_to_class_medium);
+  std::copy(size_class_bytes.begin(), size_class_bytes.end(), skeleton->rodata->size_class_bytes);
+
+  // Kernels that have uprobe_multi (6.6) also have BPF's own allocator (6.1), which can be called from any
+  // program.
+  const bool grow = method == AttachMethod::uprobe_multi;
+  object.target_capacity_ = sizes.targets + 1;  // entry 0 of the arrays stands for "no target"
+  const uint32_t exact_entries =
+      grow ? sizes.exact_entries : std::min(sizes.exact_entries, kPreallocatedEntries);
+  const uint32_t stacks = grow ? sizes.stacks : std::min(sizes.stacks, kPreallocatedEntries);
+  for (const MapSize& size :
+       {MapSize{skeleton->maps.targets, object.target_capacity_},
+        MapSize{skeleton->maps.statistics, object.target_capacity_},
+        MapSize{skeleton->maps.target_of_process, sizes.targets},
+        MapSize{skeleton->maps.sites, grow ? 1 : sizes.targets * 24},
+        MapSize{skeleton->maps.events, sizes.ring_bytes}, MapSize{skeleton->maps.exact_counts, exact_entries},
+        MapSize{skeleton->maps.shipped_stacks, stacks}}) {
+    if (bpf_map__set_max_entries(size.map, size.entries) != 0)
+      return fail("cannot size a BPF map", bpf_map__name(size.map), errno);
+  }
+  if (grow) {
+    for (bpf_map* const map : {skeleton->maps.exact_counts, skeleton->maps.shipped_stacks})
+      bpf_map__set_map_flags(map, BPF_F_NO_PREALLOC);
+    for (bpf_program* const program :
+         {skeleton->progs.sampled_hit, skeleton->progs.exact_hit, skeleton->progs.self_test_hit})
+      bpf_program__set_expected_attach_type(program, static_cast<bpf_attach_type>(kUprobeMultiAttachType));
+  }
+  const int error = heap_bpf__load(skeleton);
+  if (error != 0) return fail("cannot load the BPF object", last_complaint, -error);
+  return object;
+}
+
+Expected<bool> BpfObject::watch_processes() {
+  for (const bpf_program* const program : {skeleton_->progs.process_exec, skeleton_->progs.process_exit}) {
+    bpf_link* const link = bpf_program__attach(program);
+    if (link == nullptr) return fail("cannot watch processes", bpf_program__name(program), errno);
+    links_.emplace_back(link);
+  }
+  return true;
+}
+
+int BpfObject::sampled_program() const { return bpf_program__fd(skeleton_->progs.sampled_hit); }
+int BpfObject::exact_program() const { return bpf_program__fd(skeleton_->progs.exact_hit); }
+int BpfObject::self_test_program() const { return bpf_program__fd(skeleton_->progs.self_test_hit); }
+int BpfObject::targets() const { return bpf_map__fd(skeleton_->maps.targets); }
+int BpfObject::target_of_process() const { return bpf_map__fd(skeleton_->maps.target_of_process); }
+int BpfObject::sites() const { return bpf_map__fd(skeleton_->maps.sites); }
+int BpfObject::statistics() const { return bpf_map__fd(skeleton_->maps.statistics); }
+int BpfObject::events() const { return bpf_map__fd(skeleton_->maps.events); }
+int BpfObject::exact_counts() const { return bpf_map__fd(skeleton_->maps.exact_counts); }
+int BpfObject::shipped_stacks() const { return bpf_map__fd(skeleton_->maps.shipped_stacks); }
+
+uint64_t BpfObject::self_test_hits(unsigned cookie) const {
+  return *static_cast<volatile __u64*>(&skeleton_->bss->self_test_hits[cookie & 3]);
+}
+
+}  // namespace goheapd::probe

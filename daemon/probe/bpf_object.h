@@ -1,0 +1,73 @@
+// The loaded BPF object: its programs and maps, and nothing that is attached except the process events.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "bpf/wire.h"
+#include "daemon/base/expected.h"
+#include "daemon/probe/uprobe_methods.h"
+
+struct bpf_link;
+struct heap_bpf;
+
+namespace goheapd::probe {
+
+struct BpfSizes {
+  // Bytes of the event ring: rate x event size x the longest time that its reader may sleep. 16 MiB hold a
+  // second of sampled events of any program, and a burst of 16,000 new deep stacks in exact mode.
+  uint32_t ring_bytes = 16u << 20;
+  // Waiting bytes at which the reader is woken before its time.
+  uint32_t wake_bytes = 1u << 20;
+  uint32_t targets = 1024;
+  // Distinct {stack, type, size class} of all targets in exact mode, and distinct stacks. Memory follows use
+  // (24 bytes per CPU and some 150 in all) except on kernels before 6.1, which allocate up front: there they
+  // are capped.
+  uint32_t exact_entries = 128u << 10;
+  uint32_t stacks = 128u << 10;
+};
+
+class BpfObject {
+ public:
+  // Loads for sites that will be attached by `method`. Error: errno and, where known, what libbpf said.
+  static Expected<BpfObject> load(const BpfSizes& sizes, AttachMethod method,
+                                  std::span<const uint32_t, wire::kSizeClassCount> size_class_bytes);
+  BpfObject(BpfObject&&) noexcept;
+  BpfObject& operator=(BpfObject&&) noexcept;
+  ~BpfObject();
+
+  // Starts the exec and exit events.
+  Expected<bool> watch_processes();
+
+  int sampled_program() const;
+  int exact_program() const;
+  int self_test_program() const;
+  int targets() const;
+  int target_of_process() const;
+  int sites() const;
+  int statistics() const;
+  int events() const;
+  int exact_counts() const;
+  int shipped_stacks() const;
+  uint32_t target_capacity() const { return target_capacity_; }
+
+  // How often self_test_program ran at sites whose cookie was `cookie` (0 to 3).
+  uint64_t self_test_hits(unsigned cookie) const;
+
+ private:
+  BpfObject() = default;
+  struct Unload {
+    void operator()(heap_bpf* skeleton) const;
+  };
+  struct Detach {
+    void operator()(bpf_link* link) const;
+  };
+  std::unique_ptr<heap_bpf, Unload> skeleton_;
+  std::vector<std::unique_ptr<bpf_link, Detach>> links_;  // after skeleton_: links go before their programs
+  uint32_t target_capacity_ = 0;
+};
+
+}  // namespace goheapd::probe

@@ -1,0 +1,384 @@
+#include "daemon/probe/collector.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <spdlog/spdlog.h>
+#include <sys/epoll.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <map>
+#include <thread>
+#include <unordered_map>
+#include <utility>
+
+#include "daemon/base/clock.h"
+#include "daemon/gobin/runtime_layout.h"
+#include "daemon/probe/decoder.h"
+#include "daemon/probe/exact_reader.h"
+#include "daemon/probe/host_support.h"
+
+namespace goheapd::probe {
+namespace {
+
+// Events delivered by one poll(): with a program that produces them faster than we take them in, it must end
+// too.
+constexpr size_t kMostEventsPerPoll = 100'000;
+constexpr int kStopConsuming = -ECANCELED;
+
+// Names of wire::WireLoss, in its order; label values of goheapd_lost_events_total.
+constexpr std::array<std::string_view, wire::kLossReasons> kLossNames = {
+    "ring_full",    "stack_ring_full",  "counts_full",       "stacks_full",
+    "scratch_busy", "stack_unreadable", "memory_unreadable", "no_target"};
+constexpr std::string_view kStaleSession = "stale_session";
+
+wire::WireTarget wire_target(const AttachRequest& request, uint32_t session) {
+  const TargetLayout& layout = request.layout;
+  wire::WireTarget target{};
+  target.tgid = static_cast<uint32_t>(request.process.pid);
+  target.session = session;
+  target.recording = 0;
+  target.max_small = layout.max_small_size;
+  target.header_over = layout.malloc_header_over == 0 ? ~uint32_t{0} : layout.malloc_header_over;
+  target.profile_special_kind = layout.profile_special_kind;
+  target.g_m = layout.g_m;
+  target.m_curg = layout.m_curg;
+  target.g_goid = layout.g_goid;
+  target.special_kind = layout.special_kind;
+  target.special_bucket = layout.special_bucket;
+  target.type_ptr_bytes = layout.type_ptr_bytes;
+  return target;
+}
+
+struct FreeRing {
+  void operator()(ring_buffer* ring) const { ring_buffer__free(ring); }
+};
+
+struct Target {
+  uint16_t index = 0;
+  wire::WireTarget wire{};
+  AttachedProbes probes;
+};
+
+using Losses = std::array<uint64_t, wire::kLossReasons>;
+
+}  // namespace
+
+struct Collector::State {
+  State(BpfObject loaded, Attacher with) : object(std::move(loaded)), attacher(std::move(with)) {}
+
+  BpfObject object;  // first: outlives the links and the ring that refer to it
+  Attacher attacher;
+  AttachMethod method = AttachMethod::uprobe_multi;
+  Sinks sinks;
+  ExactReader exact{object.exact_counts(), object.shipped_stacks()};
+  size_t cpus = 1;
+  uint32_t next_session = 1;
+  std::vector<uint16_t> free_indices;
+  std::unordered_map<pid_t, Target> targets;
+  Losses gone_losses{};  // of targets that were detached
+  std::array<uint64_t, kEventKindNames.size()> kinds{};
+  std::array<uint64_t, kDecodeErrorNames.size()> decode_errors{};
+  uint64_t stale_events = 0;
+  size_t delivered = 0;  // by the present poll()
+  std::unique_ptr<ring_buffer, FreeRing> ring;
+
+  static int on_record(void* context, void* data, size_t size) {
+    return static_cast<State*>(context)->take_in(ByteView(data, size));
+  }
+  int take_in(ByteView record);
+  wire::WireStatistics statistics_of(uint32_t index) const;
+  void clear_statistics(uint32_t index) const;
+  void forget(pid_t pid, Target& target);
+};
+
+int Collector::State::take_in(ByteView record) {
+  ++delivered;
+  auto decoded = decode(record);
+  if (!decoded) {
+    ++decode_errors[static_cast<size_t>(decoded.error())];
+  } else {
+    const size_t kind = kind_index(*decoded);
+    bool stale = false;
+    if (decoded->session != 0) {
+      // An event of an earlier program of the same pid must not be credited to the present one.
+      const pid_t pid = std::visit(
+          [](const auto& value) {
+            if constexpr (std::is_same_v<std::decay_t<decltype(value)>, model::ExactStack>) {
+              return value.pid;
+            } else {
+              return std::visit([](const auto& event) { return event.pid; }, value);
+            }
+          },
+          decoded->value);
+      const auto target = targets.find(pid);
+      stale = target == targets.end() || target->second.wire.session != decoded->session;
+    }
+    if (stale) {
+      ++stale_events;
+    } else {
+      ++kinds[kind];
+      if (auto* event = std::get_if<model::Event>(&decoded->value)) {
+        sinks.event(std::move(*event));
+      } else {
+        sinks.stack(std::move(std::get<model::ExactStack>(decoded->value)));
+      }
+    }
+  }
+  return delivered >= kMostEventsPerPoll ? kStopConsuming : 0;
+}
+
+wire::WireStatistics Collector::State::statistics_of(uint32_t index) const {
+  std::vector<wire::WireStatistics> cpu_values(cpus);
+  wire::WireStatistics sum{};
+  if (bpf_map_lookup_elem(object.statistics(), &index, cpu_values.data()) != 0) return sum;
+  for (const wire::WireStatistics& value : cpu_values) {
+    sum.hits += value.hits;
+    sum.objects += value.objects;
+    for (size_t reason = 0; reason < wire::kLossReasons; ++reason) sum.lost[reason] += value.lost[reason];
+  }
+  return sum;
+}
+
+void Collector::State::clear_statistics(uint32_t index) const {
+  const std::vector<wire::WireStatistics> zeros(cpus);
+  bpf_map_update_elem(object.statistics(), &index, zeros.data(), BPF_ANY);
+}
+
+// After the probes are out.
+void Collector::State::forget(pid_t pid, Target& target) {
+  const auto tgid = static_cast<uint32_t>(pid);
+  const uint32_t index = target.index;
+  attacher.forget_sites(pid, target.probes.points);
+  bpf_map_delete_elem(object.target_of_process(), &tgid);
+  const wire::WireTarget empty{};
+  bpf_map_update_elem(object.targets(), &index, &empty, BPF_ANY);
+  const wire::WireStatistics last = statistics_of(index);
+  for (size_t reason = 0; reason < gone_losses.size(); ++reason) gone_losses[reason] += last.lost[reason];
+  const bool was_exact =
+      std::any_of(target.probes.points.begin(), target.probes.points.end(),
+                  [](const AttachedPoint& point) { return point.role == ProbeRole::malloc; });
+  if (was_exact) {
+    if (const auto forgotten = exact.forget(target.wire.session); !forgotten)
+      spdlog::warn("exact counts of pid {} stay in the kernel: {}", pid, to_string(forgotten.error()));
+  }
+  free_indices.push_back(target.index);
+}
+
+Collector::Collector(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Collector::Collector(Collector&&) noexcept = default;
+Collector& Collector::operator=(Collector&&) noexcept = default;
+Collector::~Collector() {
+  if (state_) detach_all();
+}
+
+Expected<Collector> Collector::create(const CollectorOptions& options, Sinks sinks) {
+  if (options.sizes.targets == 0 || options.sizes.targets >= 0xffff)
+    return fail("the number of targets must be between 1 and 65534");
+  const HostSupport host = inspect_host();
+  if (!host.initial_pid_namespace)
+    return fail(
+        "goheapd must run in the host's pid namespace (hostPID: true, or --pid=host), since the kernel "
+        "reports "
+        "processes by their pids there");
+  const auto usable = [&host](AttachMethod method) {
+    switch (method) {
+      case AttachMethod::uprobe_multi:
+        return host.uprobe_multi;
+      case AttachMethod::tracefs_event:
+        return host.tracefs.has_value() && host.perf_uprobe;
+      case AttachMethod::perf_uprobe:
+        break;
+    }
+    return host.perf_uprobe;
+  };
+  if (!host.bpf_syscall)
+    return fail("cannot load a BPF program: " + explain_load_error(host.bpf_errno, host), {}, host.bpf_errno);
+  const auto method = std::find_if(options.methods.begin(), options.methods.end(), usable);
+  if (method == options.methods.end())
+    return fail(
+        "no way to attach probes: uprobe_multi (Linux 6.6) is refused, and so are perf probes, which need "
+        "CAP_SYS_ADMIN",
+        {}, host.uprobe_multi_errno);
+
+  auto object = BpfObject::load(options.sizes, *method, gobin::kSizeClassBytes);
+  if (!object) {
+    const int error = object.error().errno_value;
+    return fail("cannot load the BPF programs: " + explain_load_error(error, host), object.error().subject,
+                error);
+  }
+  if (const auto watching = object->watch_processes(); !watching) return tl::unexpected(watching.error());
+
+  Attacher::Environment environment{.method = *method,
+                                    .kernel_filters_pid = true,
+                                    .tracefs = host.tracefs.value_or(""),
+                                    .sampled_program = object->sampled_program(),
+                                    .exact_program = object->exact_program(),
+                                    .sites_map = object->sites()};
+  if (*method == AttachMethod::uprobe_multi) {
+    const auto covers = pid_filter_covers_threads(*object);
+    if (!covers) return tl::unexpected(covers.error());
+    environment.kernel_filters_pid = *covers;
+  } else if (*method == AttachMethod::tracefs_event) {
+    remove_stale_tracefs_events(*host.tracefs);
+  }
+  spdlog::info("probes attach by {} on Linux {}, libbpf {}", name_of(*method), host.kernel_release,
+               host.libbpf_version);
+
+  auto state = std::make_unique<State>(std::move(*object), Attacher(std::move(environment)));
+  state->method = *method;
+  state->sinks = std::move(sinks);
+  const int cpus = libbpf_num_possible_cpus();
+  if (cpus <= 0) return fail("cannot find the number of CPUs", {}, -cpus);
+  state->cpus = static_cast<size_t>(cpus);
+  for (uint32_t index = state->object.target_capacity() - 1; index > wire::kNoTargetIndex; --index)
+    state->free_indices.push_back(static_cast<uint16_t>(index));
+  state->ring.reset(ring_buffer__new(state->object.events(), State::on_record, state.get(), nullptr));
+  if (!state->ring) return fail("cannot map the event ring", {}, errno);
+  return Collector(std::move(state));
+}
+
+Expected<AttachReport> Collector::attach(const AttachRequest& request) {
+  const uint64_t begin = kernel_time_ns();
+  const pid_t pid = request.process.pid;
+  if (state_->targets.contains(pid)) return fail("the process is already attached", std::to_string(pid));
+  if (state_->free_indices.empty()) return fail("as many processes are attached as there is room for");
+
+  Target target;
+  target.index = state_->free_indices.back();
+  target.wire = wire_target(request, state_->next_session++);
+  const uint32_t index = target.index;
+  const auto tgid = static_cast<uint32_t>(pid);
+  state_->clear_statistics(index);
+  if (bpf_map_update_elem(state_->object.targets(), &index, &target.wire, BPF_ANY) != 0 ||
+      bpf_map_update_elem(state_->object.target_of_process(), &tgid, &index, BPF_ANY) != 0)
+    return fail("cannot tell the kernel about a target", request.path, errno);
+  state_->free_indices.pop_back();
+  const bool exact = std::any_of(request.points.begin(), request.points.end(),
+                                 [](const ProbePoint& point) { return point.role == ProbeRole::malloc; });
+  if (exact) {
+    if (const auto added = state_->exact.add_last_resort(tgid, target.wire.session); !added) {
+      state_->forget(pid, target);
+      return tl::unexpected(added.error());
+    }
+  }
+  auto probes = state_->attacher.attach(request, target.index);
+  if (!probes) {
+    state_->forget(pid, target);
+    return tl::unexpected(probes.error());
+  }
+  target.probes = std::move(*probes);
+  AttachReport report{target.probes.points, std::chrono::nanoseconds(kernel_time_ns() - begin)};
+  state_->targets.emplace(pid, std::move(target));
+  return report;
+}
+
+void Collector::detach(pid_t pid) {
+  const auto found = state_->targets.find(pid);
+  if (found == state_->targets.end()) return;
+  found->second.probes.links.clear();
+  state_->forget(pid, found->second);
+  state_->targets.erase(found);
+}
+
+void Collector::detach_all() {
+  // Each close waits some 30 ms for the kernel; side by side they wait together.
+  constexpr size_t kMostThreads = 16;
+  std::vector<ProbeLink> links;
+  for (auto& [pid, target] : state_->targets) {
+    std::move(target.probes.links.begin(), target.probes.links.end(), std::back_inserter(links));
+    target.probes.links.clear();
+  }
+  std::vector<std::thread> closers;
+  const size_t threads = std::min(kMostThreads, links.size());
+  for (size_t first = 0; first < threads; ++first) {
+    closers.emplace_back([&links, first, threads] {
+      for (size_t i = first; i < links.size(); i += threads) links[i] = ProbeLink();
+    });
+  }
+  for (std::thread& closer : closers) closer.join();
+  for (auto& [pid, target] : state_->targets) state_->forget(pid, target);
+  state_->targets.clear();
+}
+
+Expected<bool> Collector::set_recording(pid_t pid, bool recording) {
+  const auto found = state_->targets.find(pid);
+  if (found == state_->targets.end()) return fail("the process is not attached", std::to_string(pid));
+  Target& target = found->second;
+  target.wire.recording = recording ? 1 : 0;
+  const uint32_t index = target.index;
+  // Rewrites the whole entry, but only this one word of it changes.
+  if (bpf_map_update_elem(state_->object.targets(), &index, &target.wire, BPF_ANY) != 0)
+    return fail("cannot start or stop recording", std::to_string(pid), errno);
+  return true;
+}
+
+size_t Collector::poll(std::chrono::milliseconds timeout) {
+  state_->delivered = 0;
+  epoll_event ready{};
+  if (timeout.count() > 0) ::epoll_wait(poll_fd(), &ready, 1, static_cast<int>(timeout.count()));
+  // Whether woken or not: programs do not wake us for every event.
+  ring_buffer__consume(state_->ring.get());
+  return state_->delivered;
+}
+
+int Collector::poll_fd() const { return ring_buffer__epoll_fd(state_->ring.get()); }
+
+Expected<std::vector<model::ExactCount>> Collector::read_exact(pid_t pid) {
+  const auto found = state_->targets.find(pid);
+  if (found == state_->targets.end()) return fail("the process is not attached", std::to_string(pid));
+  const uint32_t session = found->second.wire.session;
+  std::vector<model::ExactCount> counts;
+  const auto read = state_->exact.for_each([&](const ExactEntry& entry) {
+    if (entry.key.session != session || entry.objects == 0) return;
+    if (entry.key.size_class < gobin::kSizeClassBytes.size())
+      counts.push_back(to_model(entry, gobin::kSizeClassBytes[entry.key.size_class]));
+  });
+  if (!read) return tl::unexpected(read.error());
+  return counts;
+}
+
+Expected<TargetCounters> Collector::counters(pid_t pid) const {
+  const auto found = state_->targets.find(pid);
+  if (found == state_->targets.end()) return fail("the process is not attached", std::to_string(pid));
+  const wire::WireStatistics statistics = state_->statistics_of(found->second.index);
+  TargetCounters counters{statistics.hits, statistics.objects, {}};
+  for (size_t reason = 0; reason < kLossNames.size(); ++reason)
+    counters.lost.push_back({std::string(kLossNames[reason]), statistics.lost[reason]});
+  return counters;
+}
+
+std::vector<model::LabelledCount> Collector::lost_events() const {
+  Losses sum = state_->gone_losses;
+  const auto add = [&](uint32_t index) {
+    const wire::WireStatistics statistics = state_->statistics_of(index);
+    for (size_t reason = 0; reason < sum.size(); ++reason) sum[reason] += statistics.lost[reason];
+  };
+  add(wire::kNoTargetIndex);
+  for (const auto& [pid, target] : state_->targets) add(target.index);
+  std::vector<model::LabelledCount> lost;
+  for (size_t reason = 0; reason < sum.size(); ++reason)
+    lost.push_back({std::string(kLossNames[reason]), sum[reason]});
+  for (size_t error = 0; error < kDecodeErrorNames.size(); ++error)
+    lost.push_back({std::string(kDecodeErrorNames[error]), state_->decode_errors[error]});
+  lost.push_back({std::string(kStaleSession), state_->stale_events});
+  return lost;
+}
+
+std::vector<model::LabelledCount> Collector::events() const {
+  std::vector<model::LabelledCount> events;
+  for (size_t kind = 0; kind < kEventKindNames.size(); ++kind)
+    events.push_back({std::string(kEventKindNames[kind]), state_->kinds[kind]});
+  return events;
+}
+
+AttachMethod Collector::method() const { return state_->method; }
+
+Expected<HitCost> Collector::hit_cost() const {
+  if (state_->method != AttachMethod::uprobe_multi)
+    return fail("the cost of a hit is only measured with uprobe_multi");
+  return measure_hit_cost(state_->object);
+}
+
+}  // namespace goheapd::probe

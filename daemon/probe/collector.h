@@ -1,0 +1,97 @@
+// The kernel's side of goheapd in one object: attach to processes, take in what their probes saw.
+//
+//              attach / detach                       poll
+//   daemon ───────────────────▶ Collector ◀──────────────────── daemon (same thread)
+//                               │  BpfObject   programs, maps
+//                               │  Attacher    links per target, verified
+//                               │  decoder     ring bytes ─▶ model::Event, model::ExactStack ─▶ Sinks
+//                               │  ExactReader counts ─▶ model::ExactCount
+//
+// Owned and used by one thread. Attach and detach take 10 to 40 ms each, in which the ring is not emptied; it
+// is sized for that.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "daemon/base/expected.h"
+#include "daemon/model/event.h"
+#include "daemon/model/target.h"
+#include "daemon/probe/attach_request.h"
+#include "daemon/probe/attacher.h"
+#include "daemon/probe/bpf_object.h"
+#include "daemon/probe/hit_cost.h"
+
+namespace goheapd::probe {
+
+struct CollectorOptions {
+  BpfSizes sizes;
+  // In this order; the first that works on this host is taken for all targets.
+  std::vector<AttachMethod> methods = {AttachMethod::uprobe_multi, AttachMethod::tracefs_event,
+                                       AttachMethod::perf_uprobe};
+};
+
+// Where values go. Called from poll(), and from nowhere else.
+struct Sinks {
+  std::function<void(model::Event&&)> event;
+  std::function<void(model::ExactStack&&)> stack;
+};
+
+struct AttachReport {
+  std::vector<AttachedPoint> points;  // the sites that were taken
+  std::chrono::nanoseconds duration{};
+};
+
+struct TargetCounters {
+  uint64_t hits = 0;                       // trap hits in the target
+  uint64_t exact_objects = 0;              // allocations counted in exact mode
+  std::vector<model::LabelledCount> lost;  // by reason, every reason
+};
+
+class Collector {
+ public:
+  // Loads the programs and finds the way to attach. Errors say which capability or kernel feature is missing.
+  static Expected<Collector> create(const CollectorOptions& options, Sinks sinks);
+  Collector(Collector&&) noexcept;
+  Collector& operator=(Collector&&) noexcept;
+  ~Collector();
+
+  // Puts the probes in; recording is off until set_recording(), so that all sites start at the same moment. A
+  // process that is already attached is an error.
+  Expected<AttachReport> attach(const AttachRequest& request);
+  // Takes the probes out and forgets the exact counts: read them before. Unknown pids are fine.
+  void detach(pid_t pid);
+  // Many at once: waiting for the kernel's grace periods is shared.
+  void detach_all();
+  Expected<bool> set_recording(pid_t pid, bool recording);
+
+  // Waits up to `timeout` for events, then delivers what is there, at most some 100,000 events. Returns how
+  // many. Call it at least every 50 ms: the kernel wakes the reader early only when much is waiting.
+  size_t poll(std::chrono::milliseconds timeout);
+  // For an event loop of the caller's: readable when much is waiting.
+  int poll_fd() const;
+
+  // What the kernel has counted since attach. Counts whose hash is 0 have no known stack.
+  Expected<std::vector<model::ExactCount>> read_exact(pid_t pid);
+
+  Expected<TargetCounters> counters(pid_t pid) const;
+  // Of all targets, also those that are gone, and of the decoder. Every reason is there from the start.
+  std::vector<model::LabelledCount> lost_events() const;
+  // Events delivered, by kind.
+  std::vector<model::LabelledCount> events() const;
+
+  AttachMethod method() const;
+  // What a hit costs here. Error where the attach method gives no cookies.
+  Expected<HitCost> hit_cost() const;
+
+ private:
+  struct State;
+  explicit Collector(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace goheapd::probe

@@ -1,0 +1,114 @@
+#include "daemon/probe/decoder.h"
+
+#include <cstddef>
+#include <utility>
+#include <vector>
+
+#include "bpf/wire.h"
+
+namespace goheapd::probe {
+namespace {
+
+using Decoded = tl::expected<DecodedEvent, DecodeError>;
+
+tl::unexpected<DecodeError> reject(DecodeError error) { return tl::unexpected<DecodeError>(error); }
+
+pid_t pid_of(const wire::WireHeader& header) { return static_cast<pid_t>(header.tgid); }
+
+DecodedEvent of_target(const wire::WireHeader& header, model::Event event) {
+  return DecodedEvent{header.session, std::move(event)};
+}
+
+Decoded decode_birth(ByteView record) {
+  const auto event = record.read<wire::WireSampledBirth>(0);
+  if (!event) return reject(DecodeError::too_short);
+  return of_target(event->header, model::SampledBirth{pid_of(event->header), event->header.time_ns,
+                                                      event->address, event->bucket, event->goid});
+}
+
+Decoded decode_death(ByteView record) {
+  const auto event = record.read<wire::WireSampledDeath>(0);
+  if (!event) return reject(DecodeError::too_short);
+  return of_target(event->header, model::SampledDeath{pid_of(event->header), event->header.time_ns,
+                                                      event->address, event->bucket, event->size});
+}
+
+Decoded decode_flush(ByteView record) {
+  const auto event = record.read<wire::WireProfileFlush>(0);
+  if (!event) return reject(DecodeError::too_short);
+  return of_target(event->header, model::GcProfileFlush{pid_of(event->header), event->header.time_ns,
+                                                        event->post_sweep != 0});
+}
+
+// The fixed part of a stack event; its frames follow.
+struct StackPrefix {
+  wire::WireHeader header;
+  uint64_t address;
+  uint64_t size;
+  uint64_t goid;
+  uint64_t hash;
+  uint32_t count;
+  uint32_t flags;
+};
+static_assert(sizeof(StackPrefix) == offsetof(wire::WireStackEvent, frames));
+
+Decoded decode_stack(ByteView record, bool exact) {
+  const auto prefix = record.read<StackPrefix>(0);
+  if (!prefix) return reject(DecodeError::too_short);
+  if (prefix->count > wire::kMaxFrames) return reject(DecodeError::bad_stack);
+  const auto frames = record.slice(sizeof(StackPrefix), prefix->count * sizeof(uint64_t));
+  if (!frames) return reject(DecodeError::bad_stack);
+
+  std::vector<uint64_t> stack(prefix->count);
+  uint64_t hash = wire::kStackHashSeed;
+  for (size_t i = 0; i < stack.size(); ++i) {
+    stack[i] = *frames->read<uint64_t>(i * sizeof(uint64_t));
+    hash = wire::wire_hash_step(hash, stack[i]);
+  }
+  // An empty stack is one whose first page could not be read; it has no hash.
+  if (prefix->hash != (stack.empty() ? 0 : wire::wire_hash_finish(hash)))
+    return reject(DecodeError::damaged_stack);
+
+  const bool truncated = (prefix->flags & (wire::kStackTruncated | wire::kStackUnreadable)) != 0;
+  if (exact) {
+    return DecodedEvent{prefix->header.session,
+                        model::ExactStack{pid_of(prefix->header), prefix->hash, truncated, std::move(stack)}};
+  }
+  return of_target(prefix->header,
+                   model::SampledAllocation{pid_of(prefix->header), prefix->header.time_ns, prefix->address,
+                                            prefix->size, prefix->goid, truncated, std::move(stack)});
+}
+
+}  // namespace
+
+Decoded decode(ByteView record) {
+  const auto header = record.read<wire::WireHeader>(0);
+  if (!header) return reject(DecodeError::too_short);
+  switch (header->kind) {
+    case wire::kEventSampledBirth:
+      return decode_birth(record);
+    case wire::kEventSampledDeath:
+      return decode_death(record);
+    case wire::kEventSampledAllocation:
+      return decode_stack(record, false);
+    case wire::kEventExactStack:
+      return decode_stack(record, true);
+    case wire::kEventProfileFlush:
+      return decode_flush(record);
+    case wire::kEventProcessExec:
+      return of_target(*header, model::ProcessExec{pid_of(*header), header->time_ns});
+    case wire::kEventProcessExit:
+      return of_target(*header, model::ProcessExit{pid_of(*header), header->time_ns});
+    default:
+      return reject(DecodeError::unknown_kind);
+  }
+}
+
+size_t kind_index(const DecodedEvent& event) {
+  // In the order of model::Event's alternatives; the stack of the exact mode comes last.
+  static_assert(std::variant_size_v<model::Event> + 1 == kEventKindNames.size());
+  if (const auto* known = std::get_if<model::Event>(&event.value)) return known->index();
+  return kEventKindNames.size() - 1;
+}
+
+}  // namespace goheapd::probe

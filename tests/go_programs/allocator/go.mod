@@ -1,0 +1,3 @@
+module goheapd.test/allocator
+
+go 1.19
