@@ -73,7 +73,7 @@ class GoBinary {
   uint64_t load_base() const;
   // True if the program can keep memory profiles. If not, its linker has set runtime.disableMemoryProfiling
   // and the sampler never runs.
-  // https://github.com/golang/go/blob/go1.24.4/src/cmd/link/internal/ld/deadcode.go#L131
+  // https://github.com/golang/go/blob/go1.24.4/src/cmd/link/internal/ld/lib.go#L904
   bool links_memory_profile() const;
 
   // Lets the kernel drop the file's pages from our resident set; the next use reads them again.

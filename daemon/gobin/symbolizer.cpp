@@ -84,11 +84,14 @@ class Symbolizer::Tables {
            callee_id != ids.panicwrap;
   }
 
-  // True if the return address in the frame above this function is that of an instruction that trapped or was
-  // interrupted, not called. https://github.com/golang/go/blob/go1.24.4/src/runtime/traceback.go#L486
-  static bool is_injected_call(const PcFacts& frame) {
-    return frame.source.function == "runtime.sigpanic" || frame.source.function == "runtime.asyncPreempt" ||
-           frame.source.function == "runtime.debugCallV2";
+  // True if the return address that the machine function around `pc` was entered with is that of an instruction
+  // that trapped or was interrupted, not called.
+  // https://github.com/golang/go/blob/go1.24.4/src/runtime/traceback.go#L486
+  bool is_injected_call(uint64_t pc) const {
+    auto index = pclntab_.index_of_pc(pc);
+    const std::string_view function = index ? pclntab_.name(*index).value_or("") : "";
+    return function == "runtime.sigpanic" || function == "runtime.asyncPreempt" ||
+           function == "runtime.debugCallV2";
   }
 
   // Adds the logical pcs of the machine frame at `pc`; callee_id: function id of the frame below, updated.
@@ -197,7 +200,7 @@ std::vector<uint64_t> Symbolizer::logical_stack(std::span<const uint64_t> pcs, b
   bool leaf = first_is_leaf;
   for (uint64_t pc : pcs) {
     const uint64_t call_pc = leaf ? pc : tables_->call_pc(pc);
-    leaf = Tables::is_injected_call(tables_->facts(call_pc));
+    leaf = tables_->is_injected_call(call_pc);
     tables_->expand(call_pc, callee_id, false, logical);
   }
   return logical;

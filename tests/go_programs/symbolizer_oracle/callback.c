@@ -1,0 +1,5 @@
+//go:build cgo
+
+void calledBack(int n);
+
+void call_back(int n) { calledBack(n); }

@@ -1,0 +1,3 @@
+module symbolizer_oracle
+
+go 1.19
