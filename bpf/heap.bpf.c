@@ -44,6 +44,14 @@ int exact_hit(struct pt_regs* ctx) {
   return 0;
 }
 
+// Structs that only travel through the ring belong to no map; naming them here makes the compiler describe them, so that
+// the layout test can compare them. The section is one that libbpf does not load.
+union {
+  struct WireSampledBirth birth;
+  struct WireSampledDeath death;
+  struct WireProfileFlush flush;
+} described_types SEC("wire_types");
+
 // The daemon's own functions are probed with this to learn what works on this kernel and what a hit costs.
 __u64 self_test_hits[4];
 

@@ -5,7 +5,7 @@
 //	work NAME N    -> "done": runs a workload
 //	exec           -> becomes a new process image of the same file; answers "ready" like every start
 //
-// Commands are read and answered without allocating, so that nothing but the workload comes between two readings.
+// RATE in the environment sets runtime.MemProfileRate. Commands are read and answered without allocating, so that nothing but the workload comes between two readings.
 package main
 
 import (
@@ -214,6 +214,9 @@ func sampled() {
 }
 
 func main() {
+	if rate, err := strconv.Atoi(os.Getenv("RATE")); err == nil {
+		runtime.MemProfileRate = rate
+	}
 	say("ready")
 	for {
 		n, ok := readLine()
