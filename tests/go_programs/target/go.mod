@@ -1,0 +1,3 @@
+module goheapd.test/target
+
+go 1.19
