@@ -24,7 +24,6 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"runtime/pprof"
 	"strconv"
 	"strings"
 	"syscall"
@@ -101,18 +100,6 @@ func obey(words []string) (string, error) {
 		return "", nil
 	}
 	return "", fmt.Errorf("unknown command %q", words)
-}
-
-func writeProfile(path string) error {
-	file, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	if err := pprof.Lookup("heap").WriteTo(file, 0); err != nil {
-		file.Close()
-		return err
-	}
-	return file.Close()
 }
 
 var (

@@ -1,0 +1,29 @@
+import os
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+from harness import golang  # noqa: E402
+from harness.daemon import GOHEAPD  # noqa: E402
+
+# tests/run --all
+LONG = bool(os.environ.get("GOHEAPD_LONG_TESTS"))
+
+
+def pytest_sessionstart(session):
+    if os.geteuid() != 0:
+        pytest.exit("the end-to-end tests need root", 2)
+    if not GOHEAPD.exists():
+        pytest.exit(f"{GOHEAPD} is missing: run deploy/build", 2)
+
+
+def pytest_generate_tests(metafunc):
+    """A test that asks for (minor, variant) runs over the whole matrix; for minor alone, over all Go versions."""
+    if {"minor", "variant"} <= set(metafunc.fixturenames):
+        metafunc.parametrize("minor,variant", [(m, v) for m in golang.VERSIONS for v in golang.VARIANTS],
+                             ids=lambda value: f"go1.{value}" if isinstance(value, int) else value)
+    elif "minor" in metafunc.fixturenames:
+        metafunc.parametrize("minor", golang.VERSIONS, ids=lambda value: f"go1.{value}")

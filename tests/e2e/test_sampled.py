@@ -1,0 +1,146 @@
+"""Sampled mode serves what the program's own heap profile says, record by record."""
+import collections
+import time
+
+import pytest
+from harness import golang
+from harness.daemon import Daemon
+from harness.target import Target
+
+# A rate that samples much and still unsamples: bytes between two samples, on average.
+RATE = 1024
+
+
+def records(profile):
+    """{(stack, object size): values}; the stack with addresses, functions, files and lines. No all-zero records."""
+    result = collections.defaultdict(lambda: (0, 0, 0, 0))
+    for sample in profile.samples:
+        if any(sample.values):
+            key = (tuple((l.address, l.lines) for l in sample.locations), sample.labels.get("bytes"))
+            result[key] = tuple(a + b for a, b in zip(result[key], sample.values))
+    return dict(result)
+
+
+def of_scenarios(recs):
+    """Those that commands to the program made: nothing allocates there while it waits for the next command."""
+    return {key: values for key, values in recs.items()
+            if any(line.function == "main.runScenario" for _, lines in key[0] for line in lines)}
+
+
+def describe(key):
+    return " < ".join(f"{line.function}:{line.line}" for _, lines in key[0] for line in lines) + f" [{key[1]}]"
+
+
+def compare(own, served):
+    """The program's own profile against ours of the same moment, nothing collected in between."""
+    assert served.sample_types == own.sample_types
+    assert (served.period_type, served.period) == (own.period_type, own.period)
+    own_records, our_records = records(own), records(served)
+    wrong = []
+    for key in own_records.keys() | our_records.keys():
+        theirs, ours = own_records.get(key, (0,) * 4), our_records.get(key, (0,) * 4)
+        # Allocations are served up to now, pprof's lag until the next collection; live objects are the same.
+        if ours[2:] != theirs[2:] or ours[0] < theirs[0] or ours[1] < theirs[1]:
+            wrong.append(f"own {theirs}, goheapd {ours}: {describe(key)}")
+    own_records, our_records = of_scenarios(own_records), of_scenarios(our_records)
+    for key in own_records.keys() & our_records.keys():
+        if own_records[key] != our_records[key]:
+            wrong.append(f"own {own_records[key]}, goheapd {our_records[key]}: {describe(key)}")
+    assert not wrong, "\n".join([f"{len(wrong)} of {len(own_records)} records differ:"] + wrong[:20])
+    return len(own_records)
+
+
+def same_moment(daemon, target, directory):
+    """(own, ours) with no collection in between."""
+    for _ in range(10):
+        target.settle()
+        cycle = target.mallocs()[2]
+        own = target.own_profile(directory)
+        ours = daemon.profile(target.pid)
+        if target.mallocs()[2] == cycle:
+            return own, ours
+    raise AssertionError("the target collects all the time")
+
+
+def test_profile_equals_the_programs_own(minor, variant, tmp_path):
+    with Target.of(minor, variant, profile_rate=RATE) as target:
+        for scenario in target.scenarios():
+            target.run(scenario, 50)
+        # All of this was allocated before goheapd came.
+        with Daemon(target.pid, arguments=["--mode", "sampled"]) as daemon:
+            row = daemon.wait_for_state(target.pid)
+            assert (row["mode"], row["source"]) == ("sampled", "runtime")
+            assert compare(*same_moment(daemon, target, tmp_path)) >= 10
+            for scenario in target.scenarios():
+                target.run(scenario, 60)
+            assert compare(*same_moment(daemon, target, tmp_path)) >= 10
+            target.ask("forget")
+            compare(*same_moment(daemon, target, tmp_path))
+            assert not daemon.lost_events()
+
+
+def test_buckets_mode_equals_too(minor, tmp_path):
+    with Target.of(minor, profile_rate=RATE) as target, Daemon(target.pid, arguments=["--mode", "buckets"]) as daemon:
+        assert daemon.wait_for_state(target.pid)["mode"] == "buckets"
+        for scenario in target.scenarios():
+            target.run(scenario, 50)
+        assert compare(*same_moment(daemon, target, tmp_path)) >= 10
+        assert daemon.metrics().sum("goheapd_probe_hits_total") == 0
+        assert not target.text_differences()
+
+
+@pytest.mark.parametrize("rate", [1, 4096, 524288])
+def test_any_rate(rate, tmp_path):
+    with Target.of(24, profile_rate=rate) as target, Daemon(target.pid, arguments=["--mode", "sampled"]) as daemon:
+        daemon.wait_for_state(target.pid)
+        for scenario in target.scenarios():
+            target.run(scenario, 200)
+        compare(*same_moment(daemon, target, tmp_path))
+
+
+def test_deltas():
+    """?seconds=N: what was allocated in between; in-use may shrink, but only by what went away."""
+    with Target.of(24, profile_rate=RATE) as target, Daemon(target.pid, arguments=["--mode", "sampled"]) as daemon:
+        daemon.wait_for_state(target.pid)
+        target.run("large", 20)
+        target.settle()
+        port_answer = []
+        import threading
+        thread = threading.Thread(target=lambda: port_answer.append(daemon.profile(target.pid, seconds=2)))
+        thread.start()
+        time.sleep(0.7)
+        target.run("garbage", 5000)
+        target.ask("forget")
+        target.settle()
+        thread.join()
+        delta = port_answer[0]
+        assert 1.5e9 < delta.duration_ns < 4e9
+        assert delta.default_sample_type == "inuse_space"
+
+        def at(function):
+            return lambda sample: function in sample.functions()
+
+        allocated = delta.total("alloc_space", at("main.garbage"))
+        assert 0.9 * 5000 * 4096 < allocated < 1.1 * 5000 * 4096
+        assert delta.total("alloc_space", at("main.large")) == 0
+        gone = -delta.total("inuse_space", at("main.large"))
+        assert 19 << 20 < gone < 21 << 20
+        assert all(s.values[0] >= 0 and s.values[1] >= 0 for s in delta.samples), "allocations cannot be taken back"
+
+
+def test_sampler_off():
+    """Without the runtime's sampler there is nothing to serve in sampled mode, and goheapd says so."""
+    with Target.of(24, tags="noprofile") as target, Daemon(target.pid, arguments=["--mode", "sampled"]) as daemon:
+        row = daemon.wait_for_state(target.pid, "unsupported")
+        assert "MemProfileRate" in row["reason"]
+        answer = daemon.get(f"/targets/{target.pid}/debug/pprof/heap")
+        assert answer.status == 409 and row["reason"] in answer.json()["error"]
+    with Target.of(24, tags="noprofile") as target, Daemon(target.pid, arguments=["--mode", "exact"]) as daemon:
+        daemon.wait_for_state(target.pid)
+        target.run("direct", 1000)
+        assert daemon.profile(target.pid).total("alloc_objects", lambda s: "main.direct" in s.functions()) >= 1000
+
+
+def test_default_mode_is_sampled():
+    with Target.of(golang.VERSIONS[-1], profile_rate=RATE) as target, Daemon(target.pid) as daemon:
+        assert daemon.wait_for_state(target.pid)["mode"] == "sampled"
