@@ -76,7 +76,7 @@ class Daemon:
     """Always restricted to the given pids: other people's programs on this machine are none of our business."""
 
     def __init__(self, *pids, arguments=()):
-        assert pids, "name the targets"
+        assert pids or "--include" in arguments, "name the targets"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._log = tempfile.TemporaryFile("w+")
@@ -85,6 +85,11 @@ class Daemon:
             command += ["--pid", str(pid)]
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=subprocess.STDOUT)
         self.wait_until(self._is_ready, "goheapd does not become ready")
+
+    @classmethod
+    def watching(cls, executable, arguments=()):
+        """Watches for processes of this one file."""
+        return cls(arguments=["--include", f"^{re.escape(str(executable))}$", *arguments])
 
     def __enter__(self):
         return self

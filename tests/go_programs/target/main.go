@@ -13,6 +13,7 @@
 //	load GOROUTINES       ok                       allocates in the background and checks what it computes
 //	status                ok ROUNDS ERRORS         of that load
 //	stop                  ok ROUNDS ERRORS
+//	spawn N               ok N                     starts N other programs, one after the other
 //	exec FILE ARGS...     (the answer is the next program's)
 //	exit                  ok
 //
@@ -23,6 +24,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"os/exec"
 	"runtime"
 	"strconv"
 	"strings"
@@ -94,12 +96,32 @@ func obey(words []string) (string, error) {
 	case words[0] == "stop":
 		stopLoad()
 		return loadStatus(), nil
+	case words[0] == "spawn" && len(words) == 2:
+		n, err := strconv.Atoi(words[1])
+		if err != nil {
+			return "", err
+		}
+		return spawn(n)
 	case words[0] == "exec" && len(words) >= 2:
 		return "", syscall.Exec(words[1], words[1:], os.Environ())
 	case words[0] == "exit":
 		return "", nil
 	}
 	return "", fmt.Errorf("unknown command %q", words)
+}
+
+func spawn(n int) (string, error) {
+	good := 0
+	for i := 0; i < n; i++ {
+		text, err := exec.Command("/bin/echo", "child", strconv.Itoa(i)).Output()
+		if err != nil {
+			return "", err
+		}
+		if string(text) == fmt.Sprintf("child %d\n", i) {
+			good++
+		}
+	}
+	return strconv.Itoa(good), nil
 }
 
 var (

@@ -1,0 +1,171 @@
+"""The HTTP contract: statuses, headers, JSON, aliases."""
+import gzip
+import re
+
+import pytest
+from harness import pprof
+from harness.daemon import Daemon
+from harness.target import Target
+
+
+@pytest.fixture(scope="module")
+def world():
+    with Target.of(24, "stripped", profile_rate=1024) as target, Daemon(target.pid) as daemon:
+        daemon.wait_for_state(target.pid)
+        for scenario in target.scenarios():
+            target.run(scenario, 100)
+        target.settle()
+        yield daemon, target
+
+
+@pytest.fixture
+def daemon(world):
+    return world[0]
+
+
+@pytest.fixture
+def target(world):
+    return world[1]
+
+
+@pytest.mark.parametrize("path", ["/-/healthy", "/-/ready", "/healthz", "/readyz"])
+def test_health(daemon, path):
+    assert daemon.get(path).status == 200
+
+
+def test_profile_headers(daemon, target):
+    for kind in ("heap", "allocs"):
+        answer = daemon.get(f"/targets/{target.pid}/debug/pprof/{kind}")
+        assert answer.status == 200
+        assert answer.headers["Content-Type"] == "application/octet-stream"
+        assert answer.headers["Content-Disposition"] == f'attachment; filename="{kind}"'
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.body[:2] == b"\x1f\x8b"
+        gzip.decompress(answer.body)
+
+
+def test_profile_contents(daemon, target):
+    heap, allocs = daemon.profile(target.pid), daemon.profile(target.pid, "allocs")
+    for profile, default in ((heap, "inuse_space"), (allocs, "alloc_space")):
+        assert profile.sample_types == [("alloc_objects", "count"), ("alloc_space", "bytes"),
+                                        ("inuse_objects", "count"), ("inuse_space", "bytes")]
+        assert profile.default_sample_type == default
+        assert profile.period_type == ("space", "bytes") and profile.period == 1024
+        assert profile.time_ns > 1.7e18
+    main = heap.mappings[0]
+    assert main.file.endswith(target.binary.name) and main.build_id and main.start < main.limit
+    for sample in heap.samples:
+        assert not sample.functions()[0].startswith("runtime.") or all(f.startswith("runtime.") for f in sample.functions())
+        for location in sample.locations:
+            assert main.start <= location.address < main.limit and location.mapping == 1 and location.lines
+
+
+def test_aliases(daemon, target):
+    for kind in ("heap", "allocs"):
+        alias = pprof.decode(daemon.get(f"/debug/pprof/{kind}?pid={target.pid}").body)
+        direct = daemon.profile(target.pid, kind)
+        assert alias.default_sample_type == direct.default_sample_type
+        assert alias.total("inuse_space") == direct.total("inuse_space")
+
+
+def test_text_form(daemon, target):
+    answer = daemon.get(f"/targets/{target.pid}/debug/pprof/heap?debug=1")
+    assert answer.status == 200 and answer.headers["Content-Type"].startswith("text/plain")
+    head = re.match(r"heap profile: (\d+): (\d+) \[(\d+): (\d+)\] @ heap/(\d+)\n", answer.text)
+    assert head, answer.text[:100]
+    assert int(head[5]) == 2 * 1024
+    assert "main.direct" in answer.text
+
+
+@pytest.mark.parametrize("path,status,says", [
+    ("/targets/{pid}/debug/pprof/heap?seconds=x", 400, "seconds"),
+    ("/targets/{pid}/debug/pprof/heap?seconds=-1", 400, "seconds"),
+    ("/targets/{pid}/debug/pprof/heap?debug=x", 400, "debug"),
+    ("/targets/{pid}/debug/pprof/heap?gc=1", 501, "gc"),
+    ("/targets/nonsense/debug/pprof/heap", 400, "pid"),
+    ("/targets/1/debug/pprof/heap", 404, "1"),
+    ("/targets/4194304/debug/pprof/heap", 404, "4194304"),
+    ("/debug/pprof/heap", 400, "pid"),
+    ("/debug/pprof/heap?pid=x", 400, "pid"),
+    ("/nowhere", 404, ""),
+])
+def test_errors(daemon, target, path, status, says):
+    answer = daemon.get(path.format(pid=target.pid))
+    assert answer.status == status, answer.text
+    assert answer.headers["Content-Type"].startswith("application/json")
+    message = answer.json()["error"]
+    assert message and says in message
+
+
+def test_targets(daemon, target):
+    row = daemon.targets()[target.pid]
+    assert row["state"] == "attached" and row["mode"] == "sampled" and row["source"] == "runtime"
+    assert row["go_version"] == target.version
+    assert row["exe"] == str(target.binary) and row["comm"] == target.binary.name[:15]
+    assert row["module"] == "goheapd.test/target"
+    assert row["stripped"] is True and row["pie"] is False
+    assert row["live_bytes"] > 0 and 0 <= row["overhead_ratio"] < 1
+    assert row["started_at"] and row["attached_at"]
+    for field in ("reason", "pod", "namespace", "container", "samples", "alloc_bytes_per_second"):
+        assert field in row
+
+
+def test_service_discovery(daemon, target):
+    groups = daemon.get("/api/v1/sd").json()
+    [group] = [g for g in groups if g["labels"].get("__meta_goheapd_pid") == str(target.pid)
+               or str(target.pid) in str(g["labels"])]
+    assert group["targets"] == [f"127.0.0.1:{daemon.port}"]
+    assert group["labels"]["__metrics_path__"].startswith(f"/targets/{target.pid}/")
+
+
+def test_landing_page(daemon, target):
+    answer = daemon.get("/")
+    assert answer.status == 200 and answer.headers["Content-Type"].startswith("text/html")
+    for link in ("/metrics", "/api/v1/targets"):
+        assert f'href="{link}"' in answer.text or f'href="{link.lstrip("/")}"' in answer.text
+
+
+def test_metrics(daemon, target):
+    metrics = daemon.metrics()
+    pid = str(target.pid)
+    assert [value for _, value in metrics.select("goheapd_build_info")] == [1]
+    assert metrics.sum("goheapd_targets", state="attached") == 1
+    [(info, value)] = metrics.select("goheapd_target_info", pid=pid)
+    assert value == 1 and info["go_version"] == target.version and info["mode"] == "sampled"
+    assert metrics.sum("goheapd_live_bytes", pid=pid) > 0
+    assert metrics.sum("goheapd_live_objects", pid=pid) > 0
+    assert metrics.sum("goheapd_gc_cycles_total", pid=pid) >= 2
+    assert metrics.sum("goheapd_gc_pause_seconds_count", pid=pid) >= 0
+    # Every reason and kind is there from the start, so that a rate over it is never missing.
+    assert len(metrics.select("goheapd_lost_events_total")) >= 3
+    assert len(metrics.select("goheapd_events_total")) >= 3
+    assert len(metrics.select("goheapd_alloc_bytes_total", pid=pid)) == 11
+    assert len(metrics.select("goheapd_site_live_bytes", pid=pid)) <= 21
+    assert 0 <= metrics.sum("goheapd_overhead_ratio", pid=pid) < 1
+
+
+def test_metrics_follow_the_target(daemon, target):
+    before = daemon.metrics()
+    target.run("garbage", 5000)
+    target.settle()
+
+    def has_grown():
+        now = daemon.metrics()
+        grown = now.sum("goheapd_alloc_bytes_total", pid=str(target.pid)) - before.sum("goheapd_alloc_bytes_total",
+                                                                                       pid=str(target.pid))
+        return 0.8 * 5000 * 4096 < grown < 1.3 * 5000 * 4096
+
+    daemon.wait_until(has_grown, "goheapd_alloc_bytes_total does not follow")
+
+
+def test_head_and_unknown_methods(daemon):
+    import http.client
+    connection = http.client.HTTPConnection("127.0.0.1", daemon.port, timeout=10)
+    connection.request("HEAD", "/metrics")
+    answer = connection.getresponse()
+    assert answer.status == 200 and answer.read() == b""
+    connection.close()
+    connection = http.client.HTTPConnection("127.0.0.1", daemon.port, timeout=10)
+    connection.request("DELETE", "/metrics")
+    assert connection.getresponse().status == 405
+    connection.close()

@@ -1,0 +1,216 @@
+"""Whatever happens to the daemon or the target, the target's work is right and its text is as it was."""
+import signal
+import subprocess
+import time
+
+import pytest
+from harness import golang
+from harness.daemon import Daemon
+from harness.target import Target, text_differences
+
+MODES = ["sampled", "exact"]
+
+
+def rounds_and_errors(target, command="status"):
+    rounds, errors = (int(word) for word in target.ask(command))
+    return rounds, errors
+
+
+def assert_works(target):
+    """The load goes on, and all that it has computed so far is right."""
+    before, errors = rounds_and_errors(target)
+    assert errors == 0
+    deadline = time.monotonic() + 20
+    while rounds_and_errors(target)[0] <= before:
+        assert time.monotonic() < deadline, "the load stands still"
+        time.sleep(0.01)
+
+
+def start_daemon(target, mode):
+    daemon = Daemon(target.pid, arguments=["--mode", mode])
+    daemon.wait_for_state(target.pid)
+    return daemon
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL], ids=lambda s: s.name)
+def test_the_daemon_ends_under_load(minor, mode, how):
+    with Target.of(minor, "stripped_pie") as target:
+        target.ask("load 6")
+        with start_daemon(target, mode) as daemon:
+            assert_works(target)
+            if mode == "exact":
+                assert target.text_differences(), "no probe in the target: this test would prove nothing"
+            code, seconds = daemon.stop(how)
+            if how != signal.SIGKILL:
+                assert code == 0 and seconds < 2, f"exit code {code} after {seconds:.1f} s:\n{daemon.log()}"
+        # The kernel takes the probes out when the last descriptor of a killed daemon is closed: at once, but later.
+        deadline = time.monotonic() + 3
+        while target.text_differences() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert target.text_differences() == []
+        assert_works(target)
+        rounds, errors = rounds_and_errors(target, "stop")
+        assert rounds > 0 and errors == 0
+        assert target.exit() == 0
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_daemon_restarts(mode):
+    with Target.of(24, "pie") as target:
+        target.ask("load 4")
+        for how in (signal.SIGTERM, signal.SIGKILL, signal.SIGTERM):
+            with start_daemon(target, mode) as daemon:
+                assert_works(target)
+                assert daemon.profile(target.pid).samples
+                daemon.stop(how)
+            assert_works(target)
+        time.sleep(0.1)
+        assert target.text_differences() == []
+        assert rounds_and_errors(target, "stop")[1] == 0
+
+
+def test_two_daemons_do_not_disturb_each_other():
+    with Target.of(24) as target:
+        target.ask("load 4")
+        with start_daemon(target, "exact") as first:
+            with start_daemon(target, "exact") as second:
+                assert_works(target)
+                second.stop()
+            assert_works(target)
+            before = first.profile(target.pid).total("alloc_objects")
+            assert_works(target)
+            assert first.profile(target.pid).total("alloc_objects") > before
+            first.stop()
+        assert target.text_differences() == []
+        assert rounds_and_errors(target, "stop")[1] == 0
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_target_exits(mode):
+    with Target.of(24) as target, start_daemon(target, mode) as daemon:
+        target.run("direct", 3000)
+        target.settle()
+        seen = daemon.profile(target.pid).total("alloc_objects")
+        assert seen > 0
+        assert target.exit() == 0
+        daemon.wait_for_state(target.pid, "exited", timeout=2)
+        # Its last profile is still served, with functions and lines, though process and file mapping are gone.
+        profile = daemon.profile(target.pid)
+        assert profile.total("alloc_objects") >= seen
+        assert any("main.direct" in sample.functions() for sample in profile.samples)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_target_is_killed(mode):
+    with Target.of(24) as target, start_daemon(target, mode) as daemon:
+        target.ask("load 4")
+        assert_works(target)
+        target.process.kill()
+        target.process.wait()
+        daemon.wait_for_state(target.pid, "exited", timeout=2)
+        assert daemon.get("/-/healthy").status == 200
+        assert daemon.stop()[0] == 0
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_exec_in_the_middle(mode):
+    """A process that becomes another Go program of another version is that program from then on."""
+    with Target.of(21) as target, start_daemon(target, mode) as daemon:
+        target.ask("load 4")
+        assert_works(target)
+        assert daemon.targets()[target.pid]["go_version"].startswith("go1.21")
+        version = target.ask(f"exec {golang.build(26, 'stripped')}")[0]
+        assert version.startswith("go1.26")
+
+        def is_followed():
+            row = daemon.targets().get(target.pid)
+            return row and row["state"] == "attached" and row["go_version"].startswith("go1.26")
+
+        daemon.wait_until(is_followed, "the new program is not noticed", timeout=3)
+        target.run("direct", 5000)
+        target.settle()
+        profile = daemon.profile(target.pid)
+        ours = profile.total("alloc_space", lambda s: "main.direct" in s.functions())
+        if mode == "exact":
+            assert profile.total("alloc_objects", lambda s: s.functions()[0] == "main.direct") == 5000
+        assert ours > 0 or mode == "sampled"
+        # Nothing of the old program is left in it.
+        assert not any("main.loadRound" in sample.functions() for sample in profile.samples)
+        daemon.stop()
+        assert target.text_differences() == []
+
+
+def test_exec_of_a_program_that_is_not_go():
+    with Target.of(24) as target, start_daemon(target, "sampled") as daemon:
+        target.process.stdin.write(b"exec /bin/sleep 20\n")
+        target.process.stdin.flush()
+
+        def is_let_go():
+            row = daemon.targets().get(target.pid)
+            return row is None or row["state"] != "attached"
+
+        daemon.wait_until(is_let_go, "still attached to what is /bin/sleep now", timeout=3)
+        assert daemon.get("/-/healthy").status == 200
+
+
+def test_a_target_that_starts_later():
+    """One daemon, watching by executable: a program is found within a second of its start."""
+    with Target.of(24) as first:
+        pattern = str(golang.build(23, "pie"))
+        # Without --pid, so --include keeps the daemon to our own file.
+        daemon = Daemon.watching(pattern)
+        with daemon:
+            assert first.pid not in {pid for pid, row in daemon.targets().items() if row["state"] == "attached"}
+            began = time.monotonic()
+            with Target.of(23, "pie") as second:
+                daemon.wait_for_state(second.pid, timeout=1.5)
+                assert time.monotonic() - began < 1.5
+                second.run("direct", 100)
+                assert second.exit() == 0
+            daemon.wait_for_state(second.pid, "exited", timeout=2)
+
+
+def test_the_targets_children_are_not_touched():
+    """A fork shares the target's text until it executes something else; it must work all the same."""
+    with Target.of(24) as target, start_daemon(target, "exact") as daemon:
+        result = target.ask("spawn 20")
+        assert result == ["20"]
+        assert target.mallocs()
+        daemon.stop()
+        assert target.text_differences() == []
+
+
+def test_many_processes_of_one_file():
+    binary = golang.build(24, "stripped")
+    targets = [Target(binary) for _ in range(30)]
+    try:
+        with Daemon(*[t.pid for t in targets]) as daemon:
+            for target in targets:
+                daemon.wait_for_state(target.pid)
+            for target in targets[::7]:
+                target.run("direct", 10)
+                assert daemon.profile(target.pid).sample_types
+            # One symbol table, not thirty: the whole daemon stays small.
+            status = open(f"/proc/{daemon.process.pid}/status").read()
+            resident = int(next(l for l in status.splitlines() if l.startswith("VmRSS")).split()[1]) >> 10
+            assert resident < 200, f"{resident} MiB"
+            assert daemon.stop()[1] < 2
+        for target in targets:
+            assert target.text_differences() == []
+    finally:
+        for target in targets:
+            target.kill()
+
+
+def test_text_differences_can_tell():
+    """The check of this file must be able to fail: a byte that we change ourselves is found."""
+    with subprocess.Popen([golang.build(24)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        assert text_differences(process.pid) == []
+        start = next(int(l.split("-")[0], 16) for l in open(f"/proc/{process.pid}/maps") if " r-xp " in l)
+        with open(f"/proc/{process.pid}/mem", "r+b") as memory:
+            memory.seek(start + 64)
+            memory.write(b"\xcc")
+        assert [(address, now) for address, _, now in text_differences(process.pid)] == [(hex(start + 64), 0xCC)]
+        process.kill()

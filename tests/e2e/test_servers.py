@@ -1,0 +1,153 @@
+"""Real Go servers as Debian ships them, under load, against what their own /debug/pprof/heap says."""
+import contextlib
+import pathlib
+import subprocess
+import tempfile
+import time
+import urllib.error
+
+import pytest
+from harness import golang, pprof
+from harness.daemon import Daemon, fetch, free_port
+from harness.target import text_differences
+
+PROGRAMS = golang.CACHE / "programs"
+
+
+class Server:
+    """One real server: how to start it, what to load it with, where its own profile is."""
+
+    def __init__(self, name, binary, go, arguments, ready, own_heap, load, files=()):
+        self.name, self.go, self.ready, self.own_heap, self.load = name, go, ready, own_heap, load
+        self.binary = PROGRAMS / name / "usr" / "bin" / binary
+        self.arguments, self.files = arguments, dict(files)
+
+    @contextlib.contextmanager
+    def running(self):
+        with tempfile.TemporaryDirectory() as directory, tempfile.TemporaryFile("w+") as log:
+            names = {"dir": directory, "port": free_port(), "port2": free_port()}
+            for file, text in self.files.items():
+                (pathlib.Path(directory) / file).write_text(text.replace("PORT2", str(names["port2"])).replace("PORT", str(names["port"])))
+            process = subprocess.Popen(
+                [self.binary, *(argument.format(**names) for argument in self.arguments)], cwd=directory,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                env={"PATH": "/usr/bin:/bin", "HOME": directory, "XDG_DATA_HOME": directory, "XDG_CONFIG_HOME": directory})
+            base = f"http://127.0.0.1:{names['port']}"
+            self.own_url = "http://127.0.0.1:" + self.own_heap.format(**names)
+            try:
+                deadline = time.monotonic() + 20
+                while True:
+                    try:
+                        if fetch(base + self.ready).status == 200:
+                            break
+                    except (urllib.error.URLError, ConnectionError):
+                        pass
+                    if process.poll() is not None or time.monotonic() > deadline:
+                        log.seek(0)
+                        raise AssertionError(f"{self.name} does not start:\n{log.read()}")
+                    time.sleep(0.05)
+                yield process, base
+            finally:
+                process.kill()
+                process.wait()
+
+    def own_profile(self):
+        return pprof.decode(fetch(self.own_url).body)
+
+    def put_under_load(self, base, seconds):
+        return subprocess.Popen(["wrk", "-t1", "-c8", f"-d{seconds}s", base + self.load], stdout=subprocess.PIPE, text=True)
+
+
+PROMETHEUS = dict(
+    binary="prometheus", ready="/-/ready", own_heap="{port}/debug/pprof/heap", load="/api/v1/query?query=count({{__name__=~\".%2b\"}})"
+    .replace("{{", "{").replace("}}", "}"),
+    arguments=["--config.file=prometheus.yml", "--storage.tsdb.path={dir}/data", "--web.listen-address=127.0.0.1:{port}"],
+    files={"prometheus.yml": "scrape_configs:\n- job_name: self\n  scrape_interval: 1s\n  static_configs:\n"
+                             "  - targets: ['127.0.0.1:PORT']\n"})
+SERVERS = [
+    Server("prometheus-bookworm", go=19, **PROMETHEUS),
+    Server("etcd-server-trixie", "etcd", 24, ["--data-dir={dir}/data", "--enable-pprof", "--log-level=error",
+                                              "--listen-client-urls=http://127.0.0.1:{port}",
+                                              "--advertise-client-urls=http://127.0.0.1:{port}",
+                                              "--listen-peer-urls=http://127.0.0.1:{port2}",
+                                              "--initial-advertise-peer-urls=http://127.0.0.1:{port2}",
+                                              "--initial-cluster=default=http://127.0.0.1:{port2}"],
+           "/health", "{port}/debug/pprof/heap", "/metrics"),
+    Server("caddy-sid", "caddy", 26, ["run", "--config", "Caddyfile", "--adapter", "caddyfile"], "/hello",
+           "{port2}/debug/pprof/heap", "/hello",
+           {"Caddyfile": "{\n admin 127.0.0.1:PORT2\n}\nhttp://127.0.0.1:PORT {\n templates\n header X-Of {http.request.uuid}\n"
+                         " respond /hello \"{time.now} {http.request.uuid} {http.request.remote}\"\n}\n"}),
+    Server("prometheus-sid", go=27, **PROMETHEUS),
+]
+
+
+def by_stack(profile, column):
+    """{stack of (function, file, line): value}: objects of several sizes at one stack added up."""
+    result = {}
+    at = profile.column(column)
+    for sample in profile.samples:
+        if sample.values[at]:
+            key = tuple(sample.frames())
+            result[key] = result.get(key, 0) + sample.values[at]
+    return result
+
+
+def by_function(profile, column):
+    """{function: flat value}, as `go tool pprof -top` adds up."""
+    result = {}
+    for stack, value in by_stack(profile, column).items():
+        result[stack[0][0]] = result.get(stack[0][0], 0) + value
+    return result
+
+
+def top(table, n=10):
+    return sorted(table, key=table.get, reverse=True)[:n]
+
+
+@pytest.mark.parametrize("server", SERVERS, ids=lambda s: s.name)
+def test_same_as_its_own_profile(server):
+    """Attached to a server that has long been running and working, the profile is the server's own."""
+    with server.running() as (process, base):
+        before = server.put_under_load(base, 3)
+        before.wait()
+        with Daemon(process.pid) as daemon:
+            row = daemon.wait_for_state(process.pid)
+            assert row["go_version"].startswith(f"go1.{server.go}") and row["stripped"]
+            load = server.put_under_load(base, 4)
+            time.sleep(2)
+            assert text_differences(process.pid), "sampled mode without a probe"
+            under_load = daemon.profile(process.pid)
+            assert under_load.samples
+            report = load.communicate()[0]
+            assert load.returncode == 0 and "Non-2xx" not in report, report
+            check_same(daemon, process.pid, server)
+            assert not daemon.lost_events(), daemon.lost_events()
+            code, seconds = daemon.stop()
+            assert code == 0 and seconds < 2
+        assert text_differences(process.pid) == []
+        assert fetch(base + server.ready).status == 200
+
+
+def check_same(daemon, pid, server):
+    """The server still does things of its own between two requests, so a moment is looked for in which it did not."""
+    for attempt in range(10):
+        own = server.own_profile()
+        ours = daemon.profile(pid)
+        again = server.own_profile()
+        same = by_stack(own, "inuse_space") == by_stack(again, "inuse_space")
+        if same or attempt == 9:
+            break
+        time.sleep(0.5)
+    assert same, f"{server.name} never rests"
+    theirs, mine = by_stack(own, "inuse_space"), by_stack(ours, "inuse_space")
+    differ = {stack for stack in theirs.keys() | mine.keys() if theirs.get(stack) != mine.get(stack)}
+    assert not differ, [(theirs.get(s), mine.get(s), [f[0] for f in s[:4]]) for s in list(differ)[:5]]
+    assert top(by_function(own, "inuse_space")) == top(by_function(ours, "inuse_space"))
+    # Ours are up to now, the server's up to its last collection.
+    theirs, mine, later = (by_stack(p, "alloc_space") for p in (own, ours, again))
+    less = {stack for stack in theirs if mine.get(stack, 0) < theirs[stack]}
+    assert not less, [(theirs[s], mine.get(s), [f[0] for f in s[:4]]) for s in list(less)[:5]]
+    a, b = sum(theirs.values()), sum(mine.values())
+    assert a <= b < 1.5 * a + (64 << 20), (a, b)
+    wanted = top(by_function(own, "alloc_space"), 5)
+    assert set(wanted) <= set(top(by_function(ours, "alloc_space"), 15)), (wanted, top(by_function(ours, "alloc_space"), 15))
