@@ -88,7 +88,7 @@ MetricFamily per_target(std::string name, std::string help, MetricType type, con
   return family.take();
 }
 
-MetricFamily per_label(std::string name, std::string help, std::string label_name,
+MetricFamily per_label(std::string name, std::string help, const std::string& label_name,
                        const std::vector<model::LabelledCount>& counts) {
   Family family(std::move(name), std::move(help), MetricType::Counter);
   for (const model::LabelledCount& count : counts) {

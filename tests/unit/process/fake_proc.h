@@ -50,8 +50,8 @@ class FakeProc {
     if (!process.exe.empty()) std::filesystem::create_symlink(process.exe, directory / "exe");
     write(pid, "stat",
           std::to_string(pid) + " (" + process.comm + ") S " + std::to_string(process.parent) +
-              " 1 1 0 -1 4194304 0 0 0 0 3 4 0 0 20 0 1 0 " + std::to_string(process.start_time) + " 0 0 0 0 0 " +
-              std::to_string(process.stack_start) + " 0 0 0 0\n");
+              " 1 1 0 -1 4194304 0 0 0 0 3 4 0 0 20 0 1 0 " + std::to_string(process.start_time) +
+              " 0 0 0 0 0 " + std::to_string(process.stack_start) + " 0 0 0 0\n");
   }
   void write(pid_t pid, const std::string& name, const std::string& text) {
     std::ofstream(root_ / std::to_string(pid) / name, std::ios::binary) << text;
