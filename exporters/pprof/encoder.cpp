@@ -4,11 +4,14 @@
 
 #include <algorithm>
 #include <array>
+#include <deque>
+#include <limits>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
 
 #include "exporters/pprof/gzip.h"
+#include "exporters/utf8.h"
 
 namespace goheapd::exporters::pprof {
 namespace {
@@ -95,10 +98,14 @@ class Encoder {
   }
 
  private:
-  // The views stay valid: all but literals and comments_ are of the snapshot.
+  // The views stay valid: they are of literals, of the snapshot and of this object.
   int64_t intern(std::string_view text) {
     const auto [entry, is_new] = string_ids_.try_emplace(text, static_cast<int64_t>(strings_.size()));
-    if (is_new) strings_.push_back(text);
+    if (is_new) {
+      // Names come from hostile files, and most protobuf readers refuse a message over one bad byte.
+      std::string clean = clean_utf8(text, std::numeric_limits<size_t>::max());
+      strings_.push_back(clean == text ? text : std::string_view(cleaned_.emplace_back(std::move(clean))));
+    }
     return entry->second;
   }
 
@@ -205,6 +212,7 @@ class Encoder {
   std::string mode_comment_;
   std::vector<uint64_t> location_ids_;  // of one sample; kept for its memory
   std::vector<std::string_view> strings_ = {""};
+  std::deque<std::string> cleaned_;  // a deque: views into it stay valid
   std::unordered_map<std::string_view, int64_t> string_ids_ = {{"", 0}};
 };
 

@@ -11,12 +11,14 @@
 #include "exporters/http/html.h"
 #include "exporters/pprof/encoder.h"
 #include "exporters/pprof/text.h"
+#include "exporters/utf8.h"
 
 namespace goheapd::exporters::pprof {
 namespace {
 
 // A difference holds a connection and a snapshot for its whole time.
 constexpr int64_t kMaxSeconds = 3600;
+constexpr size_t kMaxTextBytes = 300;  // of a name on a page
 
 struct Parameters {
   std::optional<std::chrono::seconds> seconds;
@@ -103,6 +105,8 @@ http::Response serve_profile(ProfileSource& source, const http::Request& request
   return response;
 }
 
+std::string text(std::string_view raw) { return http::html_escape(clean_utf8(raw, kMaxTextBytes)); }
+
 http::Response serve_index(ProfileSource& source, const http::Request& request) {
   const auto pid = parse_pid(request.capture("pid"));
   if (!pid) return pid.error();
@@ -116,12 +120,12 @@ http::Response serve_index(ProfileSource& source, const http::Request& request) 
   http::Response response;
   response.content_type = "text/html; charset=utf-8";
   response.headers.emplace_back("X-Content-Type-Options", "nosniff");
-  response.body = http::html_head(base) + "<h1>" + http::html_escape(target->comm) + " (" +
-                  std::to_string(*pid) + ")</h1>\n<p>" + http::html_escape(target->exe) + "</p>\n<ul>\n";
-  for (const auto& [name, text] : {std::pair("heap", "memory of objects that are alive"),
-                                   std::pair("allocs", "all memory ever allocated")}) {
-    response.body += "<li><a href=\"" + base + name + "\">" + name + "</a>: " + text + " (<a href=\"" + base +
-                     name + "?debug=1\">as text</a>)</li>\n";
+  response.body = http::html_head(base) + "<h1>" + text(target->comm) + " (" + std::to_string(*pid) +
+                  ")</h1>\n<p>" + text(target->exe) + "</p>\n<ul>\n";
+  for (const auto& [name, meaning] : {std::pair("heap", "memory of objects that are alive"),
+                                      std::pair("allocs", "all memory ever allocated")}) {
+    response.body += "<li><a href=\"" + base + name + "\">" + name + "</a>: " + meaning + " (<a href=\"" +
+                     base + name + "?debug=1\">as text</a>)</li>\n";
   }
   response.body +=
       "</ul>\n<p class=\"note\"><code>?seconds=N</code> gives the difference over N seconds.</p>\n"

@@ -1,0 +1,233 @@
+// Every route of the registry, over loopback, against fixed values: status codes, headers, shapes.
+#include <gtest/gtest.h>
+#include <httplib.h>
+
+#include <chrono>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "exporters/http/server.h"
+#include "exporters/pprof/encoder.h"
+#include "exporters/pprof/text.h"
+#include "exporters/registry.h"
+#include "tests/unit/exporters/fixtures.h"
+#include "tests/unit/exporters/http/test_client.h"
+#include "tests/unit/exporters/pprof/decode.h"
+
+namespace goheapd::exporters {
+namespace {
+
+using std::chrono::seconds;
+using std::chrono::steady_clock;
+
+class Endpoints : public testing::Test {
+ protected:
+  void SetUp() override {
+    auto server = http::Server::start({{"127.0.0.1:0"}, "", 32}, all_routes(source_));
+    ASSERT_TRUE(server) << to_string(server.error());
+    server_ = std::move(*server);
+    client_ = std::make_unique<httplib::Client>("127.0.0.1", http::port_of(server_->addresses().front()));
+  }
+
+  httplib::Response get(const std::string& path, const httplib::Headers& headers = {}) {
+    auto result = client_->Get(path.c_str(), headers);
+    EXPECT_TRUE(result) << path << ": " << httplib::to_string(result.error());
+    return result ? *result : httplib::Response();
+  }
+
+  // The error's message; fails the test when the answer is no JSON error.
+  static std::string error_of(const httplib::Response& response) {
+    EXPECT_EQ(response.get_header_value("Content-Type"), "application/json");
+    const auto json = nlohmann::json::parse(response.body, nullptr, false);
+    EXPECT_TRUE(json.is_object() && json.size() == 1 && json.contains("error")) << response.body;
+    return json.value("error", "");
+  }
+
+  fixtures::FixedSource source_;
+  std::unique_ptr<http::Server> server_;
+  std::unique_ptr<httplib::Client> client_;
+};
+
+TEST_F(Endpoints, ProfilesAsNetHttpPprofServesThem) {
+  for (const char* path :
+       {"/targets/101/debug/pprof/heap", "/debug/pprof/heap?pid=101",
+        "/targets/101/debug/pprof/heap?debug=0&gc=0", "/targets/101/debug/pprof/heap?debug=&unknown=1"}) {
+    const auto response = get(path);
+    EXPECT_EQ(response.status, 200) << path;
+    EXPECT_EQ(response.get_header_value("Content-Type"), "application/octet-stream");
+    EXPECT_EQ(response.get_header_value("Content-Disposition"), "attachment; filename=\"heap\"");
+    EXPECT_EQ(response.get_header_value("X-Content-Type-Options"), "nosniff");
+    EXPECT_EQ(response.body, pprof::encode_gzip(fixtures::snapshot(), pprof::Profile::heap)) << path;
+  }
+  const auto allocs = get("/targets/101/debug/pprof/allocs");
+  EXPECT_EQ(allocs.get_header_value("Content-Disposition"), "attachment; filename=\"allocs\"");
+  EXPECT_EQ(allocs.body, pprof::encode_gzip(fixtures::snapshot(), pprof::Profile::allocs));
+  EXPECT_EQ(get("/debug/pprof/allocs?pid=101").body, allocs.body);
+}
+
+TEST_F(Endpoints, TextProfiles) {
+  const auto response = get("/targets/101/debug/pprof/heap?debug=1");
+  EXPECT_EQ(response.status, 200);
+  EXPECT_EQ(response.get_header_value("Content-Type"), "text/plain; charset=utf-8");
+  EXPECT_EQ(response.body, pprof::encode_text(fixtures::snapshot()));
+}
+
+TEST_F(Endpoints, DifferencesTakeTheirTime) {
+  const auto begin = steady_clock::now();
+  const auto response = get("/targets/101/debug/pprof/heap?seconds=1");
+  EXPECT_GE(steady_clock::now() - begin, seconds(1));
+  EXPECT_EQ(response.status, 200);
+  EXPECT_EQ(response.get_header_value("Content-Disposition"), "attachment; filename=\"heap-delta\"");
+  EXPECT_FALSE(pprof::gunzip(response.body).starts_with("error"));
+}
+
+TEST_F(Endpoints, RefusalsSayWhatToDo) {
+  struct Case {
+    const char* path;
+    int status;
+    const char* message;
+  };
+  for (const Case& c : {
+           Case{"/targets/999/debug/pprof/heap", 404, "no Go process"},
+           Case{"/targets/103/debug/pprof/heap", 409, "older than 1.19"},
+           Case{"/targets/105/debug/pprof/heap", 410, "exited"},
+           Case{"/targets/abc/debug/pprof/heap", 400, "positive integer"},
+           Case{"/targets/-1/debug/pprof/heap", 400, "positive integer"},
+           Case{"/targets/0/debug/pprof/heap", 400, "positive integer"},
+           Case{"/targets/99999999999/debug/pprof/heap", 400, "positive integer"},
+           Case{"/debug/pprof/heap", 400, "?pid=N"},
+           Case{"/debug/pprof/allocs?pid=", 400, "positive integer"},
+           Case{"/targets/101/debug/pprof/heap?seconds=0", 400, "seconds"},
+           Case{"/targets/101/debug/pprof/heap?seconds=-5", 400, "seconds"},
+           Case{"/targets/101/debug/pprof/heap?seconds=1.5", 400, "seconds"},
+           Case{"/targets/101/debug/pprof/heap?seconds=x", 400, "seconds"},
+           Case{"/targets/101/debug/pprof/heap?seconds=3601", 400, "3600"},
+           Case{"/targets/101/debug/pprof/heap?seconds=1&debug=1", 400, "do not go together"},
+           Case{"/targets/101/debug/pprof/heap?debug=2", 400, "debug"},
+           Case{"/targets/101/debug/pprof/heap?debug=x", 400, "debug"},
+           Case{"/targets/101/debug/pprof/heap?gc=x", 400, "gc"},
+           Case{"/targets/101/debug/pprof/heap?gc=1", 501, "leave gc out"},
+           Case{"/targets/101/debug/pprof/allocs?gc=1", 501, "leave gc out"},
+           Case{"/targets/101/debug/pprof/goroutine", 404, "GET /"},
+           Case{"/targets/999/debug/pprof/", 404, "/api/v1/targets"},
+           Case{"/targets/x/debug/pprof/", 400, "positive integer"},
+           Case{"/nowhere", 404, "GET /"},
+       }) {
+    const auto response = get(c.path);
+    EXPECT_EQ(response.status, c.status) << c.path;
+    EXPECT_NE(error_of(response).find(c.message), std::string::npos) << c.path << ": " << response.body;
+  }
+  // A bad parameter is told before the waiting starts, and before the target is looked for.
+  EXPECT_EQ(get("/targets/999/debug/pprof/heap?seconds=no").status, 400);
+}
+
+TEST_F(Endpoints, ExitedTargetsAreStillServed) {
+  EXPECT_EQ(get("/targets/104/debug/pprof/heap").status, 200);
+}
+
+TEST_F(Endpoints, LeavingOrStoppingEndsADifference) {
+  const std::string request = "GET /targets/101/debug/pprof/heap?seconds=600 HTTP/1.1\r\nHost: h\r\n\r\n";
+  auto wait_for = [&](auto condition) {
+    const auto deadline = steady_clock::now() + seconds(10);
+    while (!condition() && steady_clock::now() < deadline)
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    return condition();
+  };
+  {
+    const UniqueFd leaves = http::connect_to(server_->addresses().front());
+    http::send_bytes(leaves.get(), request);
+    ASSERT_TRUE(wait_for([&] { return source_.waiting == 1; }));
+  }
+  EXPECT_TRUE(wait_for([&] { return source_.cancelled == 1; }));
+  const UniqueFd stays = http::connect_to(server_->addresses().front());
+  http::send_bytes(stays.get(), request);
+  ASSERT_TRUE(wait_for([&] { return source_.waiting == 1; }));
+  const auto begin = steady_clock::now();
+  server_->stop();
+  EXPECT_LT(steady_clock::now() - begin, seconds(1));
+  EXPECT_EQ(source_.cancelled, 2);
+}
+
+TEST_F(Endpoints, HealthAndReadiness) {
+  for (const char* path : {"/-/healthy", "/healthz", "/-/ready", "/readyz"})
+    EXPECT_EQ(get(path).status, 200) << path;
+  source_.not_ready = "the kernel has no BTF";
+  EXPECT_EQ(get("/-/healthy").status, 200);
+  for (const char* path : {"/-/ready", "/readyz"}) {
+    const auto response = get(path);
+    EXPECT_EQ(response.status, 503);
+    EXPECT_NE(error_of(response).find("the kernel has no BTF"), std::string::npos);
+  }
+}
+
+TEST_F(Endpoints, TargetsAsJson) {
+  const auto response = get("/api/v1/targets");
+  EXPECT_EQ(response.get_header_value("Content-Type"), "application/json");
+  const auto json = nlohmann::json::parse(response.body);
+  ASSERT_EQ(json["targets"].size(), 4u);
+  const auto& shop = json["targets"][0];
+  for (const char* key :
+       {"pid",         "comm",          "exe",       "go_version", "module",  "stripped",
+        "pie",         "state",         "mode",      "source",     "reason",  "started_at",
+        "attached_at", "pod",           "namespace", "container",  "samples", "alloc_bytes_per_second",
+        "live_bytes",  "overhead_ratio"}) {
+    EXPECT_TRUE(shop.contains(key)) << key;
+  }
+  EXPECT_EQ(shop["pid"], 101);
+  EXPECT_EQ(shop["attached_at"], "2023-11-14T22:13:22.000Z");
+  EXPECT_EQ(json["targets"][1]["live_bytes"], nullptr);
+  EXPECT_EQ(json["targets"][2]["state"], "unsupported");
+}
+
+TEST_F(Endpoints, DiscoveryHasAttachedTargetsUnderTheAskersName) {
+  const auto json = nlohmann::json::parse(get("/api/v1/sd", {{"Host", "node7:9786"}}).body);
+  ASSERT_EQ(json.size(), 2u);
+  EXPECT_EQ(json[0]["targets"], nlohmann::json::array({"node7:9786"}));
+  for (const auto& [key, value] : json[0]["labels"].items()) {
+    EXPECT_TRUE(value.is_string()) << key;  // Prometheus refuses anything else
+    EXPECT_TRUE(key.starts_with("__")) << key;
+  }
+  const std::string path = json[0]["labels"]["__metrics_path__"];
+  EXPECT_EQ(get(path).status, 200);
+  const std::string prefix = json[0]["labels"]["__profile_path_prefix__"];
+  EXPECT_EQ(get(prefix + "/debug/pprof/allocs").status, 200);
+}
+
+TEST_F(Endpoints, MetricsInBothFormats) {
+  const auto text = get("/metrics");
+  EXPECT_EQ(text.get_header_value("Content-Type"), "text/plain; version=0.0.4; charset=utf-8");
+  EXPECT_NE(text.body.find("goheapd_scrape_duration_seconds "), std::string::npos);
+  EXPECT_NE(text.body.find("process_resident_memory_bytes "), std::string::npos);
+  const auto open =
+      get("/metrics", {{"Accept", "application/openmetrics-text;version=1.0.0,text/plain;q=0.5"}});
+  EXPECT_EQ(open.get_header_value("Content-Type"),
+            "application/openmetrics-text; version=1.0.0; charset=utf-8");
+  EXPECT_TRUE(open.body.ends_with("# EOF\n"));
+}
+
+TEST_F(Endpoints, PagesEscapeWhatTargetsCallThemselves) {
+  for (const char* path : {"/", "/targets/101/debug/pprof/", "/targets/101/debug/pprof"}) {
+    const auto response = get(path);
+    EXPECT_EQ(response.status, 200) << path;
+    EXPECT_EQ(response.get_header_value("Content-Type"), "text/html; charset=utf-8");
+    EXPECT_EQ(response.body.find("<script"), std::string::npos) << path;
+    EXPECT_NE(response.body.find("&lt;script&gt;"), std::string::npos) << path;
+    EXPECT_NE(response.body.find("/targets/101/debug/pprof/heap"), std::string::npos) << path;
+  }
+}
+
+TEST_F(Endpoints, HeadAndOtherMethods) {
+  for (const char* path : {"/", "/metrics", "/api/v1/targets", "/targets/101/debug/pprof/heap"}) {
+    const auto head = client_->Head(path);
+    ASSERT_TRUE(head);
+    EXPECT_EQ(head->status, 200) << path;
+    EXPECT_EQ(head->body, "");
+    const auto post = client_->Post(path, "", "text/plain");
+    ASSERT_TRUE(post);
+    EXPECT_EQ(post->status, 405) << path;
+    EXPECT_FALSE(error_of(*post).empty());
+  }
+}
+
+}  // namespace
+}  // namespace goheapd::exporters

@@ -1,0 +1,235 @@
+#include "tests/unit/exporters/fixtures.h"
+
+#include <gtest/gtest.h>
+
+#include <condition_variable>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <mutex>
+#include <random>
+
+namespace goheapd::exporters::fixtures {
+namespace {
+
+constexpr int64_t kStart = 1'700'000'000'000'000'000;  // 2023-11-14T22:13:20Z
+constexpr int64_t kSecond = 1'000'000'000;
+
+model::TargetStatus target(pid_t pid, const std::string& comm, model::TargetState state) {
+  model::TargetStatus t;
+  t.process = {pid, 7000 + static_cast<uint64_t>(pid), 0};
+  t.comm = comm;
+  t.exe = "/usr/bin/" + comm;
+  t.go_version = "go1.24.4";
+  t.module = "example.com/" + comm;
+  t.state = state;
+  t.started_wall_ns = kStart;
+  return t;
+}
+
+}  // namespace
+
+model::HeapSnapshot snapshot() {
+  model::HeapSnapshot s;
+  s.process = {101, 7101, 0};
+  s.comm = "shop";
+  s.start_wall_ns = kStart;
+  s.end_wall_ns = kStart + 90 * kSecond + 500'000'000;
+  s.sample_rate = 524288;
+  s.gc_cycle = 12;
+  s.mode = "sampled";
+  s.source = "runtime";
+  s.comments = {"12 events were lost: ring full"};
+  s.functions = {
+      {"main.fill", "/src/shop/fill.go", 10},
+      {"main.Grow[go.shape.int,go.shape.string]", "/src/shop/grow.go", 30},
+      {"main.main", "/src/shop/main.go", 5},
+      {"runtime.main", "/go/src/runtime/proc.go", 147},
+      {"runtime.malg", "/go/src/runtime/proc.go", 5012},
+      {"runtime.systemstack", "/go/src/runtime/asm_amd64.s", 479},
+      {"main.(*Größe).Add\"<b>", "/src/shop/odd name.go", 0},
+      {"runtime.goexit", "/go/src/runtime/asm_amd64.s", 1700},
+  };
+  s.mappings = {
+      {0x400000, 0x800000, 0, "/usr/bin/shop", "5b1e64a3c0ffee"},
+      {0x7f0000001000, 0x7f0000005000, 0x1000, "/lib/x86_64-linux-gnu/libc.so.6", ""},
+  };
+  s.locations = {
+      {0x401233, 1, {{0, 14}, {1, 33}}, 0x401200},  // main.fill inlined into main.Grow
+      {0x402010, 1, {{2, 8}}, 0x402000},
+      {0x43ab00, 1, {{3, 250}}, 0x43aa00},
+      {0x43cd10, 1, {{4, 5020}}, 0x43cd00},
+      {0x46aaaa, 1, {{5, 500}}, 0},
+      {0x7f0000002222, 2, {}, 0},  // C code: an address is all we have
+      {0x403333, 1, {{6, 99}}, 0x403300},
+      {0x46b001, 1, {{7, 1701}}, 0x46b000},
+  };
+  s.samples = {
+      {{0, 1, 2, 7}, {12, 49152, 3, 12288}, {1542, 6316063, 385, 1579015}, 4096, {}},
+      {{6, 1, 2, 7},
+       {1, 1048576, 1, 1048576},
+       {1, 1212696, 1, 1212696},
+       1048576,
+       {{"job", "im<port"}, {"zone", "a\"b"}}},
+      {{3, 4}, {2, 832, 2, 832}, {2521, 1048992, 2521, 1048992}, 416, {}},
+      {{5, 1, 2, 7}, {5, 80, 0, 0}, {163842, 2621480, 0, 0}, 16, {}},
+      {{6, 2, 7}, {0, 0, 0, 0}, {0, 0, 0, 0}, 64, {}},
+  };
+  return s;
+}
+
+model::HeapSnapshot large_snapshot(size_t stacks, size_t depth) {
+  model::HeapSnapshot s = snapshot();
+  s.functions.clear();
+  s.locations.clear();
+  s.samples.clear();
+  const size_t functions = 6000;
+  const size_t locations = 20000;
+  for (size_t i = 0; i < functions; ++i) {
+    s.functions.push_back({"example.com/some/module/package" + std::to_string(i % 300) + ".(*Receiver" +
+                               std::to_string(i) + ").Method",
+                           "/src/example.com/some/module/package" + std::to_string(i % 300) + "/file.go",
+                           static_cast<int64_t>(i)});
+  }
+  std::minstd_rand random(1);  // NOLINT(cert-msc51-cpp): the same every time
+  for (size_t i = 0; i < locations; ++i) {
+    model::Location location{0x401000 + i * 48, 1, {}, 0};
+    const size_t lines = i % 4 == 0 ? 2 : 1;
+    for (size_t line = 0; line < lines; ++line) {
+      location.lines.push_back(
+          {static_cast<uint32_t>((i * 7 + line) % functions), static_cast<int64_t>(i % 900)});
+    }
+    s.locations.push_back(std::move(location));
+  }
+  for (size_t i = 0; i < stacks; ++i) {
+    model::Sample sample;
+    sample.object_bytes = static_cast<int64_t>(16 << (i % 12));
+    for (size_t frame = 0; frame < depth; ++frame) {
+      sample.locations.push_back(static_cast<uint32_t>(random() % locations));
+    }
+    sample.recorded = {static_cast<int64_t>(i), sample.object_bytes * static_cast<int64_t>(i), 1,
+                       sample.object_bytes};
+    sample.scaled = {static_cast<int64_t>(random()), static_cast<int64_t>(random()),
+                     static_cast<int64_t>(random()), static_cast<int64_t>(random())};
+    s.samples.push_back(std::move(sample));
+  }
+  return s;
+}
+
+std::vector<model::TargetStatus> FixedSource::targets() const {
+  using model::TargetState;
+  auto shop = target(101, "sh\"op\\\n\xff", TargetState::attached);
+  shop.exe = "/usr/bin/<script>alert('x')</script>";
+  shop.stripped = true;
+  shop.mode = model::Mode::sampled;
+  shop.source = "runtime";
+  shop.attached_wall_ns = kStart + 2 * kSecond;
+  shop.namespace_name = "default";
+  shop.pod = "shop-6d4f";
+  shop.container = "app";
+  shop.sample_rate = 524288;
+  shop.samples = 1234;
+  shop.probe_hits = 2345;
+  shop.alloc_bytes_per_second = 1048576.5;
+  shop.overhead_ratio = 0.0025;
+  shop.alloc_bytes[static_cast<size_t>(model::AllocationKind::slice)] = 4096;
+  shop.alloc_objects[static_cast<size_t>(model::AllocationKind::slice)] = 3;
+  shop.live_bytes = 123456789;
+  shop.live_objects = 4321;
+  shop.has_live = true;
+  shop.settled_objects = 2;
+  shop.gc_cycles = 12;
+  shop.gc_pause_buckets = {0, 1, 3, 9, 12, 20, 22, 24, 24, 24, 24, 24, 24};
+  shop.gc_pause_sum_seconds = 0.00225;
+  shop.top_sites = {{"main.fill", 1000, 3000},
+                    {"main.(*G\xc3\xb6\xc3\x9f"
+                     "e).Add",
+                     500, 600},
+                    {"other", 10, 20},
+                    {std::string(300, 'x') + "1", 1, 1},
+                    {std::string(300, 'x') + "2", 2, 2}};
+
+  auto counter = target(102, "counter", TargetState::attached);
+  counter.mode = model::Mode::exact;
+  counter.pie = true;
+  counter.attached_wall_ns = kStart + kSecond;
+
+  auto old = target(103, "old", TargetState::unsupported);
+  old.go_version = "go1.12.17";
+  old.reason = "Go 1.12 is older than 1.19, the oldest that goheapd knows";
+
+  auto ended = target(104, "ended", TargetState::exited);
+  ended.exited_wall_ns = kStart + 60 * kSecond;
+  return {shop, counter, old, ended};
+}
+
+model::DaemonStatus FixedSource::status() const {
+  model::DaemonStatus status;
+  status.version = "0.1.0";
+  status.libbpf_version = "1.4.6";
+  status.events = {{"birth", 100}, {"death", 80}};
+  status.lost_events = {{"ring_full", 0}, {"stack_table_full", 7}};
+  status.not_ready = not_ready;
+  return status;
+}
+
+SourceResult<model::HeapSnapshotPtr> FixedSource::heap(pid_t pid) {
+  auto refuse = [](Refusal refusal, std::string message) {
+    return tl::unexpected<SourceError>(SourceError{refusal, std::move(message)});
+  };
+  if (pid == 103) return refuse(Refusal::unsupported_target, "Go 1.12 is older than 1.19");
+  if (pid == 105) return refuse(Refusal::gone_target, "the process exited more than 10 minutes ago");
+  if (pid < 101 || pid > 105) return refuse(Refusal::unknown_target, "no Go process has this pid");
+  auto s = snapshot();
+  s.process.pid = pid;
+  if (pid == 102) {
+    s.mode = "exact";
+    s.source.clear();
+    s.has_inuse = false;
+    s.sample_rate = 1;
+  }
+  return std::make_shared<const model::HeapSnapshot>(std::move(s));
+}
+
+SourceResult<model::HeapSnapshotPtr> FixedSource::heap_delta(pid_t pid, std::chrono::seconds seconds,
+                                                             std::stop_token stop) {
+  std::mutex mutex;
+  std::condition_variable_any never;
+  std::unique_lock lock(mutex);
+  ++waiting;
+  never.wait_for(lock, stop, seconds, [] { return false; });
+  --waiting;
+  if (stop.stop_requested()) {
+    ++cancelled;
+    return tl::unexpected<SourceError>(SourceError{Refusal::unavailable, "cancelled"});
+  }
+  return heap(pid).map([](const model::HeapSnapshotPtr& whole) {
+    auto delta = *whole;
+    delta.is_delta = true;
+    return std::make_shared<const model::HeapSnapshot>(std::move(delta));
+  });
+}
+
+std::string read_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  EXPECT_TRUE(file) << "cannot read " << path;
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+TemporaryDirectory::TemporaryDirectory() {
+  std::string pattern = (std::filesystem::temp_directory_path() / "goheapd-test-XXXXXX").string();
+  path_ = ::mkdtemp(pattern.data());
+}
+
+TemporaryDirectory::~TemporaryDirectory() {
+  std::error_code ignored;
+  std::filesystem::remove_all(path_, ignored);
+}
+
+std::string TemporaryDirectory::write(const std::string& name, const std::string& content) const {
+  std::ofstream(path(name), std::ios::binary) << content;
+  return path(name);
+}
+
+}  // namespace goheapd::exporters::fixtures

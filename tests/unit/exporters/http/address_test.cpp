@@ -1,0 +1,45 @@
+#include "exporters/http/address.h"
+
+#include <gtest/gtest.h>
+
+namespace goheapd::exporters::http {
+namespace {
+
+TEST(ListenAddress, ParsesEveryShape) {
+  const auto v4 = parse_listen_address("127.0.0.1:9786");
+  ASSERT_TRUE(v4);
+  EXPECT_EQ(v4->host, "127.0.0.1");
+  EXPECT_EQ(v4->port, 9786);
+  EXPECT_EQ(parse_listen_address("[::1]:80")->host, "::1");
+  EXPECT_EQ(parse_listen_address(":9786")->host, "");
+  EXPECT_EQ(parse_listen_address("localhost:0")->port, 0);
+}
+
+TEST(ListenAddress, RefusesOtherShapes) {
+  for (const char* text : {"", "9786", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:-1",
+                           "127.0.0.1:80x", "::1:80", "[]:80", "[::1:80", "::1]:80"}) {
+    EXPECT_FALSE(parse_listen_address(text)) << text;
+  }
+}
+
+TEST(ListenAddress, BindsAndTellsWhere) {
+  const auto v4 = listen_on({"127.0.0.1", 0});
+  ASSERT_TRUE(v4) << to_string(v4.error());
+  EXPECT_TRUE(bound_address(v4->get()).starts_with("127.0.0.1:"));
+  EXPECT_FALSE(bound_address(v4->get()).ends_with(":0"));
+  EXPECT_TRUE(listen_on({"", 0}));
+}
+
+TEST(ListenAddress, FailuresNameTheAddress) {
+  const auto first = listen_on({"127.0.0.1", 0});
+  ASSERT_TRUE(first);
+  const std::string address = bound_address(first->get());
+  const auto second = parse_listen_address(address).and_then(listen_on);
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().subject, address);
+  EXPECT_EQ(second.error().errno_value, EADDRINUSE);
+  EXPECT_FALSE(listen_on({"no such host.invalid", 0}));
+}
+
+}  // namespace
+}  // namespace goheapd::exporters::http

@@ -1,0 +1,47 @@
+#include "exporters/http/router.h"
+
+#include <gtest/gtest.h>
+
+namespace goheapd::exporters::http {
+namespace {
+
+Router router() {
+  Router r;
+  r.get("/", [](const Request&) { return Response{200, "text/plain", "root", {}}; });
+  r.get("/targets/{pid}/heap", [](const Request& request) {
+    return Response{200, "text/plain", "heap of " + std::string(request.capture("pid")), {}};
+  });
+  r.get("/targets/{pid}/", [](const Request&) { return Response{200, "text/plain", "index", {}}; });
+  return r;
+}
+
+Response ask(const std::string& method, const std::string& path) {
+  Request request;
+  request.method = method;
+  request.path = path;
+  return router().route(request);
+}
+
+TEST(HttpRouter, MatchesLiteralAndNamedSegments) {
+  EXPECT_EQ(ask("GET", "/").body, "root");
+  EXPECT_EQ(ask("GET", "/targets/12/heap").body, "heap of 12");
+  EXPECT_EQ(ask("GET", "/targets/12/").body, "index");
+}
+
+TEST(HttpRouter, UnknownPathsAreNotFound) {
+  for (const char* path : {"/targets", "/targets/", "/targets/12", "/targets//heap", "/targets/12/heap/",
+                           "/targets/1/2/heap", "//", "/Targets/12/heap"}) {
+    EXPECT_EQ(ask("GET", path).status, 404) << path;
+    EXPECT_TRUE(ask("GET", path).body.starts_with("{\"error\":")) << path;
+  }
+}
+
+TEST(HttpRouter, OtherMethodsAreNotAllowedOnKnownPaths) {
+  EXPECT_EQ(ask("HEAD", "/").status, 200);
+  EXPECT_EQ(ask("POST", "/").status, 405);
+  EXPECT_EQ(ask("POST", "/").headers.back(), std::pair(std::string("Allow"), std::string("GET, HEAD")));
+  EXPECT_EQ(ask("DELETE", "/nowhere").status, 404);
+}
+
+}  // namespace
+}  // namespace goheapd::exporters::http

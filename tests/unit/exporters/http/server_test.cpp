@@ -1,0 +1,208 @@
+#include "exporters/http/server.h"
+
+#include <gtest/gtest.h>
+#include <httplib.h>
+#include <sys/socket.h>
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <csignal>
+#include <mutex>
+#include <thread>
+
+#include "tests/unit/exporters/http/test_client.h"
+
+namespace goheapd::exporters::http {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using std::chrono::steady_clock;
+
+constexpr auto kClose = "Host: h\r\nConnection: close\r\n\r\n";
+
+// "/slow" waits until it is told to stop.
+class HttpServer : public testing::Test {
+ protected:
+  std::unique_ptr<Server> start(ServerOptions options) {
+    Router router;
+    router.get("/hello", [](const Request&) {
+      return Response{200, "text/plain", "hello", {{"X-More", "1"}}};
+    });
+    router.get("/large", [](const Request&) {
+      return Response{200, "text/plain", std::string(20 << 20, 'x'), {}};
+    });
+    router.get("/throw", [](const Request&) -> Response { throw std::runtime_error("broken"); });
+    router.get("/slow", [this](const Request& request) {
+      std::mutex mutex;
+      std::unique_lock lock(mutex);
+      std::condition_variable_any never;
+      ++waiting_;
+      never.wait(lock, request.stop, [] { return false; });
+      --waiting_;
+      return error_response(503, "stopped");
+    });
+    if (options.listen_addresses.empty()) options.listen_addresses = {"127.0.0.1:0"};
+    auto server = Server::start(options, std::move(router));
+    EXPECT_TRUE(server) << to_string(server.error());
+    return std::move(*server);
+  }
+
+  void wait_until_waiting(int count) const {
+    const auto deadline = steady_clock::now() + seconds(10);
+    while (waiting_ != count && steady_clock::now() < deadline) std::this_thread::sleep_for(milliseconds(5));
+    ASSERT_EQ(waiting_, count);
+  }
+
+  std::atomic<int> waiting_{0};
+};
+
+TEST_F(HttpServer, AnswersAnHttpLibrary) {
+  const auto server = start({});
+  httplib::Client client("127.0.0.1", port_of(server->addresses().front()));
+  client.set_keep_alive(true);
+  for (int i = 0; i < 3; ++i) {
+    const auto result = client.Get("/hello");
+    ASSERT_TRUE(result);
+    EXPECT_EQ(result->status, 200);
+    EXPECT_EQ(result->body, "hello");
+    EXPECT_EQ(result->get_header_value("X-More"), "1");
+  }
+  const auto head = client.Head("/hello");
+  ASSERT_TRUE(head);
+  EXPECT_EQ(head->get_header_value("Content-Length"), "5");
+  EXPECT_EQ(head->body, "");
+  EXPECT_EQ(client.Get("/nowhere")->status, 404);
+  EXPECT_EQ(client.Post("/hello", "body", "text/plain")->status, 405);
+  EXPECT_EQ(client.Get("/large")->body.size(), size_t{20} << 20);
+  EXPECT_EQ(client.Get("/throw")->status, 500);
+  EXPECT_EQ(client.Get("/throw")->body, "{\"error\":\"the request failed: broken\"}\n");
+}
+
+TEST_F(HttpServer, KeepsAndClosesConnections) {
+  const auto server = start({});
+  const std::string address = server->addresses().front();
+  const std::string two = raw_exchange(
+      address, "GET /hello HTTP/1.1\r\nHost: h\r\n\r\n\r\nGET /hello HTTP/1.1\r\n" + std::string(kClose));
+  EXPECT_EQ(two.find("HTTP/1.1 200 OK"), 0u);
+  EXPECT_NE(two.find("HTTP/1.1 200 OK", 1), std::string::npos);
+  const std::string old = raw_exchange(address, "GET /hello HTTP/1.0\r\n\r\n");
+  EXPECT_NE(old.find("Connection: close"), std::string::npos);
+  // The body of a request is not read: what would be taken for a second request is not answered.
+  const std::string body = raw_exchange(
+      address,
+      "GET /hello HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\nGET /hello HTTP/1.1\r\nHost: h\r\n\r\n");
+  EXPECT_EQ(body.find("HTTP/1.1 200 OK"), 0u);
+  EXPECT_EQ(body.find("HTTP/1.1 200 OK", 1), std::string::npos);
+}
+
+TEST_F(HttpServer, RefusesWhatItCannotTake) {
+  const auto server = start({});
+  const std::string address = server->addresses().front();
+  EXPECT_TRUE(raw_exchange(address, "nonsense\r\n\r\n").starts_with("HTTP/1.1 400 "));
+  EXPECT_TRUE(raw_exchange(address, "GET / HTTP/1.1\r\nX: " + std::string(kMaxHeadBytes, 'x'))
+                  .starts_with("HTTP/1.1 431 "));
+  EXPECT_TRUE(raw_exchange(address, "GET /hello HTTP/3.0\r\n\r\n").starts_with("HTTP/1.1 505 "));
+  EXPECT_TRUE(
+      raw_exchange(address, std::string("PUT /hello HTTP/1.1\r\n") + kClose).starts_with("HTTP/1.1 405 "));
+}
+
+TEST_F(HttpServer, ListensOnSeveralAddresses) {
+  const auto server = start({{"127.0.0.1:0", "localhost:0", ":0"}, "", 16});
+  ASSERT_EQ(server->addresses().size(), 3u);
+  for (const std::string& address : server->addresses()) {
+    if (address.starts_with("[::1]")) continue;  // where localhost is IPv6: the raw client speaks IPv4
+    EXPECT_TRUE(
+        raw_exchange(address, std::string("GET /hello HTTP/1.1\r\n") + kClose).starts_with("HTTP/1.1 200"));
+  }
+}
+
+TEST_F(HttpServer, AnAddressThatCannotBeHadIsAnError) {
+  const auto first = start({});
+  const auto second = Server::start({first->addresses(), "", 16}, Router());
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().subject, first->addresses().front());
+  EXPECT_FALSE(Server::start({{"nonsense"}, "", 16}, Router()));
+  EXPECT_FALSE(Server::start({{}, "", 16}, Router()));
+}
+
+TEST_F(HttpServer, MoreConnectionsThanAllowedAreToldSo) {
+  const auto server = start({{}, "", 2});
+  const std::string address = server->addresses().front();
+  const UniqueFd first = connect_to(address);
+  const UniqueFd second = connect_to(address);
+  send_bytes(first.get(), "GET /slow HTTP/1.1\r\nHost: h\r\n\r\n");
+  send_bytes(second.get(), "GET /slow HTTP/1.1\r\nHost: h\r\n\r\n");
+  wait_until_waiting(2);
+  EXPECT_TRUE(
+      raw_exchange(address, std::string("GET /hello HTTP/1.1\r\n") + kClose).starts_with("HTTP/1.1 503"));
+}
+
+TEST_F(HttpServer, AClientThatLeavesEndsItsRequest) {
+  const auto server = start({});
+  {
+    const UniqueFd client = connect_to(server->addresses().front());
+    send_bytes(client.get(), "GET /slow HTTP/1.1\r\nHost: h\r\n\r\n");
+    wait_until_waiting(1);
+  }
+  wait_until_waiting(0);
+}
+
+TEST_F(HttpServer, StopsAtOnceWhateverRuns) {
+  auto server = start({});
+  const std::string address = server->addresses().front();
+  const UniqueFd silent = connect_to(address);
+  const UniqueFd half = connect_to(address);
+  send_bytes(half.get(), "GET /hel");
+  const UniqueFd idle = connect_to(address);
+  send_bytes(idle.get(), "GET /hello HTTP/1.1\r\nHost: h\r\n\r\n");
+  const UniqueFd deaf = connect_to(address);  // never reads its 20 MiB
+  send_bytes(deaf.get(), "GET /large HTTP/1.1\r\nHost: h\r\n\r\n");
+  const UniqueFd slow = connect_to(address);
+  send_bytes(slow.get(), "GET /slow HTTP/1.1\r\nHost: h\r\n\r\n");
+  wait_until_waiting(1);
+  const auto begin = steady_clock::now();
+  server->stop();
+  EXPECT_LT(steady_clock::now() - begin, seconds(1));
+  EXPECT_EQ(waiting_, 0);
+  server->stop();
+  server.reset();
+  EXPECT_TRUE(start({{address}, "", 16})) << "the address is free again";
+}
+
+TEST_F(HttpServer, LeavesSignalsToOthers) {
+  // A signal to the process must not be taken by a thread of the server: here it stays pending, since we block it.
+  sigset_t usr1;
+  sigemptyset(&usr1);
+  sigaddset(&usr1, SIGUSR1);
+  sigset_t before;
+  ASSERT_EQ(pthread_sigmask(SIG_BLOCK, &usr1, &before), 0);
+  const auto server = start({});
+  raw_exchange(server->addresses().front(), std::string("GET /hello HTTP/1.1\r\n") + kClose);
+  ASSERT_EQ(kill(getpid(), SIGUSR1), 0);
+  const timespec limit{10, 0};
+  EXPECT_EQ(sigtimedwait(&usr1, nullptr, &limit), SIGUSR1);
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+TEST_F(HttpServer, ManyClientsAtOnce) {
+  const auto server = start({});
+  std::atomic<int> good{0};
+  std::vector<std::thread> clients;
+  clients.reserve(8);
+  for (int i = 0; i < 8; ++i) {
+    clients.emplace_back([&] {
+      httplib::Client client("127.0.0.1", port_of(server->addresses().front()));
+      for (int n = 0; n < 50; ++n) {
+        const auto result = client.Get("/hello");
+        if (result && result->body == "hello") ++good;
+      }
+    });
+  }
+  for (auto& client : clients) client.join();
+  EXPECT_EQ(good, 400);
+}
+
+}  // namespace
+}  // namespace goheapd::exporters::http

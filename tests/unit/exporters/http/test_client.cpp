@@ -1,0 +1,45 @@
+#include "tests/unit/exporters/http/test_client.h"
+
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <array>
+
+namespace goheapd::exporters::http {
+
+int port_of(const std::string& address) { return std::stoi(address.substr(address.rfind(':') + 1)); }
+
+UniqueFd connect_to(const std::string& address) {
+  UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_port = htons(static_cast<uint16_t>(port_of(address)));
+  to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  EXPECT_EQ(::connect(fd.get(), reinterpret_cast<sockaddr*>(&to), sizeof(to)), 0);
+  return fd;
+}
+
+void send_bytes(int socket, const std::string& bytes) {
+  // A server that has had enough may close before all is sent: what it answered tells.
+  static_cast<void>(!::send(socket, bytes.data(), bytes.size(), MSG_NOSIGNAL));
+}
+
+std::string read_to_end(int socket) {
+  std::string all;
+  std::array<char, 4096> chunk{};
+  for (;;) {
+    const ssize_t count = ::recv(socket, chunk.data(), chunk.size(), 0);
+    if (count <= 0) return all;
+    all.append(chunk.data(), static_cast<size_t>(count));
+  }
+}
+
+std::string raw_exchange(const std::string& address, const std::string& bytes) {
+  const UniqueFd fd = connect_to(address);
+  send_bytes(fd.get(), bytes);
+  return read_to_end(fd.get());
+}
+
+}  // namespace goheapd::exporters::http

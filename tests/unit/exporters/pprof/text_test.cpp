@@ -1,0 +1,45 @@
+#include "exporters/pprof/text.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/unit/exporters/fixtures.h"
+
+namespace goheapd::exporters::pprof {
+namespace {
+
+TEST(PprofText, NamesOfGenericsAreShortened) {
+  EXPECT_EQ(name_for_print("main.F[go.shape.int]"), "main.F[...]");
+  EXPECT_EQ(name_for_print("main.(*T[go.shape.[]int]).M"), "main.(*T[...]).M");
+  EXPECT_EQ(name_for_print("main.F"), "main.F");
+  EXPECT_EQ(name_for_print("odd]["), "odd][");
+}
+
+TEST(PprofText, TotalsThatAreEqualAreKeptApart) {
+  model::HeapSnapshot snapshot;
+  snapshot.sample_rate = 1;
+  snapshot.samples.push_back({{}, {2, 32, 2, 32}, {}, 16, {}});
+  EXPECT_EQ(encode_text(snapshot), "heap profile: 2: 32 [2: 33] @ heap/2\n2: 32 [2: 32] @\n\n");
+}
+
+TEST(PprofText, EmptySnapshotHasItsHeaderOnly) {
+  model::HeapSnapshot snapshot;
+  snapshot.sample_rate = 524288;
+  EXPECT_EQ(encode_text(snapshot), "heap profile: 0: 0 [0: 1] @ heap/1048576\n");
+}
+
+// What text/tabwriter (1, 8, 1, tab) makes of these cells, checked with Go: "main.a+0x1" and "main.abcdefg+0x1" in one
+// column.
+TEST(PprofText, ColumnsAreAlignedWithTabs) {
+  model::HeapSnapshot snapshot;
+  snapshot.functions = {{"main.a", "/a.go", 1}, {"main.abcdefg", "/b.go", 1}};
+  snapshot.locations = {{0x11, 0, {{0, 3}}, 0x10}, {0x1111111, 0, {{1, 4}}, 0x1111110}};
+  snapshot.samples = {{{0, 1}, {}, {}, 0, {}}};
+  EXPECT_EQ(encode_text(snapshot),
+            "heap profile: 0: 0 [0: 1] @ heap/0\n"
+            "0: 0 [0: 0] @ 0x12 0x1111112\n"
+            "#\t0x11\t\tmain.a+0x1\t\t/a.go:3\n"
+            "#\t0x1111111\tmain.abcdefg+0x1\t/b.go:4\n\n");
+}
+
+}  // namespace
+}  // namespace goheapd::exporters::pprof

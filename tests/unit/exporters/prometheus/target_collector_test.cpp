@@ -1,0 +1,118 @@
+#include "exporters/prometheus/target_collector.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "exporters/prometheus/self_collector.h"
+#include "tests/unit/exporters/fixtures.h"
+
+namespace goheapd::exporters::prometheus_text {
+namespace {
+
+using prometheus::MetricFamily;
+
+// A source with the targets it is given, for what the fixed ones do not show.
+class GivenTargets : public fixtures::FixedSource {
+ public:
+  explicit GivenTargets(std::vector<model::TargetStatus> targets) : targets_(std::move(targets)) {}
+  std::vector<model::TargetStatus> targets() const override { return targets_; }
+
+ private:
+  std::vector<model::TargetStatus> targets_;
+};
+
+model::TargetStatus attached(pid_t pid, uint64_t start_time) {
+  model::TargetStatus target;
+  target.process = {pid, start_time, 0};
+  target.comm = "c" + std::to_string(start_time);
+  target.state = model::TargetState::attached;
+  return target;
+}
+
+const MetricFamily& family(const std::vector<MetricFamily>& families, const std::string& name) {
+  for (const auto& candidate : families) {
+    if (candidate.name == name) return candidate;
+  }
+  static const MetricFamily kNone;
+  ADD_FAILURE() << "no family " << name;
+  return kNone;
+}
+
+TEST(TargetCollector, EveryFamilyIsThereWithoutTargets) {
+  const auto families = TargetCollector(GivenTargets({})).Collect();
+  for (const char* name :
+       {"goheapd_build_info", "goheapd_targets", "goheapd_target_info", "goheapd_events_total",
+        "goheapd_lost_events_total", "goheapd_probe_hits_total", "goheapd_overhead_ratio",
+        "goheapd_alloc_bytes_total", "goheapd_alloc_objects_total", "goheapd_live_bytes",
+        "goheapd_live_objects", "goheapd_site_live_bytes", "goheapd_site_alloc_bytes_total",
+        "goheapd_gc_cycles_total", "goheapd_gc_pause_seconds", "goheapd_settled_objects_total",
+        "goheapd_targets_without_series"}) {
+    EXPECT_FALSE(family(families, name).help.empty()) << name;
+  }
+  EXPECT_EQ(family(families, "goheapd_targets").metric.size(), 5u);
+  EXPECT_EQ(family(families, "goheapd_lost_events_total").metric.size(), 2u);
+}
+
+TEST(TargetCollector, NoSeriesIsThereTwice) {
+  fixtures::FixedSource source;
+  for (const auto& candidate : TargetCollector(source).Collect()) {
+    std::set<std::vector<prometheus::ClientMetric::Label>> seen;
+    for (const auto& metric : candidate.metric) {
+      EXPECT_TRUE(seen.insert(metric.label).second) << candidate.name;
+      std::set<std::string> names;
+      for (const auto& label : metric.label) EXPECT_TRUE(names.insert(label.name).second) << candidate.name;
+    }
+  }
+}
+
+TEST(TargetCollector, NamesThatBecomeOneByCuttingAreSummed) {
+  fixtures::FixedSource source;
+  const auto families = TargetCollector(source).Collect();
+  double cut = 0;
+  for (const auto& metric : family(families, "goheapd_site_live_bytes").metric) {
+    if (metric.label.back().value.starts_with("xxx")) cut += metric.gauge.value;
+    EXPECT_LE(metric.label.back().value.size(), kMaxLabelBytes + 3);
+  }
+  EXPECT_EQ(cut, 3);
+}
+
+TEST(TargetCollector, OfTwoLivesOfOnePidTheNewerIsShown) {
+  const auto families = TargetCollector(GivenTargets({attached(7, 200), attached(7, 100)})).Collect();
+  const auto& hits = family(families, "goheapd_probe_hits_total");
+  ASSERT_EQ(hits.metric.size(), 1u);
+  EXPECT_EQ(hits.metric[0].label[1].value, "c200");
+}
+
+TEST(TargetCollector, ManyTargetsAreCountedInsteadOfShown) {
+  std::vector<model::TargetStatus> many;
+  for (pid_t pid = 1; pid <= static_cast<pid_t>(kMaxTargetsWithSeries) + 5; ++pid)
+    many.push_back(attached(pid, 1));
+  const auto families = TargetCollector(GivenTargets(many)).Collect();
+  EXPECT_EQ(family(families, "goheapd_probe_hits_total").metric.size(), kMaxTargetsWithSeries);
+  EXPECT_EQ(family(families, "goheapd_targets_without_series").metric[0].gauge.value, 5);
+  EXPECT_EQ(family(families, "goheapd_targets").metric[0].gauge.value, static_cast<double>(many.size()));
+}
+
+TEST(TargetCollector, UnknownLiveHeapHasNoSeries) {
+  fixtures::FixedSource source;
+  const auto families = TargetCollector(source).Collect();
+  EXPECT_EQ(family(families, "goheapd_live_bytes").metric.size(), 1u);
+  EXPECT_EQ(family(families, "goheapd_alloc_bytes_total").metric.size(), 2 * model::kAllocationKinds);
+}
+
+TEST(SelfCollector, TellsOfThisProcess) {
+  const auto families = SelfCollector().Collect();
+  EXPECT_GT(family(families, "process_resident_memory_bytes").metric.at(0).gauge.value, 1e6);
+  EXPECT_GT(family(families, "process_virtual_memory_bytes").metric.at(0).gauge.value, 1e6);
+  EXPECT_GE(family(families, "process_open_fds").metric.at(0).gauge.value, 3);
+  EXPECT_GT(family(families, "process_max_fds").metric.at(0).gauge.value, 3);
+  EXPECT_GT(family(families, "process_cpu_seconds_total").metric.at(0).counter.value, 0);
+  const double start = family(families, "process_start_time_seconds").metric.at(0).gauge.value;
+  const auto now = static_cast<double>(std::time(nullptr));
+  EXPECT_LE(start, now + 1);
+  EXPECT_GT(start, now - 3600);
+}
+
+}  // namespace
+}  // namespace goheapd::exporters::prometheus_text

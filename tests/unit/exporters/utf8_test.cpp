@@ -1,0 +1,37 @@
+#include "exporters/utf8.h"
+
+#include <gtest/gtest.h>
+
+namespace goheapd::exporters {
+namespace {
+
+TEST(CleanUtf8, LeavesWellFormedTextAlone) {
+  const std::string text =
+      "main.(*Gr\xc3\xb6\xc3\x9f"
+      "e).Add \xe2\x82\xac \xf0\x9f\x98\x80\n";
+  EXPECT_EQ(clean_utf8(text, 1000), text);
+}
+
+TEST(CleanUtf8, ReplacesEveryBadByte) {
+  EXPECT_EQ(clean_utf8("a\xff"
+                       "b",
+                       1000),
+            "a\xef\xbf\xbd"
+            "b");
+  EXPECT_EQ(clean_utf8("\xc0\x80", 1000), "\xef\xbf\xbd\xef\xbf\xbd");                  // overlong
+  EXPECT_EQ(clean_utf8("\xed\xa0\x80", 1000), "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd");  // surrogate
+  EXPECT_EQ(clean_utf8("\xe2\x82", 1000), "\xef\xbf\xbd\xef\xbf\xbd");                  // cut off
+  EXPECT_EQ(clean_utf8("\xf4\x90\x80\x80", 1000).size(), 12u);                          // above U+10FFFF
+  EXPECT_EQ(clean_utf8(std::string_view("a\0b\x1b\x7f", 5), 1000),
+            "a\xef\xbf\xbd"
+            "b\xef\xbf\xbd\xef\xbf\xbd");
+}
+
+TEST(CleanUtf8, CutsAtACharacter) {
+  EXPECT_EQ(clean_utf8("abcdef", 3), "abc\xe2\x80\xa6");
+  EXPECT_EQ(clean_utf8("ab\xc3\xb6", 3), "ab\xe2\x80\xa6");
+  EXPECT_EQ(clean_utf8("abc", 3), "abc");
+}
+
+}  // namespace
+}  // namespace goheapd::exporters
