@@ -121,6 +121,20 @@ bool ElfFile::has_symbol_table() const {
   });
 }
 
+void ElfFile::for_each_symbol(const std::function<void(std::string_view name, uint64_t value)>& visit) const {
+  for (const ElfSection& section : sections_) {
+    if (section.type != SHT_SYMTAB || section.link >= sections_.size()) continue;
+    const ElfSection& strings = sections_[section.link];
+    const ByteView symbols = file_.slice(section.offset, section.size).value_or(ByteView());
+    const ByteView names = file_.slice(strings.offset, strings.size).value_or(ByteView());
+    for (uint64_t at = 0; auto symbol = symbols.read<Elf64_Sym>(at); at += sizeof(Elf64_Sym)) {
+      const unsigned type = ELF64_ST_TYPE(symbol->st_info);
+      if (symbol->st_shndx == SHN_UNDEF || (type != STT_OBJECT && type != STT_FUNC)) continue;
+      if (auto name = names.c_string(symbol->st_name)) visit(*name, symbol->st_value);
+    }
+  }
+}
+
 ByteView ElfFile::segment_bytes(const ElfSegment& segment) const {
   auto rest = file_.from(segment.offset);
   if (!rest) return {};

@@ -57,6 +57,8 @@ class ElfFile {
   bool has_section_headers() const { return !sections_.empty(); }
   const ElfSection* section(std::string_view name) const;
   bool has_symbol_table() const;
+  // Calls visit(name, value) for each data or function symbol of the symbol table that is defined in this file.
+  void for_each_symbol(const std::function<void(std::string_view name, uint64_t value)>& visit) const;
 
   // File bytes behind [vaddr, vaddr + length), nullopt unless one segment backs all of them.
   std::optional<ByteView> bytes(uint64_t vaddr, uint64_t length) const;
