@@ -89,7 +89,7 @@ constexpr Recipe kRecipes[] = {
     {"runtime.allp", "runtime.gcComputeStartingStackSize", 1},
     {"runtime.allp", "runtime.timeSleepUntil", 1},
     {"runtime.allglen", "runtime.forEachGRace", 0},
-    {"runtime.allglen", "runtime/pprof.countGoroutine", 0},
+    {"runtime.allglen", "runtime.goroutineProfileWithLabelsConcurrent", 0, nullptr, 23, 27},
     {"runtime.allgptr", "runtime.forEachGRace", 1},
     {"runtime.allgs", "runtime.forEachG", 1},
     {"runtime.allgs", "runtime.allgadd", 7},

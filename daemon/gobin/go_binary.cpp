@@ -73,6 +73,8 @@ struct GoBinary::Parts {
   BinaryInfo info;
   Symbolizer symbolizer;
 
+  mutable std::once_flag globals_once;
+  mutable Globals globals;
   // Functions of the runtime's packages, sorted by name.
   mutable std::once_flag index_once;
   mutable std::vector<uint32_t> index;
@@ -184,6 +186,14 @@ const Pclntab& GoBinary::pclntab() const { return parts_->pclntab; }
 const ModuleData& GoBinary::module_data() const { return parts_->module_data; }
 const RuntimeLayout& GoBinary::layout() const { return parts_->layout; }
 const Symbolizer& GoBinary::symbolizer() const { return parts_->symbolizer; }
+const Globals& GoBinary::globals() const {
+  std::call_once(parts_->globals_once, [this] {
+    parts_->globals =
+        Globals::find(parts_->elf, parts_->layout, [this](std::string_view name) { return function(name); });
+  });
+  return parts_->globals;
+}
+
 uint64_t GoBinary::load_base() const { return parts_->elf.load_base(); }
 
 std::optional<FunctionCode> GoBinary::function(std::string_view name) const {

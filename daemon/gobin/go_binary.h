@@ -5,6 +5,7 @@
 //                └─────▶ ModuleData ──────────────────┘      │       processes of the file)
 //                                                            ├─ symbolizer  pc -> functions, files, lines
 //                                                            ├─ function    name -> machine code
+//                                                            ├─ globals     addresses of runtime variables
 //                                                            └─ layout      Go struct offsets of this version
 //
 // All addresses here are link-time virtual addresses (vaddr); a process adds its load bias.
@@ -21,6 +22,7 @@
 #include "daemon/gobin/build_info.h"
 #include "daemon/gobin/elf_file.h"
 #include "daemon/gobin/function_code.h"
+#include "daemon/gobin/globals.h"
 #include "daemon/gobin/go_version.h"
 #include "daemon/gobin/module_data.h"
 #include "daemon/gobin/pclntab.h"
@@ -68,6 +70,11 @@ class GoBinary {
   std::optional<FunctionCode> function(std::string_view name) const;
   // The function that covers a vaddr.
   std::optional<FunctionCode> function_at(uint64_t pc) const;
+
+  // Addresses of the runtime's variables, from symbols and from code; searched at the first call.
+  const Globals& globals() const;
+  // Vaddr of one of them by its Go name ("runtime.mheap_").
+  Expected<uint64_t> global(std::string_view name) const { return globals().address(name); }
 
   // Vaddr that file offset 0 is loaded at: bias = mapped start of file offset 0 - this.
   uint64_t load_base() const;
