@@ -1,6 +1,9 @@
 #include "daemon/process/process_memory.h"
 
+#include <poll.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -14,7 +17,23 @@ constexpr size_t kPiecesPerCall = 1024;  // IOV_MAX; a longer vector is EINVAL
 
 iovec io_vector(const void* base, size_t length) { return iovec{const_cast<void*>(base), length}; }
 
+Unexpected gone(pid_t pid) { return fail("the process has exited", "pid " + std::to_string(pid), ESRCH); }
+
 }  // namespace
+
+Expected<ProcessMemory> ProcessMemory::open(pid_t pid) {
+  UniqueFd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+  if (!pidfd && errno == ESRCH) return gone(pid);
+  if (!pidfd) return fail("cannot open a pidfd", "pid " + std::to_string(pid), errno);
+  return ProcessMemory(pid, std::move(pidfd));
+}
+
+Expected<void> ProcessMemory::verify() const {
+  // Readable since the process has exited; the pid cannot have been given away before that.
+  pollfd entry{pidfd_.get(), POLLIN, 0};
+  if (::poll(&entry, 1, 0) > 0) return gone(pid_);
+  return {};
+}
 
 Expected<void> ProcessMemory::read(uint64_t address, std::span<std::byte> into) const {
   MemoryPiece piece{address, into};

@@ -10,6 +10,7 @@
 #include <type_traits>
 
 #include "daemon/base/expected.h"
+#include "daemon/base/unique_fd.h"
 
 namespace goheapd::process {
 
@@ -20,12 +21,12 @@ struct MemoryPiece {
   bool complete = false;  // set by the read: all bytes came; else the contents of `into` are unspecified
 };
 
-// Needs CAP_SYS_PTRACE or the same user (ptrace access mode "attach"). A process that has exited, a zombie
-// too, gives ESRCH. A pid is not a process: whoever keeps a ProcessMemory checks that the pid has not been
-// reused.
+// Needs CAP_SYS_PTRACE or the same user (ptrace access mode "attach"). A process that has exited, a zombie too,
+// gives ESRCH.
 class ProcessMemory {
  public:
-  explicit ProcessMemory(pid_t pid) : pid_(pid) {}
+  // Opens a pidfd beside the pid, so that verify() can tell whether a later process has got the same pid.
+  static Expected<ProcessMemory> open(pid_t pid);
   pid_t pid() const { return pid_; }
 
   // Fills `into`, or fails: EFAULT if any byte is not mapped, ESRCH if the process is gone, EPERM.
@@ -45,8 +46,14 @@ class ProcessMemory {
   // read at all any more (ESRCH, EPERM).
   Expected<size_t> read(std::span<MemoryPiece> pieces) const;
 
+  // To be asked after reading: all that was read up to now came from the process that open() saw. It does not
+  // notice an exec, which gives the same process another memory.
+  Expected<void> verify() const;
+
  private:
+  ProcessMemory(pid_t pid, UniqueFd pidfd) : pid_(pid), pidfd_(std::move(pidfd)) {}
   pid_t pid_;
+  UniqueFd pidfd_;
 };
 
 }  // namespace goheapd::process

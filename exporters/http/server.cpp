@@ -28,7 +28,6 @@ namespace {
 constexpr int kWatchIntervalMs = 250;
 // How long to leave the backlog alone after accept(2) ran out of descriptors or memory.
 constexpr int kShortageMs = 100;
-constexpr int kAcceptsPerRound = 8;
 
 // Blocks every signal for the threads that are started in its scope.
 class SignalsBlocked {
@@ -118,7 +117,7 @@ class Server::Impl {
       uint64_t wakes = 0;
       static_cast<void>(!::read(wake_.get(), &wakes, sizeof(wakes)));
       for (size_t i = 1; i < entries.size(); ++i) {
-        if (entries[i].revents != 0 && !accept_some(entries[i].fd)) shortage = true;
+        if (entries[i].revents != 0 && !accept_all(entries[i].fd)) shortage = true;
       }
       look_after_connections();
     }
@@ -131,20 +130,18 @@ class Server::Impl {
     connections_.clear();
   }
 
-  // False: out of descriptors or memory; what waits in the backlog has to wait longer. Not all at once: clients that
-  // come as fast as we accept would keep us from burying ended connections, which then count as open.
-  bool accept_some(int listener) {
-    for (int i = 0; i < kAcceptsPerRound; ++i) {
+  // False: out of descriptors or memory; what waits in the backlog has to wait longer.
+  bool accept_all(int listener) {
+    for (;;) {
       UniqueFd socket(::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
       if (socket) {
         start_connection(std::move(socket));
       } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
         return false;
       } else if (errno != EINTR && errno != ECONNABORTED) {
-        break;
+        return true;
       }
     }
-    return true;
   }
 
   void start_connection(UniqueFd socket) {

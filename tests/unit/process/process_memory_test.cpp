@@ -39,13 +39,13 @@ class Pages {
 
 TEST(ProcessMemory, ReadsOurselves) {
   const uint64_t secret = 0x1122334455667788;
-  const ProcessMemory memory(::getpid());
+  const ProcessMemory memory = *ProcessMemory::open(::getpid());
   EXPECT_EQ(memory.read<uint64_t>(reinterpret_cast<uint64_t>(&secret)).value_or(0), secret);
 }
 
 TEST(ProcessMemory, ReadsAcrossPages) {
   const Pages pages(3);
-  const ProcessMemory memory(::getpid());
+  const ProcessMemory memory = *ProcessMemory::open(::getpid());
   std::vector<std::byte> buffer(2 * kPage);
   ASSERT_TRUE(memory.read(pages.address(100), buffer));
   for (size_t i = 0; i < buffer.size(); ++i) ASSERT_EQ(buffer[i], pages.at(100 + i)) << i;
@@ -53,7 +53,7 @@ TEST(ProcessMemory, ReadsAcrossPages) {
 
 TEST(ProcessMemory, PartlyMappedIsAFault) {
   const Pages pages(1);
-  const ProcessMemory memory(::getpid());
+  const ProcessMemory memory = *ProcessMemory::open(::getpid());
   std::array<std::byte, 16> buffer{};
   EXPECT_TRUE(memory.read(pages.address(kPage - 16), buffer));
   const auto half = memory.read(pages.address(kPage - 8), buffer);
@@ -62,7 +62,7 @@ TEST(ProcessMemory, PartlyMappedIsAFault) {
 }
 
 TEST(ProcessMemory, HostileAddressesAreFaults) {
-  const ProcessMemory memory(::getpid());
+  const ProcessMemory memory = *ProcessMemory::open(::getpid());
   for (const uint64_t address :
        {0ull, 1ull, ~0ull, ~0ull - 6, 1ull << 63, 0x7ffffffffffcull, 0xffff800000000000ull}) {
     const auto value = memory.read<uint64_t>(address);
@@ -74,7 +74,7 @@ TEST(ProcessMemory, HostileAddressesAreFaults) {
 // Every piece is told apart, and those behind a hole still come: 3000 pieces need three calls even without holes.
 TEST(ProcessMemory, BatchSaysForEachPieceWhetherItCame) {
   const Pages pages(4);
-  const ProcessMemory memory(::getpid());
+  const ProcessMemory memory = *ProcessMemory::open(::getpid());
   constexpr size_t kPieces = 3000;
   std::vector<std::byte> buffer(kPieces * 8);
   std::vector<MemoryPiece> pieces(kPieces);
@@ -99,7 +99,7 @@ TEST(ProcessMemory, BatchSaysForEachPieceWhetherItCame) {
 }
 
 TEST(ProcessMemory, EmptyBatchAndEmptyPieces) {
-  const ProcessMemory memory(::getpid());
+  const ProcessMemory memory = *ProcessMemory::open(::getpid());
   EXPECT_EQ(memory.read(std::span<MemoryPiece>()).value_or(7), 0u);
   std::array<MemoryPiece, 2> pieces{};
   EXPECT_EQ(memory.read(pieces).value_or(7), 2u);
@@ -117,14 +117,18 @@ TEST(ProcessMemory, ReadsAChildAndNoticesItsEnd) {
   }
   char byte = 0;
   ASSERT_EQ(::read(ready[0], &byte, 1), 1);
-  const ProcessMemory memory(child);
+  const ProcessMemory memory = *ProcessMemory::open(child);
   EXPECT_EQ(memory.read<int>(reinterpret_cast<uint64_t>(&value)).value_or(0), 42);
+  EXPECT_TRUE(memory.verify());
 
   ::kill(child, SIGKILL);
   siginfo_t info{};
   ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOWAIT), 0);  // a zombie now
   EXPECT_EQ(memory.read<int>(reinterpret_cast<uint64_t>(&value)).error().errno_value, ESRCH);
+  EXPECT_EQ(memory.verify().error().errno_value, ESRCH);
   ::waitpid(child, nullptr, 0);
+  EXPECT_EQ(memory.verify().error().errno_value, ESRCH);
+  EXPECT_EQ(ProcessMemory::open(child).error().errno_value, ESRCH);
   EXPECT_EQ(memory.read<int>(reinterpret_cast<uint64_t>(&value)).error().errno_value, ESRCH);
   ::close(ready[0]);
   ::close(ready[1]);

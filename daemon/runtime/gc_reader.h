@@ -1,0 +1,28 @@
+// Reads the garbage collector's count of cycles and its pauses.
+#pragma once
+
+#include <cstdint>
+
+#include "daemon/base/expected.h"
+#include "daemon/model/reading.h"
+#include "daemon/runtime/runtime_view.h"
+
+namespace goheapd::runtime {
+
+// One per target. The first reading has the pauses since the program started, as far as the runtime still knows
+// them. A pause is the time that all goroutines were stopped during one cycle, in nanoseconds, the sum of its two
+// stops (as in MemStats.PauseNs).
+class GcReader {
+ public:
+  // `view` must outlive the reader.
+  explicit GcReader(const RuntimeView& view) : view_(&view) {}
+
+  // Errors: the process is gone, or the number of cycles went backwards (it is another program).
+  Expected<model::GcReading> read();
+
+ private:
+  const RuntimeView* view_;
+  uint32_t cycles_seen_ = 0;
+};
+
+}  // namespace goheapd::runtime

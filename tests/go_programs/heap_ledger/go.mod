@@ -1,0 +1,3 @@
+module goheapd.example/heap_ledger
+
+go 1.19
