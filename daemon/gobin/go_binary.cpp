@@ -75,6 +75,8 @@ struct GoBinary::Parts {
 
   mutable std::once_flag globals_once;
   mutable Globals globals;
+  mutable std::once_flag probe_sites_once;
+  mutable ProbeSites probe_sites;
   // Functions of the runtime's packages, sorted by name.
   mutable std::once_flag index_once;
   mutable std::vector<uint32_t> index;
@@ -192,6 +194,14 @@ const Globals& GoBinary::globals() const {
         Globals::find(parts_->elf, parts_->layout, [this](std::string_view name) { return function(name); });
   });
   return parts_->globals;
+}
+
+const ProbeSites& GoBinary::probe_sites() const {
+  std::call_once(parts_->probe_sites_once, [this] {
+    parts_->probe_sites = ProbeSites::find(parts_->elf, parts_->layout,
+                                           [this](std::string_view name) { return function(name); });
+  });
+  return parts_->probe_sites;
 }
 
 uint64_t GoBinary::load_base() const { return parts_->elf.load_base(); }

@@ -6,6 +6,7 @@
 //                                                            ├─ symbolizer  pc -> functions, files, lines
 //                                                            ├─ function    name -> machine code
 //                                                            ├─ globals     addresses of runtime variables
+//                                                            ├─ probe_sites where to put probes
 //                                                            └─ layout      Go struct offsets of this version
 //
 // All addresses here are link-time virtual addresses (vaddr); a process adds its load bias.
@@ -26,6 +27,7 @@
 #include "daemon/gobin/go_version.h"
 #include "daemon/gobin/module_data.h"
 #include "daemon/gobin/pclntab.h"
+#include "daemon/gobin/probe_sites.h"
 #include "daemon/gobin/runtime_layout.h"
 #include "daemon/gobin/symbolizer.h"
 
@@ -75,6 +77,9 @@ class GoBinary {
   const Globals& globals() const;
   // Vaddr of one of them by its Go name ("runtime.mheap_").
   Expected<uint64_t> global(std::string_view name) const { return globals().address(name); }
+
+  // Instructions that can carry probes; searched at the first call.
+  const ProbeSites& probe_sites() const;
 
   // Vaddr that file offset 0 is loaded at: bias = mapped start of file offset 0 - this.
   uint64_t load_base() const;
