@@ -184,6 +184,11 @@ constexpr SpecializedFamily kSpecialized[] = {
     {"runtime.mallocgcSmallNoScanSC", 2, 26, PointerKnowledge::never},  // to 7 in 1.27
     {"runtime.mallocgcSmallScanNoHeaderSC", 1, 26, PointerKnowledge::always},
 };
+// The second halves of the size-specialised functions of 1.27.
+constexpr std::string_view kSlowPaths[] = {"runtime.mallocgcTinySlowPath",
+                                           "runtime.mallocgcSmallNoScanSlowPath",
+                                           "runtime.mallocgcSmallScanSlowPath"};
+constexpr std::string_view kTiny = "runtime.mallocgcTinySC2";
 constexpr std::string_view kLargestFamily = "runtime.mallocgcSmallScanNoHeaderSC";
 constexpr std::string_view kMallocgc = "runtime.mallocgc";
 
@@ -205,6 +210,10 @@ class SiteFinder {
     return points;
   }
 
+  // 1.27 has two ways to count everything once. mallocgc hands small sizes on to the specialised functions, so it can be
+  // left out for these; but a profile-guided build may have copied their code into mallocgc, and what goes
+  // through the copy is seen by mallocgc only. There mallocgc counts all sizes, and the specialised functions count
+  // only when somebody else calls them.
   Expected<std::vector<ProbePoint>> exact() const {
     std::vector<ProbePoint> points;
     int largest = 0;
@@ -212,7 +221,7 @@ class SiteFinder {
       for (int number = family.first; number <= family.last; ++number) {
         const std::string name = std::string(family.prefix) + std::to_string(number);
         if (!functions_(name)) continue;
-        auto point = find_malloc(name, 1, family.pointers);
+        auto point = find_malloc(name, family.pointers);
         if (!point) return Unexpected(point.error());
         points.push_back(std::move(*point));
         if (family.prefix == kLargestFamily) largest = number;
@@ -221,10 +230,14 @@ class SiteFinder {
     if (!points.empty() && largest != specialized_size_classes(layout_.minor)) {
       return fail("a set of size-specialised allocation functions that this Go version does not have");
     }
-    auto point = find_malloc(kMallocgc, kSizeClassBytes[static_cast<size_t>(largest)] + uint64_t{1},
-                             PointerKnowledge::by_type);
-    if (!point) return Unexpected(point.error());
-    points.insert(points.begin(), std::move(*point));
+    auto mallocgc = find_malloc(kMallocgc, PointerKnowledge::by_type);
+    if (!mallocgc) return Unexpected(mallocgc.error());
+    if (hands_small_sizes_on()) {
+      mallocgc->min_size = kSizeClassBytes[static_cast<size_t>(largest)] + uint64_t{1};
+    } else if (auto function = functions_(kMallocgc)) {
+      for (ProbePoint& point : points) point.ignored_caller = CodeRange{function->entry, function->end};
+    }
+    points.insert(points.begin(), std::move(*mallocgc));
     return points;
   }
 
@@ -243,11 +256,30 @@ class SiteFinder {
     return point;
   }
 
-  Expected<ProbePoint> find_malloc(std::string_view name, uint64_t min_size,
-                                   PointerKnowledge pointers) const {
+  // Proof that mallocgc still calls every specialised function: it calls the one for tiny objects, and none of the
+  // slow paths, which only these functions do.
+  bool hands_small_sizes_on() const {
+    const auto mallocgc = functions_(kMallocgc);
+    const auto tiny = functions_(kTiny);
+    if (!mallocgc || !tiny) return false;
+    const auto code = disassemble(*mallocgc, layout_.arch);
+    if (!code) return false;
+    const auto calls = [&](const FunctionCode& callee) {
+      return std::any_of(code->begin(), code->end(), [&](const Instruction& instruction) {
+        return instruction.flow == Flow::call && instruction.target == callee.entry;
+      });
+    };
+    return calls(*tiny) &&
+           std::none_of(std::begin(kSlowPaths), std::end(kSlowPaths), [&](std::string_view name) {
+             const auto slow_path = functions_(name);
+             return slow_path && calls(*slow_path);
+           });
+  }
+
+  Expected<ProbePoint> find_malloc(std::string_view name, PointerKnowledge pointers) const {
     auto point = find_point(ProbeRole::malloc, name, 2);
     if (!point) return point;
-    point->min_size = min_size;
+    point->min_size = 1;
     point->pointers = pointers;
     return point;
   }

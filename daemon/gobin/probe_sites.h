@@ -77,6 +77,11 @@ struct SiteCandidate {
   std::string reason;          // why here, in words
 };
 
+struct CodeRange {
+  uint64_t begin = 0;
+  uint64_t end = 0;
+};
+
 // What the objects of a malloc function are known to contain.
 enum class PointerKnowledge : unsigned char { by_type, always, never };
 
@@ -87,6 +92,8 @@ struct ProbePoint {
   uint64_t min_size = 0;
   uint64_t max_size = UINT64_MAX;
   PointerKnowledge pointers = PointerKnowledge::by_type;
+  // malloc: hits whose return address lies in here were already counted by another point. Link-time addresses.
+  std::optional<CodeRange> ignored_caller;
   std::vector<SiteCandidate> candidates;  // best first: a kernel may refuse one
 };
 
