@@ -56,6 +56,7 @@ Expected<BpfObject> BpfObject::load(const BpfSizes& sizes, AttachMethod method,
   last_complaint.clear();
 
   BpfObject object;
+  object.method_ = method;
   object.skeleton_.reset(heap_bpf__open());
   heap_bpf* const skeleton = object.skeleton_.get();
   if (skeleton == nullptr) return fail("cannot open the BPF object", last_complaint, errno);

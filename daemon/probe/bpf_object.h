@@ -53,8 +53,9 @@ class BpfObject {
   int exact_counts() const;
   int shipped_stacks() const;
   uint32_t target_capacity() const { return target_capacity_; }
+  AttachMethod method() const { return method_; }  // for which it was loaded
 
-  // How often self_test_program ran at sites whose cookie was `cookie` (0 to 3).
+  // How often self_test_program ran at sites whose cookie was `cookie` (0 to 3; without cookies all count as 0).
   uint64_t self_test_hits(unsigned cookie) const;
 
  private:
@@ -68,6 +69,7 @@ class BpfObject {
   std::unique_ptr<heap_bpf, Unload> skeleton_;
   std::vector<std::unique_ptr<bpf_link, Detach>> links_;  // after skeleton_: links go before their programs
   uint32_t target_capacity_ = 0;
+  AttachMethod method_ = AttachMethod::uprobe_multi;
 };
 
 }  // namespace goheapd::probe

@@ -182,21 +182,10 @@ Expected<Collector> Collector::create(const CollectorOptions& options, Sinks sin
         "goheapd must run in the host's pid namespace (hostPID: true, or --pid=host), since the kernel "
         "reports "
         "processes by their pids there");
-  const auto usable = [&host](AttachMethod method) {
-    switch (method) {
-      case AttachMethod::uprobe_multi:
-        return host.uprobe_multi;
-      case AttachMethod::tracefs_event:
-        return host.tracefs.has_value() && host.perf_uprobe;
-      case AttachMethod::perf_uprobe:
-        break;
-    }
-    return host.perf_uprobe;
-  };
   if (!host.bpf_syscall)
     return fail("cannot load a BPF program: " + explain_load_error(host.bpf_errno, host), {}, host.bpf_errno);
-  const auto method = std::find_if(options.methods.begin(), options.methods.end(), usable);
-  if (method == options.methods.end())
+  const auto method = choose_method(host, options.methods);
+  if (!method)
     return fail(
         "no way to attach probes: uprobe_multi (Linux 6.6) is refused, and so are perf probes, which need "
         "CAP_SYS_ADMIN",
@@ -375,10 +364,6 @@ std::vector<model::LabelledCount> Collector::events() const {
 
 AttachMethod Collector::method() const { return state_->method; }
 
-Expected<HitCost> Collector::hit_cost() const {
-  if (state_->method != AttachMethod::uprobe_multi)
-    return fail("the cost of a hit is only measured with uprobe_multi");
-  return measure_hit_cost(state_->object);
-}
+Expected<HitCost> Collector::hit_cost() const { return measure_hit_cost(state_->object); }
 
 }  // namespace goheapd::probe

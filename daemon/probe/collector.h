@@ -85,7 +85,7 @@ class Collector {
   std::vector<model::LabelledCount> events() const;
 
   AttachMethod method() const;
-  // What a hit costs here. Error where the attach method gives no cookies.
+  // What a hit costs here, measured anew: takes some 200 ms.
   Expected<HitCost> hit_cost() const;
 
  private:

@@ -16,8 +16,7 @@ struct HitCost {
   std::array<double, kCostClasses> ns{};
 };
 
-// Probes functions of this process and calls them, some 50 ms per class. Only where sites have cookies
-// (uprobe_multi). Error: the probe could not be attached, or did not fire.
+// Probes functions of this process and calls them, some 50 ms per class. Error: the probe could not be attached, or did not fire.
 Expected<HitCost> measure_hit_cost(const BpfObject& object);
 
 // Does a link that is limited to one process see the hits of all its threads? On some kernels before 6.10 it

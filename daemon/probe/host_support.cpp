@@ -104,6 +104,20 @@ Capabilities parse_capabilities(const std::string& proc_status) {
 
 Capabilities own_capabilities() { return parse_capabilities(read_text("/proc/self/status")); }
 
+std::optional<AttachMethod> choose_method(const HostSupport& host, std::span<const AttachMethod> methods) {
+  for (const AttachMethod method : methods) {
+    bool works = host.perf_uprobe;
+    if (method == AttachMethod::uprobe_multi) works = host.uprobe_multi;
+    if (method == AttachMethod::tracefs_event) works = host.perf_uprobe && host.tracefs.has_value();
+    if (works) return method;
+  }
+  return std::nullopt;
+}
+
+std::string libbpf_version() {
+  return std::to_string(libbpf_major_version()) + "." + std::to_string(libbpf_minor_version());
+}
+
 int try_uprobe_multi() {
   return try_link(static_cast<bpf_attach_type>(kUprobeMultiAttachType),
                   [](int program, const ProbePlaces& places) {
@@ -116,7 +130,7 @@ HostSupport inspect_host() {
   HostSupport host;
   utsname names{};
   if (::uname(&names) == 0) host.kernel_release = names.release;
-  host.libbpf_version = libbpf_version_string();
+  host.libbpf_version = libbpf_version();
   host.capabilities = own_capabilities();
   host.kernel_btf = ::access("/sys/kernel/btf/vmlinux", R_OK) == 0;
   struct stat status {};

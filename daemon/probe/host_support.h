@@ -3,9 +3,10 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 
-#include "daemon/base/expected.h"
+#include "daemon/probe/uprobe_methods.h"
 
 namespace goheapd::probe {
 
@@ -42,9 +43,14 @@ struct HostSupport {
 // Tries everything. Takes some 50 ms: closing a link waits for a grace period.
 HostSupport inspect_host();
 
+// The first of `methods` that this host allows.
+std::optional<AttachMethod> choose_method(const HostSupport& host, std::span<const AttachMethod> methods);
+
 // Can sites be attached with one uprobe_multi link? 0 or the errno. Older kernels accept the program and
 // refuse the link, so the link has to be tried.
 int try_uprobe_multi();
+
+std::string libbpf_version();
 
 // One sentence: why loading failed with this errno, and what to do.
 std::string explain_load_error(int errno_value, const HostSupport& host);

@@ -1,5 +1,6 @@
 #include "tests/bpf/target_fixture.h"
 
+#include <algorithm>
 #include <optional>
 #include <stdexcept>
 
@@ -86,6 +87,18 @@ probe::AttachRequest request_for(const GoProgram& program, Watch watch) {
     add(probe::ProbeRole::profile_post_sweep, "runtime.mProf_PostSweep", 0, P::by_type);
   }
   return request;
+}
+
+probe::SiteCandidate find_bytes(const GoProgram& program, std::initializer_list<unsigned char> bytes) {
+  const auto binary = gobin::GoBinary::open("/proc/" + std::to_string(program.pid()) + "/exe");
+  if (!binary) throw std::runtime_error(to_string(binary.error()));
+  const uint64_t text = (*binary)->module_data().text;
+  const auto code = (*binary)->elf().bytes_from(text);
+  const auto* const begin = reinterpret_cast<const unsigned char*>(code->data());
+  const auto* const found = std::search(begin, begin + code->size(), bytes.begin(), bytes.end());
+  const uint64_t vaddr = text + static_cast<uint64_t>(found - begin);
+  return {.file_offset = *(*binary)->elf().file_offset(vaddr),
+          .address = vaddr + load_bias(program.pid(), (*binary)->load_base())};
 }
 
 void drain(probe::Collector& collector) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <initializer_list>
 #include <map>
 #include <string>
 #include <vector>
@@ -30,6 +31,9 @@ probe::Collector make_collector(Received& received, const probe::CollectorOption
 
 enum class Watch { exact, sampled };
 probe::AttachRequest request_for(const GoProgram& program, Watch watch);
+
+// The first place in the program's code with these bytes.
+probe::SiteCandidate find_bytes(const GoProgram& program, std::initializer_list<unsigned char> bytes);
 
 // Takes in everything that is in the ring.
 void drain(probe::Collector& collector);
