@@ -1,5 +1,5 @@
 // Asks its own Go runtime what it knows of its code and stacks, and prints the answers, for a comparison with
-// goheapd's symbolizer (tests/unit/gobin/symbolizer_compare.cpp). One fact a line, strings interned:
+// goheapd's symbolizer (tests/unit/gobin/symbolizer_comparison.h). One fact a line, strings interned:
 //
 //	S ID TEXT                                     a string
 //	B ADDRESS                                     where file offset 0 of this program is mapped
