@@ -123,6 +123,7 @@ void describe_constants(const RuntimeLayout& layout, std::vector<FieldDescriptio
   for (const auto& [constant, value] : values) {
     const ConstantSince* group = group_for(constant->groups, layout.minor);
     if (group == nullptr || value == 0) continue;
+    if (group->value != value) group = constant->groups;  // an experiment brought the old value back
     out.push_back({std::string("const ") + constant->name, value, 0,
                    layout_table::source_link(group->minor, group->path, group->line)});
   }
@@ -136,10 +137,6 @@ struct Experiment {
   int last_minor;
   void (*apply)(RuntimeLayout&);  // nullptr: no effect
 };
-
-void set_offset(const RuntimeLayout& layout, Field& field, uint32_t amd64, uint32_t arm64) {
-  field.offset = layout.arch == Arch::arm64 ? arm64 : amd64;
-}
 
 // 1.22 with the pointer bitmap of 1.21 in heapArena instead of malloc headers.
 void no_alloc_headers(RuntimeLayout& layout) {
@@ -155,7 +152,7 @@ void no_alloc_headers(RuntimeLayout& layout) {
 }
 
 void no_exec_tracer2(RuntimeLayout& layout) {
-  set_offset(layout, layout.p.stats_seq, 8828, 8828);
+  layout.p.stats_seq.offset = 8828;
   layout.p.sizeof_struct = 8912;
   layout.m.sizeof_struct = 2000;
 }
@@ -167,11 +164,32 @@ void no_spinbit_mutex(RuntimeLayout& layout) {
 
 void no_swiss_map(RuntimeLayout& layout) { layout.map_type_size = 88; }
 
+// 1.25 with the garbage collector of 1.26.
+void green_tea(RuntimeLayout& layout) {
+  RuntimeLayout with_struct;
+  with_struct.minor = 26;
+  layout_table::visit_heap(with_struct, nullptr);
+  layout.span_inline_mark_bits = with_struct.span_inline_mark_bits;
+  layout.p.stats_seq.offset = 13620;
+  layout.p.sizeof_struct = 13744;
+  layout.mstats.sizeof_struct = 10440;
+  // A queue of spans comes before all fields of work that we read.
+  const uint32_t queue_bytes = layout.arch == Arch::arm64 ? 160 : 96;
+  RuntimeLayout::Work& work = layout.work;
+  for (Field* field :
+       {&work.bytes_marked, &work.mode, &work.user_forced, &work.initial_heap_live, &work.cycles,
+        &work.stwprocs, &work.maxprocs, &work.t_sweep_term, &work.t_mark, &work.t_mark_term, &work.t_end,
+        &work.pause_ns, &work.heap0, &work.heap1, &work.heap2, &work.cpu_stats}) {
+    field->offset += queue_bytes;
+  }
+  work.sizeof_struct += queue_bytes;
+}
+
 // 1.26 and 1.27 with the garbage collector of 1.25.
 void no_green_tea(RuntimeLayout& layout) {
   layout.span_inline_mark_bits = {};
-  set_offset(layout, layout.p.stats_seq, 9412, 9412);
-  layout.p.sizeof_struct = 11664;
+  layout.p.stats_seq.offset = 9412;
+  layout.p.sizeof_struct = layout.arch == Arch::arm64 ? 10064 : 11664;
   layout.mstats.sizeof_struct = 8264;
 }
 
@@ -185,7 +203,7 @@ constexpr Experiment kExperiments[] = {
     {"cgocheck2", 21, 27, nullptr},
     {"loopvar", 21, 27, nullptr},
     {"cacheprog", 21, 25, nullptr},
-    {"nocoverageredesign", 21, 25, nullptr},
+    {"nocoverageredesign", 21, 24, nullptr},
     {"pagetrace", 21, 22, nullptr},
     {"newinliner", 22, 27, nullptr},
     {"rangefunc", 22, 25, nullptr},
@@ -197,14 +215,16 @@ constexpr Experiment kExperiments[] = {
     {"nosynchashtriemap", 24, 25, nullptr},
     {"synctest", 24, 25, nullptr},
     {"nospinbitmutex", 24, 24, no_spinbit_mutex},
-    {"noswissmap", 24, 24, no_swiss_map},
-    {"jsonv2", 26, 26, nullptr},
-    {"nodwarf5", 26, 27, nullptr},
+    {"noswissmap", 24, 25, no_swiss_map},
+    {"greenteagc", 25, 25, green_tea},
+    {"jsonv2", 25, 26, nullptr},
+    {"nodwarf5", 25, 27, nullptr},
     {"norandomizedheapbase64", 26, 27, nullptr},
     {"goroutineleakprofile", 26, 26, nullptr},
     {"runtimefreegc", 26, 27, nullptr},
     {"runtimesecret", 26, 27, nullptr},
     {"simd", 26, 27, nullptr},
+    {"mapsplitgroup", 27, 27, nullptr},
     {"sizespecializedmalloc", 26, 26, nullptr},
     {"nosizespecializedmalloc", 27, 27, nullptr},
     {"nojsonv2", 27, 27, nullptr},

@@ -137,6 +137,7 @@ INSTANTIATE_TEST_SUITE_P(Measured, LayoutOfExperiment,
                                          ExperimentCase{22, Arch::arm64, "noexectracer2"},
                                          ExperimentCase{24, Arch::amd64, "nospinbitmutex"},
                                          ExperimentCase{24, Arch::amd64, "noswissmap"},
+                                         ExperimentCase{25, Arch::arm64, "greenteagc"},
                                          ExperimentCase{26, Arch::amd64, "nogreenteagc"},
                                          ExperimentCase{27, Arch::arm64, "nogreenteagc"}),
                          [](const auto& param_info) {
