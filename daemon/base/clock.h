@@ -10,5 +10,7 @@ uint64_t kernel_time_ns();
 int64_t wall_time_ns();
 // The wall time at which kernel_time_ns() said `kernel_ns`, by the clocks' present distance.
 int64_t wall_time_of(uint64_t kernel_ns);
+// The wall time of a moment given in clock ticks since boot, as /proc/PID/stat gives a process's start.
+int64_t wall_time_of_boot_ticks(uint64_t ticks);
 
 }  // namespace goheapd

@@ -30,7 +30,7 @@ struct BucketReading {
   uint32_t profile_cycle = 0;  // mProfCycle >> 1
   bool consistent = false;     // false: retries were used up; values may be torn between buckets
   uint32_t retries = 0;
-  bool truncated = false;        // there are more buckets than we are willing to read: the oldest are missing
+  bool truncated = false;  // there are more buckets than we are willing to read: the oldest are missing
   std::vector<BucketRecord> buckets;  // the stack of a bucket that an earlier reading had is empty
 };
 

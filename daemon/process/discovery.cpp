@@ -73,6 +73,11 @@ std::vector<ProcessChange> Discovery::on_exec_hint(pid_t pid, uint64_t time_ns) 
   return changes;
 }
 
+void Discovery::judge_again() {
+  ignored_files_.clear();
+  std::erase_if(entries_, [](const auto& entry) { return !entry.second.watched; });
+}
+
 std::vector<ProcessChange> Discovery::take_exits() {
   std::vector<ProcessChange> changes;
   std::array<epoll_event, 64> events;

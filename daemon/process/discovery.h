@@ -77,6 +77,9 @@ class Discovery {
   // scan has seen yet may be named.
   std::vector<ProcessChange> on_exec_hint(pid_t pid, uint64_t time_ns);
 
+  // The judge has changed its mind: every process that is not watched is judged anew by the next scan.
+  void judge_again();
+
   // For epoll or poll: readable as long as take_exits() has something to say.
   int exit_fd() const { return epoll_.get(); }
   // Never blocks.

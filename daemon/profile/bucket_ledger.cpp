@@ -16,6 +16,8 @@ constexpr uint64_t kProbeToCounterSlackNs = 20'000'000;
 // Kept for settling; with a reading at least every 10 s this is 100,000 samples per second.
 constexpr size_t kMaxPendingEvents = 1'000'000;
 
+const StackPtr kNoStack = std::make_shared<const std::vector<uint64_t>>();
+
 uint64_t distance_outside(uint64_t observed, uint64_t certain, uint64_t possible) {
   if (observed < certain) return certain - observed;
   if (observed > certain + possible) return observed - certain - possible;
@@ -93,8 +95,30 @@ uint32_t BucketLedger::intern_site(const std::string& name) {
   return entry->second;
 }
 
+void BucketLedger::adopt_stack(model::BucketRecord& record) {
+  if (record.stack.empty()) return;
+  auto found = buckets_.find(record.address);
+  if (found != buckets_.end() && found->second.stack->empty()) {
+    found->second.stack = std::make_shared<const std::vector<uint64_t>>(std::move(record.stack));
+  }
+}
+
+void BucketLedger::adopt_sites(const std::vector<BucketSite>& sites) {
+  for (const BucketSite& site : sites) {
+    auto found = buckets_.find(site.bucket);
+    if (found == buckets_.end()) continue;
+    found->second.kind = site.kind;
+    found->second.site = intern_site(site.function);
+  }
+}
+
 void BucketLedger::apply(model::BucketReading reading, const std::vector<BucketSite>& new_sites) {
-  if (has_reading() && reading.begin_ns < reading_end_ns_) return;
+  if (has_reading() && reading.begin_ns < reading_end_ns_) {
+    // Its counts are old news, but stacks and names are delivered only once.
+    for (model::BucketRecord& record : reading.buckets) adopt_stack(record);
+    adopt_sites(new_sites);
+    return;
+  }
   const bool first_reading = !has_reading();
   if (has_events_ && !first_reading && reading.consistent) settle(reading);
 
@@ -103,19 +127,15 @@ void BucketLedger::apply(model::BucketReading reading, const std::vector<BucketS
     Bucket& bucket = entry->second;
     if (inserted) {
       bucket.object_size = record.object_size;
-      bucket.stack = std::make_shared<const std::vector<uint64_t>>(std::move(record.stack));
+      bucket.stack = kNoStack;
       if (first_reading) bucket.first = record.fresh;
     }
+    adopt_stack(record);
     bucket.published = record.published;
     bucket.fresh = record.fresh;
     bucket.since = {};
   }
-  for (const BucketSite& site : new_sites) {
-    auto found = buckets_.find(site.bucket);
-    if (found == buckets_.end()) continue;
-    found->second.kind = site.kind;
-    found->second.site = intern_site(site.function);
-  }
+  adopt_sites(new_sites);
   reading_begin_ns_ = reading.begin_ns;
   reading_end_ns_ = reading.end_ns;
   sample_rate_ = reading.sample_rate;

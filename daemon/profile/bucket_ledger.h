@@ -91,6 +91,8 @@ class BucketLedger {
     uint64_t birth_ns;  // 0 = before we came
   };
 
+  void adopt_stack(model::BucketRecord& record);
+  void adopt_sites(const std::vector<BucketSite>& sites);
   void settle(const model::BucketReading& reading);
   void count_event(uint64_t bucket, bool is_birth);
   void recompute_totals();

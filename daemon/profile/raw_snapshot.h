@@ -37,6 +37,7 @@ struct RawSample {
 struct RawSnapshot {
   model::ProcessKey process;
   std::string comm;
+  std::string exe;
   int64_t start_wall_ns = 0;
   int64_t end_wall_ns = 0;
   uint64_t sample_rate = 1;

@@ -1,0 +1,113 @@
+#include "daemon/base/logging.h"
+
+#include <spdlog/formatter.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
+#include <memory>
+
+namespace goheapd {
+namespace {
+
+std::string_view level_name(spdlog::level::level_enum level) {
+  switch (level) {
+    case spdlog::level::trace:
+    case spdlog::level::debug:
+      return "debug";
+    case spdlog::level::info:
+      return "info";
+    case spdlog::level::warn:
+      return "warn";
+    default:
+      return "error";
+  }
+}
+
+// Quotes for logfmt and JSON alike; what a log message holds (paths, comms) may be hostile.
+void append_quoted(std::string_view text, spdlog::memory_buf_t& line) {
+  line.push_back('"');
+  for (const char c : text) {
+    if (c == '"' || c == '\\') {
+      line.push_back('\\');
+      line.push_back(c);
+    } else if (static_cast<unsigned char>(c) < 0x20) {
+      char escaped[8];
+      const int length = std::snprintf(escaped, sizeof escaped, "\\u%04x", static_cast<unsigned>(c));
+      line.append(escaped, escaped + length);
+    } else {
+      line.push_back(c);
+    }
+  }
+  line.push_back('"');
+}
+
+void append(std::string_view text, spdlog::memory_buf_t& line) {
+  line.append(text.data(), text.data() + text.size());
+}
+
+class LineFormatter final : public spdlog::formatter {
+ public:
+  LineFormatter(LogFormat format, bool with_time) : format_(format), with_time_(with_time) {}
+
+  void format(const spdlog::details::log_msg& message, spdlog::memory_buf_t& line) override {
+    const bool json = format_ == LogFormat::json;
+    if (json) line.push_back('{');
+    if (with_time_) {
+      append(json ? "\"ts\":\"" : "ts=", line);
+      append_time(message.time, line);
+      append(json ? "\"," : " ", line);
+    }
+    append(json ? "\"level\":\"" : "level=", line);
+    append(level_name(message.level), line);
+    append(json ? "\",\"msg\":" : " msg=", line);
+    append_quoted({message.payload.data(), message.payload.size()}, line);
+    if (json) line.push_back('}');
+    line.push_back('\n');
+  }
+
+  std::unique_ptr<spdlog::formatter> clone() const override {
+    return std::make_unique<LineFormatter>(format_, with_time_);
+  }
+
+ private:
+  static void append_time(spdlog::log_clock::time_point time, spdlog::memory_buf_t& line) {
+    const auto since_epoch = time.time_since_epoch();
+    const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(since_epoch);
+    const auto millis = std::chrono::duration_cast<std::chrono::milliseconds>(since_epoch - seconds);
+    const auto clock = static_cast<time_t>(seconds.count());
+    std::tm utc{};
+    gmtime_r(&clock, &utc);
+    char text[64];
+    const size_t length = std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &utc);
+    line.append(text, text + length);
+    const int tail = std::snprintf(text, sizeof text, ".%03dZ", static_cast<int>(millis.count()));
+    line.append(text, text + tail);
+  }
+
+  LogFormat format_;
+  bool with_time_;
+};
+
+}  // namespace
+
+void set_up_logging(std::string_view level, LogFormat format) {
+  auto logger =
+      std::make_shared<spdlog::logger>("goheapd", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+  logger->set_formatter(std::make_unique<LineFormatter>(format, std::getenv("JOURNAL_STREAM") == nullptr));
+  logger->flush_on(spdlog::level::debug);
+  if (level == "debug") {
+    logger->set_level(spdlog::level::debug);
+  } else if (level == "warn") {
+    logger->set_level(spdlog::level::warn);
+  } else if (level == "error") {
+    logger->set_level(spdlog::level::err);
+  } else {
+    logger->set_level(spdlog::level::info);
+  }
+  spdlog::set_default_logger(std::move(logger));
+}
+
+}  // namespace goheapd

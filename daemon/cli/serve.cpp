@@ -1,0 +1,116 @@
+#include <pthread.h>
+#include <spdlog/spdlog.h>
+#include <sys/signalfd.h>
+
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "daemon/base/logging.h"
+#include "daemon/base/unique_fd.h"
+#include "daemon/cli/commands.h"
+#include "daemon/cli/serve_options.h"
+#include "daemon/daemon.h"
+#include "daemon/version.h"
+#include "exporters/http/server.h"
+#include "exporters/registry.h"
+
+namespace goheapd::cli {
+namespace {
+
+TargetSelection selection_of(const ServeOptions& options) {
+  TargetSelection selection;
+  selection.mode = options.parsed_mode();
+  selection.pids.insert(options.pids.begin(), options.pids.end());
+  for (const std::string& pattern : options.include) selection.include.emplace_back(pattern);
+  for (const std::string& pattern : options.exclude) selection.exclude.emplace_back(pattern);
+  return selection;
+}
+
+void set_up_logging_for(const ServeOptions& options) {
+  set_up_logging(options.log_level, options.log_format == "json" ? LogFormat::json : LogFormat::logfmt);
+}
+
+int report(const Error& error) {
+  std::fprintf(stderr, "goheapd: %s\n", to_string(error).c_str());
+  return kExitFailed;
+}
+
+// SIGTERM, SIGINT and SIGHUP for all threads that are started from now on arrive at the returned descriptor only.
+Expected<UniqueFd> take_signals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, signal);
+  if (int error = pthread_sigmask(SIG_BLOCK, &signals, nullptr); error != 0) {
+    return fail("cannot block signals", {}, error);
+  }
+  UniqueFd fd(::signalfd(-1, &signals, SFD_CLOEXEC));
+  if (!fd) return fail("cannot wait for signals", {}, errno);
+  return fd;
+}
+
+void reload(Daemon& daemon, int argc, const char* const* argv) {
+  auto options = parse_serve_options(argc, argv);
+  if (!options) {
+    spdlog::error("configuration not reloaded, the old one stays: {}", to_string(options.error()));
+    return;
+  }
+  set_up_logging_for(*options);
+  daemon.reconfigure(selection_of(*options));
+  spdlog::info("configuration reloaded; listen addresses and --web.config.file keep their start values");
+}
+
+int serve(int argc, const char* const* argv) {
+  auto options = parse_serve_options(argc, argv);
+  if (!options) {
+    std::fprintf(stderr, "goheapd: %s\n", to_string(options.error()).c_str());
+    return kExitUsage;
+  }
+  set_up_logging_for(*options);
+  auto signals = take_signals();
+  if (!signals) return report(signals.error());
+
+  auto daemon = Daemon::create({selection_of(*options), options->top_sites});
+  if (!daemon) return report(daemon.error());
+  auto server = exporters::http::Server::start(
+      {.listen_addresses = options->listen_addresses, .web_config_file = options->web_config_file},
+      exporters::all_routes(**daemon));
+  if (!server) return report(server.error());
+  for (const std::string& address : (*server)->addresses()) {
+    spdlog::info("goheapd {} serves {}://{}/", kVersion, (*server)->uses_tls() ? "https" : "http", address);
+  }
+
+  std::thread signal_thread([&daemon, argc, argv, fd = signals->get()] {
+    signalfd_siginfo info{};
+    while (::read(fd, &info, sizeof info) == static_cast<ssize_t>(sizeof info)) {
+      if (info.ssi_signo == SIGHUP) {
+        reload(**daemon, argc, argv);
+        continue;
+      }
+      spdlog::info("stopping on signal {}", info.ssi_signo);
+      break;
+    }
+    (*daemon)->stop();
+  });
+  (*daemon)->run();
+  (*server)->stop();
+  signal_thread.join();
+  spdlog::info("stopped; every probe is removed");
+  return kExitDone;
+}
+
+}  // namespace
+
+void add_serve(CLI::App& program, Action& action, int argc, const char* const* argv) {
+  auto* command = program.add_subcommand("serve", "find Go processes on this host, profile them, serve HTTP");
+  // Bound here for --help and usage errors; serve() parses again, as it does at every SIGHUP.
+  auto options = std::make_shared<ServeOptions>();
+  bind_serve_flags(*command, *options);
+  command->set_version_flag("--version", std::string("goheapd ") + kVersion);
+  command->callback([&action, options, argc, argv] { action = [argc, argv] { return serve(argc, argv); }; });
+}
+
+}  // namespace goheapd::cli

@@ -1,0 +1,146 @@
+#include "daemon/cli/serve_options.h"
+
+#include <yaml-cpp/yaml.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <regex>
+
+namespace goheapd::cli {
+namespace {
+
+std::string line_of(const YAML::Node& node) {
+  return node.Mark().is_null() ? std::string() : " (line " + std::to_string(node.Mark().line + 1) + ")";
+}
+
+Expected<std::vector<std::string>> values_of(const std::string& key, const YAML::Node& node) {
+  std::vector<std::string> values;
+  if (node.IsScalar()) {
+    values.push_back(node.Scalar());
+  } else if (node.IsSequence()) {
+    for (const YAML::Node& item : node) {
+      if (!item.IsScalar()) return fail("the list must hold plain values" + line_of(item), key);
+      values.push_back(item.Scalar());
+    }
+  } else {
+    return fail("must be a value or a list of values" + line_of(node), key);
+  }
+  return values;
+}
+
+Expected<void> apply_key(CLI::App& app, const std::string& key, const YAML::Node& node) {
+  CLI::Option* option = app.get_option_no_throw("--" + key);
+  if (option == nullptr || key == "config" || key == "help") return fail("unknown key" + line_of(node), key);
+  if (option->count() > 0) return {};  // the command line wins
+  auto values = values_of(key, node);
+  if (!values) return tl::unexpected(values.error());
+  if (values->size() > 1 && option->get_items_expected_max() == 1) {
+    return fail("takes one value" + line_of(node), key);
+  }
+  try {
+    for (const std::string& value : *values) option->add_result(value);
+    option->run_callback();
+  } catch (const CLI::Error& error) {
+    return fail(std::string(error.what()) + line_of(node), key);
+  }
+  return {};
+}
+
+}  // namespace
+
+model::Mode ServeOptions::parsed_mode() const {
+  const auto* found = std::find(model::kModeNames.begin(), model::kModeNames.end(), mode);
+  return static_cast<model::Mode>(found - model::kModeNames.begin());
+}
+
+void bind_serve_flags(CLI::App& app, ServeOptions& options) {
+  app.add_option("--web.listen-address", options.listen_addresses,
+                 "address and port to serve HTTP on; repeatable; [::1]:PORT and :PORT (all addresses) too")
+      ->type_name("ADDR:PORT")
+      ->capture_default_str();
+  app.add_option("--web.config.file", options.web_config_file,
+                 "TLS and basic auth, in the exporter-toolkit's format")
+      ->type_name("FILE");
+  app.add_option("--config", options.config_file, "YAML file with a key for each of these flags")
+      ->type_name("FILE");
+  app.add_option("--mode", options.mode, "how to profile: auto, sampled, exact or buckets")
+      ->check(CLI::IsMember({"auto", "sampled", "exact", "buckets"}))
+      ->capture_default_str();
+  app.add_option("--pid", options.pids, "profile only this process; repeatable")
+      ->check(CLI::PositiveNumber)
+      ->type_name("N");
+  app.add_option("--include", options.include, "profile only executables whose path matches; repeatable")
+      ->type_name("REGEX");
+  app.add_option("--exclude", options.exclude, "never profile executables whose path matches; repeatable")
+      ->type_name("REGEX");
+  app.add_option("--overhead-budget", options.overhead_budget_percent,
+                 "share of a target's CPU time that probes may take, in percent")
+      ->check(CLI::Range(0.001, 100.0))
+      ->type_name("PERCENT")
+      ->capture_default_str();
+  app.add_option("--data-dir", options.data_dir, "directory for state that outlives the daemon")
+      ->type_name("DIR");
+  app.add_option("--log.level", options.log_level, "debug, info, warn or error")
+      ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
+      ->capture_default_str();
+  app.add_option("--log.format", options.log_format, "logfmt or json")
+      ->check(CLI::IsMember({"logfmt", "json"}))
+      ->capture_default_str();
+  app.add_option("--top-sites", options.top_sites, "call sites per target that become metrics")
+      ->check(CLI::Range(0, 1000))
+      ->type_name("N")
+      ->capture_default_str();
+}
+
+Expected<void> apply_config_file(CLI::App& app, const std::string& path) {
+  YAML::Node root;
+  try {
+    root = YAML::LoadFile(path);
+  } catch (const YAML::Exception& error) {
+    return fail(std::string("cannot read the config file: ") + error.what(), path);
+  }
+  if (root.IsNull()) return {};
+  if (!root.IsMap()) return fail("the config file must be a map of flag names to values", path);
+  for (const auto& entry : root) {
+    if (!entry.first.IsScalar()) return fail("a key must be a flag's name" + line_of(entry.first), path);
+    auto applied = apply_key(app, entry.first.Scalar(), entry.second);
+    if (!applied) {
+      return fail("bad config file " + path + ": " + applied.error().subject + ": " + applied.error().what);
+    }
+  }
+  return {};
+}
+
+Expected<void> validate(const ServeOptions& options) {
+  for (const auto* list : {&options.include, &options.exclude}) {
+    for (const std::string& pattern : *list) {
+      try {
+        std::regex compiled(pattern);
+      } catch (const std::regex_error& error) {
+        return fail(std::string("not a regular expression (") + error.what() + ")", pattern);
+      }
+    }
+  }
+  if (options.listen_addresses.empty()) return fail("at least one --web.listen-address is needed");
+  return {};
+}
+
+Expected<ServeOptions> parse_serve_options(int argc, const char* const* argv) {
+  ServeOptions options;
+  CLI::App program;
+  CLI::App* serve = program.add_subcommand("serve");
+  bind_serve_flags(*serve, options);
+  try {
+    program.parse(argc, argv);
+    if (!options.config_file.empty()) {
+      auto applied = apply_config_file(*serve, options.config_file);
+      if (!applied) return tl::unexpected(applied.error());
+    }
+  } catch (const CLI::Error& error) {
+    return fail(error.what());
+  }
+  if (auto valid = validate(options); !valid) return tl::unexpected(valid.error());
+  return options;
+}
+
+}  // namespace goheapd::cli

@@ -1,0 +1,47 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "daemon/base/expected.h"
+#include "daemon/model/target.h"
+
+namespace CLI {
+class App;
+}
+
+namespace goheapd::cli {
+
+// What an operator may say to the daemon, as said: checked, not yet acted on.
+struct ServeOptions {
+  std::vector<std::string> listen_addresses{"127.0.0.1:9786"};
+  std::string web_config_file;
+  std::string config_file;
+  std::string mode = "sampled";
+  std::vector<int> pids;
+  std::vector<std::string> include;  // regular expressions on the executable's path
+  std::vector<std::string> exclude;
+  double overhead_budget_percent = 1;
+  std::string data_dir;
+  std::string log_level = "info";
+  std::string log_format = "logfmt";
+  unsigned top_sites = 20;
+
+  model::Mode parsed_mode() const;
+};
+
+// Adds every flag of `serve` to `app`, bound to `options`.
+void bind_serve_flags(CLI::App& app, ServeOptions& options);
+
+// Reads a YAML file whose keys are flag names without dashes and fills what the command line did not say.
+// Unknown keys and values that the flag refuses are errors that name the key and the line.
+Expected<void> apply_config_file(CLI::App& app, const std::string& path);
+
+// Checks what flags alone cannot: regular expressions, addresses. Error: one line for the user.
+Expected<void> validate(const ServeOptions& options);
+
+// Parses a whole command line ("goheapd serve ...") again; used at start and at SIGHUP.
+Expected<ServeOptions> parse_serve_options(int argc, const char* const* argv);
+
+}  // namespace goheapd::cli

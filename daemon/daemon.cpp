@@ -1,0 +1,519 @@
+#include "daemon/daemon.h"
+
+#include <spdlog/spdlog.h>
+#include <sys/epoll.h>
+
+#include <algorithm>
+#include <future>
+#include <utility>
+
+#include "daemon/base/clock.h"
+#include "daemon/gobin/go_marks.h"
+#include "daemon/probe/host_support.h"
+#include "daemon/profile/symbolized_snapshot.h"
+#include "daemon/version.h"
+
+namespace goheapd {
+namespace {
+
+using exporters::Refusal;
+using exporters::SourceError;
+
+constexpr uint64_t kMillisecond = 1'000'000;
+constexpr uint64_t kSecond = 1000 * kMillisecond;
+// The ring does not wake us for each record (that would cost the target microseconds), so we look this often.
+constexpr int kTickMillis = 50;
+// The collector delivers about this many events per call.
+constexpr size_t kFullBatch = 50'000;
+constexpr uint64_t kScanEvery = 1 * kSecond;
+constexpr uint64_t kPublishEvery = 1 * kSecond;
+constexpr uint64_t kReexamineEvery = 10 * kSecond;
+constexpr int64_t kKeepExitedNs = 600 * static_cast<int64_t>(kSecond);
+// A program that has just started sets up its runtime within microseconds; on a loaded host it may wait longer.
+constexpr std::array<int, 6> kOpenRetryMillis = {20, 50, 100, 300, 1000, 3000};
+// One reads memory while another parses a new file.
+constexpr unsigned kWorkers = 2;
+constexpr auto kAskOwnerTimeout = std::chrono::seconds(10);
+
+SourceError unavailable(std::string message) { return {Refusal::unavailable, std::move(message)}; }
+
+}  // namespace
+
+// What an HTTP thread needs to read a target's memory by itself, or the answer where there is nothing to read.
+struct Daemon::Access {
+  model::ProcessKey key;
+  std::shared_ptr<TargetReader> reader;
+  std::optional<Taken> done;
+};
+
+Daemon::Daemon(DaemonOptions options, process::ProcFs proc)
+    : options_(std::move(options)), proc_(std::move(proc)), workers_(kWorkers) {}
+
+Expected<std::unique_ptr<Daemon>> Daemon::create(DaemonOptions options) {
+  auto proc = process::ProcFs::open();
+  if (!proc) return Unexpected(proc.error());
+  std::unique_ptr<Daemon> daemon(new Daemon(std::move(options), std::move(*proc)));
+  auto discovery = process::Discovery::create(
+      daemon->proc_,
+      [raw = daemon.get()](const process::ProcessSighting& sighting) { return raw->judge(sighting); });
+  if (!discovery) return Unexpected(discovery.error());
+  daemon->discovery_.emplace(std::move(*discovery));
+  auto collector = probe::Collector::create(
+      {}, {.event = [raw = daemon.get()](model::Event&& event) { raw->on_event(event); },
+           .stack = [raw = daemon.get()](model::ExactStack&& stack) { raw->on_stack(std::move(stack)); }});
+  if (!collector) return Unexpected(collector.error());
+  daemon->collector_.emplace(std::move(*collector));
+  daemon->libbpf_version_ = probe::libbpf_version();
+  if (auto cost = daemon->collector_->hit_cost()) {
+    daemon->hit_cost_ns_ = cost->ns[static_cast<size_t>(probe::CostClass::push)];
+    spdlog::info("probes attach by {}; one hit costs {:.0f} ns here",
+                 probe::name_of(daemon->collector_->method()), daemon->hit_cost_ns_);
+  } else {
+    spdlog::warn("cannot measure what a probe hit costs, overhead is not shown: {}", to_string(cost.error()));
+  }
+  daemon->publish(kernel_time_ns());
+  return daemon;
+}
+
+Daemon::~Daemon() { stop(); }
+
+void Daemon::stop() {
+  {
+    std::lock_guard lock(stop_mutex_);
+    stopping_ = true;
+  }
+  stop_wake_.notify_all();
+  mailbox_.post([] {});
+}
+
+// ---- owner thread --------------------------------------------------------------------------------------------------
+
+void Daemon::run() {
+  UniqueFd epoll(::epoll_create1(EPOLL_CLOEXEC));
+  for (int fd : {mailbox_.wake_fd(), discovery_->exit_fd(), collector_->poll_fd()}) {
+    epoll_event interest{};
+    interest.events = EPOLLIN;
+    interest.data.fd = fd;
+    ::epoll_ctl(epoll.get(), EPOLL_CTL_ADD, fd, &interest);
+  }
+  uint64_t next_scan = 0;
+  uint64_t next_publish = 0;
+  uint64_t next_reexamine = 0;
+  while (!stopping_) {
+    std::array<epoll_event, 4> ready{};
+    ::epoll_wait(epoll.get(), ready.data(), static_cast<int>(ready.size()), kTickMillis);
+    drain_probes();
+    mailbox_.run_pending();
+    take_exec_hints();
+    take_changes(discovery_->take_exits());
+    const uint64_t now = kernel_time_ns();
+    if (now >= next_scan) {
+      scan_processes();
+      next_scan = now + kScanEvery;
+    }
+    start_due_readings(now);
+    if (now >= next_reexamine) {
+      reexamine();
+      next_reexamine = now + kReexamineEvery;
+    }
+    if (now >= next_publish) {
+      update_from_kernel();
+      forget_old();
+      publish(now);
+      next_publish = now + kPublishEvery;
+    }
+  }
+  mailbox_.close();
+  for (auto& [key, target] : targets_) detach(*target);
+}
+
+void Daemon::drain_probes() {
+  // A full batch may mean that more is waiting.
+  while (collector_->poll(std::chrono::milliseconds(0)) >= kFullBatch) {
+  }
+}
+
+void Daemon::on_stack(model::ExactStack stack) {
+  if (Target* target = find(stack.pid)) target->on(std::move(stack));
+}
+
+void Daemon::on_event(const model::Event& event) {
+  std::visit(
+      [this](const auto& value) {
+        using T = std::decay_t<decltype(value)>;
+        if constexpr (std::is_same_v<T, model::ProcessExec>) {
+          // Later, not here: looking at a process may attach, and this runs inside the collector's poll.
+          exec_hints_.push_back(value);
+        } else if constexpr (!std::is_same_v<T, model::ProcessExit> &&  // the pidfd tells the same
+                             !std::is_same_v<T, model::SampledAllocation>) {
+          if (Target* target = find(value.pid)) target->on(value);
+        }
+      },
+      event);
+}
+
+void Daemon::take_exec_hints() {
+  for (const model::ProcessExec& exec : std::exchange(exec_hints_, {})) {
+    take_changes(discovery_->on_exec_hint(exec.pid, exec.time_ns));
+  }
+}
+
+void Daemon::scan_processes() {
+  auto changes = discovery_->scan();
+  if (!changes) {
+    spdlog::error("cannot list processes: {}", to_string(changes.error()));
+    return;
+  }
+  take_changes(std::move(*changes));
+}
+
+void Daemon::take_changes(std::vector<process::ProcessChange> changes) {
+  for (process::ProcessChange& change : changes) {
+    const model::ProcessKey key = change.process.key;
+    if (change.kind == process::ProcessChange::Kind::appeared) {
+      current_[key.pid] = key;
+      open_later(key, 0);
+    } else {
+      on_process_gone(key);
+    }
+  }
+}
+
+process::Interest Daemon::judge(const process::ProcessSighting& sighting) {
+  const auto& pids = options_.selection.pids;
+  if (!pids.empty() && !pids.contains(sighting.key.pid)) return process::Interest::ignore_process;
+  if (!gobin::may_be_go(proc_.path(sighting.key.pid, "exe"))) return process::Interest::ignore_file;
+  return process::Interest::watch;
+}
+
+void Daemon::open_later(const model::ProcessKey& key, uint32_t attempt) {
+  const bool last = attempt >= kOpenRetryMillis.size();
+  workers_.post([this, key, attempt, last, selection = options_.selection] {
+    auto opened = std::make_shared<OpenedTarget>(open_target(proc_, key, selection, binaries_, last));
+    mailbox_.post([this, key, attempt, opened] { on_opened(key, std::move(*opened), attempt); });
+  });
+}
+
+void Daemon::on_opened(const model::ProcessKey& key, OpenedTarget opened, uint32_t attempt) {
+  auto current = current_.find(key.pid);
+  if (current == current_.end() || current->second != key) return;  // gone or replaced meanwhile
+  using Verdict = OpenedTarget::Verdict;
+  if (opened.verdict == Verdict::not_go) return;
+  if (opened.verdict == Verdict::retry) {
+    retries_.emplace(kernel_time_ns() + kOpenRetryMillis[attempt] * kMillisecond,
+                     std::pair(key, attempt + 1));
+    return;
+  }
+  auto& slot = targets_[key];
+  if (slot == nullptr) slot = std::make_unique<Target>(opened.status, options_.top_sites);
+  if (slot->is_live()) return;
+  if (opened.verdict == Verdict::refused) {
+    if (slot->reason() != opened.status.reason) {
+      spdlog::info("pid {} ({}): {}: {}", key.pid, opened.status.comm, model::name_of(opened.status.state),
+                   opened.status.reason);
+    }
+    slot->set_status(std::move(opened.status));
+  } else {
+    slot->set_status(opened.status);
+    attach(*slot, std::move(opened));
+  }
+  publish(kernel_time_ns());
+}
+
+void Daemon::attach(Target& target, OpenedTarget opened) {
+  const pid_t pid = target.pid();
+  const bool has_probes = opened.status.mode != model::Mode::buckets;
+  if (has_probes) {
+    auto attached = collector_->attach(opened.request);
+    if (!attached) {
+      target.set_state(model::TargetState::failed, to_string(attached.error()));
+      spdlog::warn("pid {} ({}): cannot attach: {}", pid, opened.status.comm, to_string(attached.error()));
+      return;
+    }
+    spdlog::info("pid {} ({}, {}): attached in mode {} by {}", pid, opened.status.comm,
+                 opened.status.go_version, model::name_of(opened.status.mode),
+                 probe::name_of(collector_->method()));
+  } else {
+    spdlog::info("pid {} ({}, {}): attached in mode buckets, without probes", pid, opened.status.comm,
+                 opened.status.go_version);
+  }
+  target.start(opened.binary, opened.load_bias, opened.reader, opened.status.mode, has_probes);
+  if (has_probes) {
+    if (auto recording = collector_->set_recording(pid, true); !recording) {
+      collector_->detach(pid);
+      target.set_state(model::TargetState::failed, to_string(recording.error()));
+      return;
+    }
+  }
+  if (target.reader() != nullptr) start_reading(target, has_probes);
+}
+
+void Daemon::detach(Target& target) {
+  if (!target.is_live()) return;
+  drain_exact(target);
+  collector_->detach(target.pid());
+}
+
+void Daemon::on_process_gone(const model::ProcessKey& key) {
+  if (auto current = current_.find(key.pid); current != current_.end() && current->second == key)
+    current_.erase(current);
+  auto found = targets_.find(key);
+  if (found == targets_.end()) return;
+  Target& target = *found->second;
+  drain_probes();  // what it did last is still in the ring
+  if (target.is_live()) {
+    detach(target);
+    spdlog::info("pid {}: exited", key.pid);
+  }
+  target.mark_exited(wall_time_ns());
+  publish(kernel_time_ns());
+}
+
+void Daemon::start_reading(Target& target, bool with_live_samples) {
+  target.reading_started();
+  workers_.post([this, key = target.key(), reader = target.reader(), with_live_samples] {
+    auto reading = std::make_shared<Expected<TargetReading>>(reader->read());
+    auto live = std::make_shared<std::optional<model::LiveSampleReading>>();
+    if (with_live_samples) {
+      if (auto samples = reader->read_live_samples()) *live = std::move(*samples);
+    }
+    mailbox_.post([this, key, reading, live] {
+      Target* read_target = find(key);
+      if (read_target == nullptr || !read_target->is_live()) return;
+      if (!*reading) {
+        read_target->reading_failed(kernel_time_ns());
+        ++failed_readings_;
+        spdlog::debug("pid {}: cannot read the runtime's records: {}", key.pid, to_string(reading->error()));
+        return;
+      }
+      drain_probes();  // the books need all events up to the reading's end first
+      read_target->apply(std::move(**reading));
+      if (*live) read_target->apply(**live);
+    });
+  });
+}
+
+void Daemon::start_due_readings(uint64_t now_ns) {
+  for (auto& [key, target] : targets_) {
+    if (target->reading_due(now_ns)) start_reading(*target, false);
+  }
+  while (!retries_.empty() && retries_.begin()->first <= now_ns) {
+    const auto [key, attempt] = retries_.begin()->second;
+    retries_.erase(retries_.begin());
+    open_later(key, attempt);
+  }
+}
+
+void Daemon::reexamine() {
+  // A program may switch its sampler on later, and what failed for want of something may work now.
+  for (auto& [key, target] : targets_) {
+    if (target->may_change()) open_later(key, static_cast<uint32_t>(kOpenRetryMillis.size()));
+  }
+}
+
+void Daemon::drain_exact(Target& target) {
+  if (!target.is_exact()) return;
+  drain_probes();
+  auto counts = collector_->read_exact(target.pid());
+  if (!counts) {
+    spdlog::warn("pid {}: cannot read the kernel's counts: {}", target.pid(), to_string(counts.error()));
+    return;
+  }
+  drain_probes();  // stacks that the counts just read refer to
+  for (auto& [hash, stack] : target.take_unnamed_stacks()) {
+    const profile::NamedSite site =
+        profile::site_of_return_addresses(*target.binary(), target.load_bias(), *stack);
+    target.name_stack(hash, site.kind, site.function);
+  }
+  target.apply(std::move(*counts));
+}
+
+void Daemon::update_from_kernel() {
+  for (auto& [key, target] : targets_) {
+    if (!target->is_live()) continue;
+    drain_exact(*target);
+    const auto counters = collector_->counters(key.pid);
+    const auto cpu = proc_.cpu_time_ns(key.pid);
+    if (counters && cpu) target->note_cost(counters->hits, *cpu, hit_cost_ns_);
+  }
+}
+
+void Daemon::forget_old() {
+  const int64_t now = wall_time_ns();
+  std::erase_if(targets_, [&](const auto& entry) {
+    return entry.second->state() == model::TargetState::exited &&
+           entry.second->exited_before(now - kKeepExitedNs);
+  });
+}
+
+void Daemon::publish(uint64_t now_ns) {
+  std::vector<model::TargetStatus> statuses;
+  statuses.reserve(targets_.size());
+  for (auto& [key, target] : targets_) statuses.push_back(target->status(now_ns));
+  model::DaemonStatus status;
+  status.version = kVersion;
+  status.libbpf_version = libbpf_version_;
+  status.events = collector_->events();
+  status.lost_events = collector_->lost_events();
+  status.lost_events.push_back({"reading_failed", failed_readings_});
+  std::lock_guard lock(published_mutex_);
+  published_targets_ = std::move(statuses);
+  published_status_ = std::move(status);
+}
+
+Target* Daemon::find(pid_t pid) {
+  auto current = current_.find(pid);
+  return current == current_.end() ? nullptr : find(current->second);
+}
+
+Target* Daemon::find(const model::ProcessKey& key) {
+  auto found = targets_.find(key);
+  return found == targets_.end() ? nullptr : found->second.get();
+}
+
+void Daemon::reconfigure(TargetSelection selection) {
+  mailbox_.post([this, selection = std::move(selection)]() mutable {
+    options_.selection = std::move(selection);
+    for (auto& [key, target] : targets_) {
+      if (target->state() == model::TargetState::exited) continue;
+      if (target->is_live() && is_wanted(*target)) continue;  // its books go on
+      detach(*target);
+      target->set_state(model::TargetState::ignored, "the reloaded configuration does not want it");
+      if (options_.selection.pids.empty() || options_.selection.pids.contains(key.pid)) open_later(key, 0);
+    }
+    discovery_->judge_again();
+  });
+}
+
+bool Daemon::is_wanted(const Target& target) const {
+  const TargetSelection& selection = options_.selection;
+  return (selection.pids.empty() || selection.pids.contains(target.pid())) &&
+         target.mode() == effective_mode(selection) && !why_ignored(selection, target.exe());
+}
+
+// ---- any thread ----------------------------------------------------------------------------------------------------
+
+std::vector<model::TargetStatus> Daemon::targets() const {
+  std::lock_guard lock(published_mutex_);
+  return published_targets_;
+}
+
+model::DaemonStatus Daemon::status() const {
+  std::lock_guard lock(published_mutex_);
+  return published_status_;
+}
+
+template <typename T>
+exporters::SourceResult<T> Daemon::ask_owner(std::function<exporters::SourceResult<T>()> question) {
+  auto promise = std::make_shared<std::promise<exporters::SourceResult<T>>>();
+  auto answer = promise->get_future();
+  const bool posted =
+      mailbox_.post([promise, question = std::move(question)] { promise->set_value(question()); });
+  promise.reset();
+  if (!posted || answer.wait_for(kAskOwnerTimeout) != std::future_status::ready) {
+    return tl::unexpected(unavailable("goheapd is stopping or overloaded; try again"));
+  }
+  try {
+    return answer.get();
+  } catch (const std::future_error&) {  // dropped by a closing mailbox
+    return tl::unexpected(unavailable("goheapd is stopping"));
+  }
+}
+
+exporters::SourceResult<Daemon::Taken> Daemon::take(pid_t pid) {
+  auto access = ask_owner<Access>([this, pid]() { return open_access(pid); });
+  if (!access) return tl::unexpected(access.error());
+  if (access->done) return std::move(*access->done);
+
+  auto reading = std::make_shared<Expected<TargetReading>>(access->reader->read());
+  return ask_owner<Taken>([this, key = access->key, reading]() -> exporters::SourceResult<Taken> {
+    Target* target = find(key);
+    if (target == nullptr) return tl::unexpected(SourceError{Refusal::gone_target, "the process has exited"});
+    if (target->is_live()) {
+      if (!*reading) {
+        return tl::unexpected(unavailable(
+            "cannot read the process's profile records: " + to_string(reading->error()) + "; try again"));
+      }
+      drain_probes();
+      target->apply(std::move(**reading));
+    }
+    return taken_from(*target);
+  });
+}
+
+exporters::SourceResult<Daemon::Access> Daemon::open_access(pid_t pid) {
+  // The present life of the pid, else its latest past one.
+  Target* target = find(pid);
+  if (target == nullptr) {
+    for (auto& [key, candidate] : targets_) {
+      if (key.pid == pid) target = candidate.get();
+    }
+  }
+  if (target == nullptr) {
+    return tl::unexpected(SourceError{
+        Refusal::unknown_target, "no Go process with pid " + std::to_string(pid) + "; see /api/v1/targets"});
+  }
+  Access access;
+  access.key = target->key();
+  if (target->is_live() && !target->is_exact()) {
+    access.reader = target->reader();
+    return access;
+  }
+  if (target->is_live()) drain_exact(*target);
+  if (!target->has_profile()) {
+    const auto refusal =
+        target->state() == model::TargetState::exited ? Refusal::gone_target : Refusal::unsupported_target;
+    return tl::unexpected(SourceError{refusal, target->reason()});
+  }
+  access.done = taken_from(*target);
+  return access;
+}
+
+Daemon::Taken Daemon::taken_from(const Target& target) const {
+  return {target.snapshot(loss_comments(target)), target.binary(), target.load_bias()};
+}
+
+std::vector<std::string> Daemon::loss_comments(const Target& target) const {
+  std::vector<std::string> comments;
+  const auto counters = collector_->counters(target.pid());
+  if (!counters) return comments;
+  for (const model::LabelledCount& loss : counters->lost) {
+    if (loss.count != 0) comments.push_back("lost " + std::to_string(loss.count) + " events: " + loss.label);
+  }
+  return comments;
+}
+
+exporters::SourceResult<model::HeapSnapshotPtr> Daemon::symbolised(const Taken& taken) {
+  return profile::symbolize(*taken.raw, *taken.binary, taken.load_bias);
+}
+
+exporters::SourceResult<model::HeapSnapshotPtr> Daemon::heap(pid_t pid) {
+  auto taken = take(pid);
+  if (!taken) return tl::unexpected(taken.error());
+  return symbolised(*taken);
+}
+
+exporters::SourceResult<model::HeapSnapshotPtr> Daemon::heap_delta(pid_t pid, std::chrono::seconds seconds,
+                                                                   std::stop_token stop) {
+  return delta(pid, seconds, stop);
+}
+
+exporters::SourceResult<model::HeapSnapshotPtr> Daemon::delta(pid_t pid, std::chrono::milliseconds duration,
+                                                              const std::stop_token& stop) {
+  auto begin = take(pid);
+  if (!begin) return tl::unexpected(begin.error());
+  {
+    std::unique_lock lock(stop_mutex_);
+    stop_wake_.wait_for(lock, stop, duration, [this] { return stopping_.load(); });
+    if (stopping_) return tl::unexpected(unavailable("goheapd is stopping"));
+    if (stop.stop_requested()) return tl::unexpected(unavailable("the request was given up"));
+  }
+  auto end = take(pid);
+  if (!end) return tl::unexpected(end.error());
+  auto change = profile::difference(*end->raw, *begin->raw);
+  if (!change) return tl::unexpected(SourceError{Refusal::gone_target, to_string(change.error())});
+  end->raw = std::make_shared<const profile::RawSnapshot>(std::move(*change));
+  return symbolised(*end);
+}
+
+}  // namespace goheapd

@@ -1,0 +1,135 @@
+// Wires everything.
+//
+//   worker (files, memory)          owner thread                             HTTP threads
+//   ───────────────────────         ─────────────────────────────            ─────────────────────────
+//   open_target ──────────────▶ mailbox ─▶ targets, books ◀── ring (Collector)
+//   periodic readings ────────▶ mailbox ─▶ apply                 ◀── mailbox ── heap(pid): read memory, ask for a
+//                                        └─▶ statuses (locked copy) ────────▶    raw snapshot, symbolise, encode
+//
+// The owner thread alone touches targets. Locks live at the mailbox and at the published statuses only.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "daemon/base/task_queue.h"
+#include "daemon/base/unique_fd.h"
+#include "daemon/gobin/binary_cache.h"
+#include "daemon/probe/collector.h"
+#include "daemon/process/discovery.h"
+#include "daemon/process/proc_fs.h"
+#include "daemon/target.h"
+#include "daemon/target_opener.h"
+#include "exporters/source.h"
+
+namespace goheapd {
+
+struct DaemonOptions {
+  TargetSelection selection;
+  size_t top_sites = 20;
+};
+
+class Daemon final : public exporters::ProfileSource {
+ public:
+  static Expected<std::unique_ptr<Daemon>> create(DaemonOptions options);
+  ~Daemon() override;
+  Daemon(const Daemon&) = delete;
+  Daemon& operator=(const Daemon&) = delete;
+
+  // Runs the owner loop in this thread until stop(). Detaches every probe before it returns.
+  void run();
+  // From any thread, also from a signal handler's thread; run() returns within 2 s.
+  void stop();
+  // Takes a new selection at once: targets it no longer wants are detached, others may be attached.
+  void reconfigure(TargetSelection selection);
+
+  // exporters::ProfileSource
+  std::vector<model::TargetStatus> targets() const override;
+  model::DaemonStatus status() const override;
+  exporters::SourceResult<model::HeapSnapshotPtr> heap(pid_t pid) override;
+  exporters::SourceResult<model::HeapSnapshotPtr> heap_delta(pid_t pid, std::chrono::seconds seconds,
+                                                             std::stop_token stop) override;
+  // heap_delta for any time.
+  exporters::SourceResult<model::HeapSnapshotPtr> delta(pid_t pid, std::chrono::milliseconds duration,
+                                                        const std::stop_token& stop);
+
+ private:
+  struct Taken {
+    std::shared_ptr<const profile::RawSnapshot> raw;
+    std::shared_ptr<const gobin::GoBinary> binary;
+    uint64_t load_bias = 0;
+  };
+  struct Access;
+
+  Daemon(DaemonOptions options, process::ProcFs proc);
+
+  // Owner thread.
+  void drain_probes();
+  void on_event(const model::Event& event);
+  void on_stack(model::ExactStack stack);
+  void take_exec_hints();
+  void scan_processes();
+  void take_changes(std::vector<process::ProcessChange> changes);
+  process::Interest judge(const process::ProcessSighting& sighting);
+  void open_later(const model::ProcessKey& key, uint32_t attempt);
+  void on_opened(const model::ProcessKey& key, OpenedTarget opened, uint32_t attempt);
+  void attach(Target& target, OpenedTarget opened);
+  void detach(Target& target);
+  void on_process_gone(const model::ProcessKey& key);
+  void start_reading(Target& target, bool with_live_samples);
+  void start_due_readings(uint64_t now_ns);
+  void reexamine();
+  void drain_exact(Target& target);
+  void update_from_kernel();
+  void forget_old();
+  void publish(uint64_t now_ns);
+  bool is_wanted(const Target& target) const;
+  Target* find(pid_t pid);
+  Target* find(const model::ProcessKey& key);
+  exporters::SourceResult<Access> open_access(pid_t pid);
+  Taken taken_from(const Target& target) const;
+  std::vector<std::string> loss_comments(const Target& target) const;
+
+  // Other threads.
+  template <typename T>
+  exporters::SourceResult<T> ask_owner(std::function<exporters::SourceResult<T>()> question);
+  exporters::SourceResult<Taken> take(pid_t pid);
+  static exporters::SourceResult<model::HeapSnapshotPtr> symbolised(const Taken& taken);
+
+  DaemonOptions options_;
+  const process::ProcFs proc_;
+  gobin::BinaryCache binaries_;
+  Mailbox mailbox_;
+  std::optional<probe::Collector> collector_;
+  std::string libbpf_version_;
+  double hit_cost_ns_ = 0;  // of a probe as sites normally are; 0 = not measured
+  std::optional<process::Discovery> discovery_;
+  std::map<model::ProcessKey, std::unique_ptr<Target>> targets_;
+  std::unordered_map<pid_t, model::ProcessKey> current_;                     // the present life of each pid
+  std::multimap<uint64_t, std::pair<model::ProcessKey, uint32_t>> retries_;  // by time: process and attempt
+  std::vector<model::ProcessExec> exec_hints_;
+  uint64_t failed_readings_ = 0;
+
+  std::atomic<bool> stopping_{false};
+  mutable std::mutex stop_mutex_;
+  std::condition_variable_any stop_wake_;  // wakes delta()
+
+  mutable std::mutex published_mutex_;
+  std::vector<model::TargetStatus> published_targets_;
+  model::DaemonStatus published_status_;
+
+  WorkerPool workers_;  // last: its tasks post to the mailbox and read binaries_
+};
+
+}  // namespace goheapd

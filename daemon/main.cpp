@@ -1,0 +1,32 @@
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <exception>
+
+#include "daemon/cli/commands.h"
+#include "daemon/version.h"
+
+int main(int argc, char** argv) {
+  using namespace goheapd;
+  CLI::App program{
+      "goheapd shows which code of running Go programs allocates and holds memory, from outside."};
+  program.set_version_flag("--version", std::string("goheapd ") + kVersion);
+  program.require_subcommand(1);
+  cli::Action action;
+  cli::add_serve(program, action, argc, argv);
+  cli::add_record(program, action);
+  cli::add_doctor(program, action);
+  try {
+    program.parse(argc, argv);
+  } catch (const CLI::Success& done) {  // --help, --version
+    return program.exit(done);
+  } catch (const CLI::Error& error) {
+    std::fprintf(stderr, "goheapd: %s\nRun with --help to see the flags.\n", error.what());
+    return cli::kExitUsage;
+  }
+  try {
+    return action();
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "goheapd: %s\n", error.what());
+    return cli::kExitFailed;
+  }
+}

@@ -1,0 +1,19 @@
+#pragma once
+
+#include <string>
+
+#include "daemon/base/expected.h"
+#include "daemon/gobin/go_binary.h"
+#include "daemon/model/process_key.h"
+#include "daemon/model/target.h"
+#include "daemon/probe/attach_request.h"
+
+namespace goheapd {
+
+// What the kernel shall watch in a process that runs `binary`, for mode sampled or exact. `exe` = path by which the
+// kernel opens the running file. Error: the binary lacks a function that the mode needs.
+Expected<probe::AttachRequest> make_attach_request(const gobin::GoBinary& binary,
+                                                   const model::ProcessKey& process, const std::string& exe,
+                                                   uint64_t load_bias, model::Mode mode);
+
+}  // namespace goheapd

@@ -1,0 +1,102 @@
+// The state of one Go process as the owner thread keeps it: its books and what users are told about it.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "daemon/gobin/go_binary.h"
+#include "daemon/model/event.h"
+#include "daemon/model/target.h"
+#include "daemon/profile/bucket_ledger.h"
+#include "daemon/profile/exact_ledger.h"
+#include "daemon/profile/site_board.h"
+#include "daemon/target_reader.h"
+
+namespace goheapd {
+
+// One target; owner thread only, except for the shared_ptrs it hands out.
+class Target {
+ public:
+  Target(model::TargetStatus status, size_t top_sites);
+
+  const model::ProcessKey& key() const { return status_.process; }
+  pid_t pid() const { return status_.process.pid; }
+  model::TargetState state() const { return status_.state; }
+  const std::string& reason() const { return status_.reason; }
+  model::Mode mode() const { return status_.mode; }
+  const std::string& exe() const { return status_.exe; }
+  bool is_exact() const { return exact_.has_value(); }
+  bool is_live() const { return status_.state == model::TargetState::attached; }
+
+  // The target is being profiled from now on. `reader` may be null in exact mode.
+  void start(std::shared_ptr<const gobin::GoBinary> binary, uint64_t load_bias,
+             std::shared_ptr<TargetReader> reader, model::Mode mode, bool has_probes);
+  void set_state(model::TargetState state, std::string reason);
+  // What a new look at a process that is not attached brought.
+  void set_status(model::TargetStatus status) { status_ = std::move(status); }
+  // Not attached, but a later look may find that it can be.
+  bool may_change() const {
+    return status_.state == model::TargetState::unsupported || status_.state == model::TargetState::failed;
+  }
+  bool has_profile() const { return binary_ != nullptr && (exact_ || (buckets_ && buckets_->has_reading())); }
+  bool exited_before(int64_t wall_ns) const { return status_.exited_wall_ns < wall_ns; }
+  void mark_exited(int64_t wall_ns);
+
+  // Events of the probes.
+  void on(const model::SampledBirth& birth);
+  void on(const model::SampledDeath& death);
+  void on(const model::GcProfileFlush& flush);
+  void on(model::ExactStack stack);
+
+  void apply(TargetReading reading);
+  void apply(const model::LiveSampleReading& reading);
+  void apply(std::vector<model::ExactCount> counts);
+  // Cumulative hits and CPU time of the process; overhead = hits x cost / CPU time, over the last interval.
+  void note_cost(uint64_t hits, uint64_t cpu_ns, double hit_cost_ns);
+  // Names for stacks of exact mode, found by a worker.
+  std::vector<std::pair<uint64_t, profile::StackPtr>> take_unnamed_stacks();
+  void name_stack(uint64_t stack_hash, model::AllocationKind kind, const std::string& function);
+
+  // Readings: when the next one is due, by GC cycles, unknown buckets and age.
+  bool reading_due(uint64_t now_ns) const;
+  void reading_started() { reading_in_flight_ = true; }
+  void reading_failed(uint64_t now_ns);
+
+  const std::shared_ptr<const gobin::GoBinary>& binary() const { return binary_; }
+  const std::shared_ptr<TargetReader>& reader() const { return reader_; }
+  uint64_t load_bias() const { return load_bias_; }
+
+  // The profile as of the last reading and the events since.
+  std::shared_ptr<const profile::RawSnapshot> snapshot(const std::vector<std::string>& comments) const;
+  model::TargetStatus status(uint64_t now_ns);
+
+ private:
+  void note_rate(double total_alloc_bytes, uint64_t now_ns);
+
+  model::TargetStatus status_;
+  std::shared_ptr<const gobin::GoBinary> binary_;
+  uint64_t load_bias_ = 0;
+  std::shared_ptr<TargetReader> reader_;
+  std::optional<profile::BucketLedger> buckets_;
+  std::optional<profile::ExactLedger> exact_;
+  profile::SiteBoard board_;
+  std::array<double, model::kAllocationKinds> shown_bytes_{};  // counters as last shown: they never fall
+  std::array<double, model::kAllocationKinds> shown_objects_{};
+
+  bool reading_in_flight_ = false;
+  bool reading_wanted_ = false;   // a GC cycle ended or a bucket is unknown
+  uint64_t next_reading_ns_ = 0;  // not before
+  uint64_t last_reading_ns_ = 0;
+  uint64_t torn_readings_ = 0;
+
+  uint64_t cost_hits_ = 0;
+  uint64_t cost_cpu_ns_ = 0;
+  double rate_total_ = 0;
+  uint64_t rate_time_ns_ = 0;
+};
+
+}  // namespace goheapd

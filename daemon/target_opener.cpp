@@ -1,0 +1,111 @@
+#include "daemon/target_opener.h"
+
+#include <algorithm>
+
+#include "daemon/base/clock.h"
+#include "daemon/gobin/go_marks.h"
+#include "daemon/probe_points.h"
+
+namespace goheapd {
+namespace {
+
+using model::TargetState;
+using Verdict = OpenedTarget::Verdict;
+
+// How long after its start a program may take to get to the code that sets its sampling rate.
+constexpr int64_t kSettlingNs = 3'000'000'000;
+
+bool matches_any(const std::string& path, const std::vector<std::regex>& patterns) {
+  return std::any_of(patterns.begin(), patterns.end(),
+                     [&](const std::regex& pattern) { return std::regex_search(path, pattern); });
+}
+
+OpenedTarget refused(OpenedTarget target, TargetState state, std::string reason) {
+  target.verdict = Verdict::refused;
+  target.status.state = state;
+  target.status.reason = std::move(reason);
+  return target;
+}
+
+}  // namespace
+
+std::optional<std::string> why_ignored(const TargetSelection& selection, const std::string& exe) {
+  if (!selection.include.empty() && !matches_any(exe, selection.include)) {
+    return "no --include pattern matches the executable's path";
+  }
+  if (matches_any(exe, selection.exclude)) return "an --exclude pattern matches the executable's path";
+  return std::nullopt;
+}
+
+model::Mode effective_mode(const TargetSelection& selection) {
+  return selection.mode == model::Mode::automatic ? model::Mode::sampled : selection.mode;
+}
+
+OpenedTarget open_target(const process::ProcFs& proc, const model::ProcessKey& key,
+                         const TargetSelection& selection, gobin::BinaryCache& binaries, bool last_attempt) {
+  OpenedTarget target;
+  target.status.process = key;
+  target.status.mode = selection.mode;
+  const std::string exe = proc.path(key.pid, "exe");
+
+  auto binary = binaries.open(exe);
+  if (!binary && !gobin::may_be_go(exe)) return target;
+  auto stat = proc.stat(key.pid);
+  if (!stat || stat->start_time != key.start_time) return target;  // gone meanwhile
+  target.status.comm = stat->comm;
+  target.status.exe = proc.exe_path(key.pid).value_or("");
+  target.status.started_wall_ns = wall_time_of_boot_ticks(key.start_time);
+  if (!binary) return refused(std::move(target), TargetState::unsupported, to_string(binary.error()));
+
+  target.binary = *binary;
+  const gobin::BinaryInfo& info = target.binary->info();
+  target.status.go_version = info.version.text;
+  target.status.module = info.module.empty() ? info.main_package : info.module;
+  target.status.stripped = info.stripped;
+  target.status.pie = info.pie;
+  if (auto reason = why_ignored(selection, target.status.exe)) {
+    return refused(std::move(target), TargetState::ignored, std::move(*reason));
+  }
+  auto start = proc.program_start(key.pid);
+  if (!start) return refused(std::move(target), TargetState::failed, to_string(start.error()));
+  target.load_bias = *start - target.binary->load_base();
+
+  const model::Mode mode = effective_mode(selection);
+  target.status.mode = mode;
+  if (mode != model::Mode::exact) {
+    auto reader = TargetReader::open(proc, target.binary, key.pid, target.load_bias);
+    if (!reader) {
+      if (!last_attempt) {
+        target.verdict = Verdict::retry;
+        return target;
+      }
+      return refused(std::move(target), TargetState::failed, to_string(reader.error()));
+    }
+    target.reader = std::move(*reader);
+    auto rate = target.reader->sample_rate();
+    if (!rate) return refused(std::move(target), TargetState::failed, to_string(rate.error()));
+    target.status.sample_rate = *rate;
+    if (*rate == 0 && target.binary->links_memory_profile() && !last_attempt &&
+        wall_time_ns() - target.status.started_wall_ns < kSettlingNs) {
+      target.verdict = Verdict::retry;  // up to Go 1.20 the rate is set by the program's own start-up code
+      return target;
+    }
+    if (*rate == 0) {
+      std::string reason = "the runtime's memory profiler is off (MemProfileRate is 0";
+      reason += target.binary->links_memory_profile()
+                    ? " although the program can profile: it was set to 0 by the program or GODEBUG)"
+                    : ": nothing in the program reads memory profiles, so the linker disabled it)";
+      reason += "; --mode exact works, at a cost per allocation";
+      return refused(std::move(target), TargetState::unsupported, std::move(reason));
+    }
+  }
+  if (mode != model::Mode::buckets) {
+    auto request = make_attach_request(*target.binary, key, exe, target.load_bias, mode);
+    if (!request) return refused(std::move(target), TargetState::unsupported, to_string(request.error()));
+    target.request = std::move(*request);
+  }
+  target.verdict = Verdict::ready;
+  return target;
+}
+
+}  // namespace goheapd

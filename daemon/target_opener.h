@@ -1,0 +1,52 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <regex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "daemon/gobin/binary_cache.h"
+#include "daemon/model/target.h"
+#include "daemon/probe/attach_request.h"
+#include "daemon/process/proc_fs.h"
+#include "daemon/target_reader.h"
+
+namespace goheapd {
+
+// Which processes an operator wants profiled, and how.
+struct TargetSelection {
+  model::Mode mode = model::Mode::sampled;
+  std::set<pid_t> pids;             // empty = all
+  std::vector<std::regex> include;  // on the executable's path; empty = all
+  std::vector<std::regex> exclude;
+};
+
+// Why the selection leaves out a program at this path; nullopt = it does not.
+std::optional<std::string> why_ignored(const TargetSelection& selection, const std::string& exe);
+// The mode that the selection means for every target it takes.
+model::Mode effective_mode(const TargetSelection& selection);
+
+// What looking at one process brought.
+struct OpenedTarget {
+  enum class Verdict : unsigned char {
+    not_go,   // nothing to show
+    retry,    // a Go program that has not set up its runtime yet: ask again soon
+    refused,  // a Go program that is not profiled: status says which state and why
+    ready,    // everything below is set
+  };
+  Verdict verdict = Verdict::not_go;
+  model::TargetStatus status;
+  std::shared_ptr<const gobin::GoBinary> binary;
+  uint64_t load_bias = 0;
+  std::shared_ptr<TargetReader> reader;  // null in exact mode
+  probe::AttachRequest request;          // without points in mode buckets
+};
+
+// Recognises the program of a process and finds out what can be done with it. Reads files and the process's memory;
+// takes milliseconds for a file seen first. Any thread. `last_attempt`: a runtime that is still not set up is refused.
+OpenedTarget open_target(const process::ProcFs& proc, const model::ProcessKey& key,
+                         const TargetSelection& selection, gobin::BinaryCache& binaries, bool last_attempt);
+
+}  // namespace goheapd

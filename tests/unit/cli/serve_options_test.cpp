@@ -1,0 +1,95 @@
+#include "daemon/cli/serve_options.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+namespace goheapd::cli {
+namespace {
+
+class ServeOptionsTest : public ::testing::Test {
+ protected:
+  ~ServeOptionsTest() override { std::filesystem::remove(path_); }
+
+  Expected<ServeOptions> parse(std::vector<std::string> flags, const std::string& config = {}) {
+    std::vector<const char*> argv{"goheapd", "serve"};
+    if (!config.empty()) {
+      std::ofstream(path_) << config;
+      flags.push_back("--config=" + path_);
+    }
+    for (const std::string& flag : flags) argv.push_back(flag.c_str());
+    return parse_serve_options(static_cast<int>(argv.size()), argv.data());
+  }
+
+  std::string path_ = ::testing::TempDir() + "serve_options_" +
+                      ::testing::UnitTest::GetInstance()->current_test_info()->name() + ".yml";
+};
+
+TEST_F(ServeOptionsTest, Defaults) {
+  auto options = parse({});
+  ASSERT_TRUE(options);
+  EXPECT_EQ(options->listen_addresses, std::vector<std::string>{"127.0.0.1:9786"});
+  EXPECT_EQ(options->parsed_mode(), model::Mode::sampled);
+  EXPECT_DOUBLE_EQ(options->overhead_budget_percent, 1);
+}
+
+TEST_F(ServeOptionsTest, EveryFlagIsAConfigKey) {
+  auto options = parse({}, R"(
+web.listen-address: ["127.0.0.1:1", "[::1]:2"]
+mode: exact
+pid: [12, 34]
+include: ^/usr/bin/
+exclude: [a, b]
+overhead-budget: 2.5
+log.level: debug
+log.format: json
+top-sites: 5
+)");
+  ASSERT_TRUE(options) << to_string(options.error());
+  EXPECT_EQ(options->listen_addresses, (std::vector<std::string>{"127.0.0.1:1", "[::1]:2"}));
+  EXPECT_EQ(options->parsed_mode(), model::Mode::exact);
+  EXPECT_EQ(options->pids, (std::vector<int>{12, 34}));
+  EXPECT_EQ(options->include, std::vector<std::string>{"^/usr/bin/"});
+  EXPECT_EQ(options->exclude.size(), 2u);
+  EXPECT_DOUBLE_EQ(options->overhead_budget_percent, 2.5);
+  EXPECT_EQ(options->log_format, "json");
+  EXPECT_EQ(options->top_sites, 5u);
+}
+
+TEST_F(ServeOptionsTest, TheCommandLineWins) {
+  auto options = parse({"--mode=buckets", "--pid=7"}, "mode: exact\npid: [1, 2]\nlog.level: warn\n");
+  ASSERT_TRUE(options);
+  EXPECT_EQ(options->parsed_mode(), model::Mode::buckets);
+  EXPECT_EQ(options->pids, std::vector<int>{7});
+  EXPECT_EQ(options->log_level, "warn");
+}
+
+TEST_F(ServeOptionsTest, ErrorsNameKeyAndLine) {
+  auto unknown = parse({}, "mode: exact\nmodus: exact\n");
+  ASSERT_FALSE(unknown);
+  EXPECT_NE(to_string(unknown.error()).find("modus: unknown key (line 2)"), std::string::npos)
+      << to_string(unknown.error());
+  auto bad = parse({}, "overhead-budget: lots\n");
+  ASSERT_FALSE(bad);
+  EXPECT_NE(to_string(bad.error()).find("overhead-budget"), std::string::npos) << to_string(bad.error());
+  EXPECT_FALSE(parse({}, "mode: [exact, sampled]\n"));
+  EXPECT_FALSE(parse({}, "- a\n- b\n"));
+  EXPECT_FALSE(parse({}, "mode: {a: b}\n"));
+  EXPECT_FALSE(parse({}, "mode: [\n"));
+  EXPECT_FALSE(parse({"--config=/nonexistent/goheapd.yml"}));
+}
+
+TEST_F(ServeOptionsTest, BadFlagsAreRefused) {
+  EXPECT_FALSE(parse({"--mode=fast"}));
+  EXPECT_FALSE(parse({"--pid=-3"}));
+  EXPECT_FALSE(parse({"--overhead-budget=0"}));
+  EXPECT_FALSE(parse({"--include=("}));
+  EXPECT_FALSE(parse({"--no-such-flag"}));
+}
+
+}  // namespace
+}  // namespace goheapd::cli
