@@ -58,21 +58,28 @@ Expected<std::unique_ptr<Daemon>> Daemon::create(DaemonOptions options) {
       [raw = daemon.get()](const process::ProcessSighting& sighting) { return raw->judge(sighting); });
   if (!discovery) return Unexpected(discovery.error());
   daemon->discovery_.emplace(std::move(*discovery));
-  auto collector = probe::Collector::create(
-      {}, {.event = [raw = daemon.get()](model::Event&& event) { raw->on_event(event); },
-           .stack = [raw = daemon.get()](model::ExactStack&& stack) { raw->on_stack(std::move(stack)); }});
-  if (!collector) return Unexpected(collector.error());
-  daemon->collector_.emplace(std::move(*collector));
   daemon->libbpf_version_ = probe::libbpf_version();
-  if (auto cost = daemon->collector_->hit_cost()) {
-    daemon->hit_cost_ns_ = cost->ns[static_cast<size_t>(probe::CostClass::push)];
-    spdlog::info("probes attach by {}; one hit costs {:.0f} ns here",
-                 probe::name_of(daemon->collector_->method()), daemon->hit_cost_ns_);
-  } else {
-    spdlog::warn("cannot measure what a probe hit costs, overhead is not shown: {}", to_string(cost.error()));
+  if (daemon->options_.selection.mode != model::Mode::buckets) {
+    if (auto loaded = daemon->load_probes(); !loaded) return Unexpected(loaded.error());
   }
   daemon->publish(kernel_time_ns());
   return daemon;
+}
+
+Expected<void> Daemon::load_probes() {
+  auto collector = probe::Collector::create(
+      {}, {.event = [this](model::Event&& event) { on_event(event); },
+           .stack = [this](model::ExactStack&& stack) { on_stack(std::move(stack)); }});
+  if (!collector) return Unexpected(collector.error());
+  collector_.emplace(std::move(*collector));
+  if (!options_.measure_hit_cost) return {};
+  if (auto cost = collector_->hit_cost()) {
+    hit_cost_ns_ = cost->ns[static_cast<size_t>(probe::CostClass::push)];
+    spdlog::info("one probe hit costs {:.0f} ns here", hit_cost_ns_);
+  } else {
+    spdlog::warn("cannot measure what a probe hit costs, overhead is not shown: {}", to_string(cost.error()));
+  }
+  return {};
 }
 
 Daemon::~Daemon() { stop(); }
@@ -90,12 +97,16 @@ void Daemon::stop() {
 
 void Daemon::run() {
   UniqueFd epoll(::epoll_create1(EPOLL_CLOEXEC));
-  for (int fd : {mailbox_.wake_fd(), discovery_->exit_fd(), collector_->poll_fd()}) {
+  const auto watch = [&epoll](int fd) {
     epoll_event interest{};
     interest.events = EPOLLIN;
     interest.data.fd = fd;
     ::epoll_ctl(epoll.get(), EPOLL_CTL_ADD, fd, &interest);
-  }
+  };
+  watch(mailbox_.wake_fd());
+  watch(discovery_->exit_fd());
+  // Loaded later (a reload that leaves mode buckets), the ring is looked at every tick only, which is enough.
+  if (collector_) watch(collector_->poll_fd());
   uint64_t next_scan = 0;
   uint64_t next_publish = 0;
   uint64_t next_reexamine = 0;
@@ -129,7 +140,7 @@ void Daemon::run() {
 
 void Daemon::drain_probes() {
   // A full batch may mean that more is waiting.
-  while (collector_->poll(std::chrono::milliseconds(0)) >= kFullBatch) {
+  while (collector_ && collector_->poll(std::chrono::milliseconds(0)) >= kFullBatch) {
   }
 }
 
@@ -251,7 +262,7 @@ void Daemon::attach(Target& target, OpenedTarget opened) {
 void Daemon::detach(Target& target) {
   if (!target.is_live()) return;
   drain_exact(target);
-  collector_->detach(target.pid());
+  if (collector_) collector_->detach(target.pid());
 }
 
 void Daemon::on_process_gone(const model::ProcessKey& key) {
@@ -332,6 +343,7 @@ void Daemon::update_from_kernel() {
   for (auto& [key, target] : targets_) {
     if (!target->is_live()) continue;
     drain_exact(*target);
+    if (!collector_) continue;
     const auto counters = collector_->counters(key.pid);
     const auto cpu = proc_.cpu_time_ns(key.pid);
     if (counters && cpu) target->note_cost(counters->hits, *cpu, hit_cost_ns_);
@@ -353,8 +365,10 @@ void Daemon::publish(uint64_t now_ns) {
   model::DaemonStatus status;
   status.version = kVersion;
   status.libbpf_version = libbpf_version_;
-  status.events = collector_->events();
-  status.lost_events = collector_->lost_events();
+  if (collector_) {
+    status.events = collector_->events();
+    status.lost_events = collector_->lost_events();
+  }
   status.lost_events.push_back({"reading_failed", failed_readings_});
   std::lock_guard lock(published_mutex_);
   published_targets_ = std::move(statuses);
@@ -374,6 +388,12 @@ Target* Daemon::find(const model::ProcessKey& key) {
 void Daemon::reconfigure(TargetSelection selection) {
   mailbox_.post([this, selection = std::move(selection)]() mutable {
     options_.selection = std::move(selection);
+    if (!collector_ && options_.selection.mode != model::Mode::buckets) {
+      if (auto loaded = load_probes(); !loaded) {
+        spdlog::error("stays in mode buckets: {}", to_string(loaded.error()));
+        options_.selection.mode = model::Mode::buckets;
+      }
+    }
     for (auto& [key, target] : targets_) {
       if (target->state() == model::TargetState::exited) continue;
       if (target->is_live() && is_wanted(*target)) continue;  // its books go on
@@ -475,6 +495,7 @@ Daemon::Taken Daemon::taken_from(const Target& target) const {
 
 std::vector<std::string> Daemon::loss_comments(const Target& target) const {
   std::vector<std::string> comments;
+  if (!collector_) return comments;
   const auto counters = collector_->counters(target.pid());
   if (!counters) return comments;
   for (const model::LabelledCount& loss : counters->lost) {

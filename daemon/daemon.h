@@ -38,6 +38,8 @@ namespace goheapd {
 struct DaemonOptions {
   TargetSelection selection;
   size_t top_sites = 20;
+  // Find out at start what a probe hit costs here, for goheapd_overhead_ratio; takes a quarter of a second.
+  bool measure_hit_cost = true;
 };
 
 class Daemon final : public exporters::ProfileSource {
@@ -73,6 +75,7 @@ class Daemon final : public exporters::ProfileSource {
   struct Access;
 
   Daemon(DaemonOptions options, process::ProcFs proc);
+  Expected<void> load_probes();
 
   // Owner thread.
   void drain_probes();
@@ -111,7 +114,8 @@ class Daemon final : public exporters::ProfileSource {
   const process::ProcFs proc_;
   gobin::BinaryCache binaries_;
   Mailbox mailbox_;
-  std::optional<probe::Collector> collector_;
+  std::optional<probe::Collector>
+      collector_;  // none in mode buckets, which needs no privilege to load programs
   std::string libbpf_version_;
   double hit_cost_ns_ = 0;  // of a probe as sites normally are; 0 = not measured
   std::optional<process::Discovery> discovery_;

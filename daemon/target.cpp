@@ -144,8 +144,7 @@ std::shared_ptr<const profile::RawSnapshot> Target::snapshot(const std::vector<s
   if (exact_) {
     snapshot->start_wall_ns = status_.attached_wall_ns;
     exact_->fill(*snapshot);
-    snapshot->comments.emplace_back(
-        "counts every allocation since goheapd attached; inuse is not known in this mode and is zero");
+    snapshot->comments.emplace_back("counts every allocation since goheapd attached");
     if (const uint64_t objects = exact_->objects_without_stack(); objects != 0) {
       snapshot->comments.push_back(std::to_string(objects) + " objects have no stack: its record was lost");
     }

@@ -1,4 +1,4 @@
-#include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <chrono>
@@ -12,6 +12,7 @@
 #include "daemon/base/logging.h"
 #include "daemon/cli/commands.h"
 #include "daemon/daemon.h"
+#include "daemon/gobin/go_marks.h"
 #include "exporters/pprof/encoder.h"
 
 namespace goheapd::cli {
@@ -89,9 +90,16 @@ int record(const RecordOptions& options) {
   daemon_options.selection.mode = options.mode == "exact"     ? model::Mode::exact
                                   : options.mode == "buckets" ? model::Mode::buckets
                                                               : model::Mode::sampled;
-  if (!std::filesystem::exists("/proc/" + std::to_string(options.pid))) {
-    return report("no process with pid " + std::to_string(options.pid));
+  const std::string process = "/proc/" + std::to_string(options.pid);
+  if (!std::filesystem::exists(process)) return report("no process with pid " + std::to_string(options.pid));
+  if (::access((process + "/exe").c_str(), R_OK) != 0) {
+    return report(
+        to_string(Error{"cannot read the program of process " + std::to_string(options.pid), {}, errno}));
   }
+  if (!gobin::may_be_go(process + "/exe")) {
+    return report("process " + std::to_string(options.pid) + " is not a Go program");
+  }
+  daemon_options.measure_hit_cost = false;
   auto daemon = Daemon::create(std::move(daemon_options));
   if (!daemon) return report(to_string(daemon.error()));
   RunningDaemon running(**daemon);

@@ -29,8 +29,9 @@ int log_libbpf(libbpf_print_level level, const char* format, va_list arguments) 
   const int length = std::vsnprintf(line.data(), line.size(), format, arguments);
   std::string text(line.data(), std::min(static_cast<size_t>(std::max(length, 0)), line.size() - 1));
   while (!text.empty() && text.back() == '\n') text.pop_back();
-  // Even libbpf's warnings are our debug messages: what matters to a user is in the Error that follows.
-  spdlog::debug("{}", text);
+  // Even libbpf's warnings are our debug messages: what matters to a user is in the Error that follows. What it says
+  // about each relocation matters to nobody who has not set a breakpoint.
+  if (level != LIBBPF_DEBUG) spdlog::debug("{}", text);
   if (level == LIBBPF_WARN) last_complaint = std::move(text);
   return 0;
 }
