@@ -79,6 +79,9 @@ struct DaemonStatus {
   std::vector<LabelledCount> events;       // by kind; every kind present from the start
   std::vector<LabelledCount> lost_events;  // by reason; every reason present from the start
   std::optional<std::string> not_ready;    // set: why
+  // Of the configuration: whether the last attempt to load it succeeded, and when one last did.
+  bool config_loaded = true;
+  int64_t config_loaded_wall_ns = 0;
 };
 
 }  // namespace goheapd::model

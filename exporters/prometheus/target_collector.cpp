@@ -124,6 +124,12 @@ MetricFamily per_site(std::string name, std::string help, MetricType type, const
   return family.take();
 }
 
+MetricFamily single_gauge(std::string name, std::string help, double value) {
+  Family family(std::move(name), std::move(help), MetricType::Gauge);
+  family.add({}, value);
+  return family.take();
+}
+
 MetricFamily gc_pauses(const Targets& targets) {
   Family family("goheapd_gc_pause_seconds", "Stop-the-world pauses of the target's garbage collector.",
                 MetricType::Histogram);
@@ -181,15 +187,19 @@ std::vector<MetricFamily> TargetCollector::Collect() const {
   Family build("goheapd_build_info", "The version of goheapd and of its libbpf; always 1.",
                MetricType::Gauge);
   build.add({label("version", status.version), label("libbpf", status.libbpf_version)}, 1);
-  Family without("goheapd_targets_without_series",
-                 "Attached processes that have no series of their own because there are too many.",
-                 MetricType::Gauge);
-  without.add({}, static_cast<double>(attached - targets.size()));
-
   std::vector<MetricFamily> families;
   families.push_back(build.take());
   families.push_back(targets_by_state(all));
-  families.push_back(without.take());
+  families.push_back(
+      single_gauge("goheapd_targets_without_series",
+                   "Attached processes that have no series of their own because there are too many.",
+                   static_cast<double>(attached - targets.size())));
+  families.push_back(single_gauge("goheapd_config_last_reload_successful",
+                                  "Whether the last attempt to load the configuration succeeded, 0 or 1.",
+                                  status.config_loaded ? 1 : 0));
+  families.push_back(single_gauge("goheapd_config_last_reload_success_timestamp_seconds",
+                                  "When the configuration was last loaded, in seconds since 1970.",
+                                  static_cast<double>(status.config_loaded_wall_ns) / 1e9));
   families.push_back(target_info(targets));
   families.push_back(per_label("goheapd_events_total", "Events taken in, by kind.", "kind", status.events));
   families.push_back(per_label("goheapd_lost_events_total",

@@ -171,6 +171,8 @@ model::DaemonStatus FixedSource::status() const {
   status.events = {{"birth", 100}, {"death", 80}};
   status.lost_events = {{"ring_full", 0}, {"stack_table_full", 7}};
   status.not_ready = not_ready;
+  status.config_loaded = false;
+  status.config_loaded_wall_ns = 1'795'000'000'500'000'000;
   return status;
 }
 
