@@ -27,6 +27,8 @@ constexpr int kTickMillis = 50;
 constexpr size_t kFullBatch = 50'000;
 constexpr uint64_t kScanEvery = 1 * kSecond;
 constexpr uint64_t kPublishEvery = 1 * kSecond;
+// Whoever asks gets nothing older than this; many who ask at once cost one update.
+constexpr uint64_t kFreshEnough = 100 * kMillisecond;
 constexpr uint64_t kReexamineEvery = 10 * kSecond;
 constexpr int64_t kKeepExitedNs = 600 * static_cast<int64_t>(kSecond);
 // A program that has just started sets up its runtime within microseconds; on a loaded host it may wait longer.
@@ -298,8 +300,10 @@ void Daemon::start_reading(Target& target, bool with_live_samples) {
         return;
       }
       drain_probes();  // the books need all events up to the reading's end first
+      const bool first = !read_target->has_profile();
       read_target->apply(std::move(**reading));
       if (*live) read_target->apply(**live);
+      if (first) publish(kernel_time_ns());
     });
   });
 }
@@ -371,6 +375,7 @@ void Daemon::publish(uint64_t now_ns) {
   }
   status.lost_events.push_back({"reading_failed", failed_readings_});
   std::lock_guard lock(published_mutex_);
+  published_at_ns_ = now_ns;
   published_targets_ = std::move(statuses);
   published_status_ = std::move(status);
 }
@@ -413,12 +418,28 @@ bool Daemon::is_wanted(const Target& target) const {
 
 // ---- any thread ----------------------------------------------------------------------------------------------------
 
-std::vector<model::TargetStatus> Daemon::targets() const {
+void Daemon::refresh() {
+  {
+    std::lock_guard lock(published_mutex_);
+    if (kernel_time_ns() < published_at_ns_ + kFreshEnough) return;
+  }
+  // An owner that does not answer leaves us with what it published last.
+  ask_owner<bool>([this]() -> exporters::SourceResult<bool> {
+    drain_probes();
+    update_from_kernel();
+    publish(kernel_time_ns());
+    return true;
+  });
+}
+
+std::vector<model::TargetStatus> Daemon::targets() {
+  refresh();
   std::lock_guard lock(published_mutex_);
   return published_targets_;
 }
 
-model::DaemonStatus Daemon::status() const {
+model::DaemonStatus Daemon::status() {
+  refresh();
   std::lock_guard lock(published_mutex_);
   return published_status_;
 }

@@ -57,8 +57,8 @@ class Daemon final : public exporters::ProfileSource {
   void reconfigure(TargetSelection selection);
 
   // exporters::ProfileSource
-  std::vector<model::TargetStatus> targets() const override;
-  model::DaemonStatus status() const override;
+  std::vector<model::TargetStatus> targets() override;
+  model::DaemonStatus status() override;
   exporters::SourceResult<model::HeapSnapshotPtr> heap(pid_t pid) override;
   exporters::SourceResult<model::HeapSnapshotPtr> heap_delta(pid_t pid, std::chrono::seconds seconds,
                                                              std::stop_token stop) override;
@@ -105,6 +105,7 @@ class Daemon final : public exporters::ProfileSource {
   std::vector<std::string> loss_comments(const Target& target) const;
 
   // Other threads.
+  void refresh();
   template <typename T>
   exporters::SourceResult<T> ask_owner(std::function<exporters::SourceResult<T>()> question);
   exporters::SourceResult<Taken> take(pid_t pid);
@@ -130,6 +131,7 @@ class Daemon final : public exporters::ProfileSource {
   std::condition_variable_any stop_wake_;  // wakes delta()
 
   mutable std::mutex published_mutex_;
+  uint64_t published_at_ns_ = 0;
   std::vector<model::TargetStatus> published_targets_;
   model::DaemonStatus published_status_;
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <limits>
-#include <optional>
 #include <utility>
 
 #include "daemon/gobin/probe_sites.h"
@@ -12,7 +11,7 @@ namespace goheapd {
 namespace {
 
 // gobin knows where functions are, probe knows what the kernel can do; neither knows the other's words.
-std::optional<probe::ProbeRole> role_of(gobin::ProbeRole role) {
+probe::ProbeRole role_of(gobin::ProbeRole role) {
   switch (role) {
     case gobin::ProbeRole::set_profile_bucket:
       return probe::ProbeRole::set_profile_bucket;
@@ -25,9 +24,9 @@ std::optional<probe::ProbeRole> role_of(gobin::ProbeRole role) {
     case gobin::ProbeRole::profile_post_sweep:
       return probe::ProbeRole::profile_post_sweep;
     case gobin::ProbeRole::malloc:
-      return probe::ProbeRole::malloc;
+      break;
   }
-  return std::nullopt;
+  return probe::ProbeRole::malloc;
 }
 
 probe::SitePointers pointers_of(gobin::PointerKnowledge knowledge) {
@@ -55,10 +54,10 @@ Expected<probe::AttachRequest> make_attach_request(const gobin::GoBinary& binary
   request.path = exe;
   request.layout = probe::target_layout(binary.layout());
   for (const gobin::ProbePoint& point : *points) {
-    const auto role = role_of(point.role);
-    if (!role) continue;
+    // setprofilebucket is hit for the same samples, and it knows the bucket, whose stack is the runtime's own.
+    if (point.role == gobin::ProbeRole::profile_alloc) continue;
     probe::ProbePoint wanted;
-    wanted.role = *role;
+    wanted.role = role_of(point.role);
     wanted.function = point.function;
     // The kernel's side counts sizes above a limit; 0 is the limit that leaves out allocations of nothing.
     wanted.min_size = point.min_size == 0 ? 0 : static_cast<uint32_t>(point.min_size - 1);

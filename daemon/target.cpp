@@ -14,7 +14,7 @@ constexpr uint64_t kMillisecond = 1'000'000;
 constexpr uint64_t kMaxReadingAge = 10'000 * kMillisecond;
 // ... and at most this often, however fast the program collects: a reading of many buckets costs us milliseconds,
 // and every request for a profile reads afresh anyway.
-constexpr uint64_t kMinReadingGap = 500 * kMillisecond;
+constexpr uint64_t kMinReadingGap = 100 * kMillisecond;
 // A reading may keep us busy for at most 1/50 of the time.
 constexpr uint64_t kReadingDutyFactor = 50;
 constexpr uint64_t kRateWindow = 2'000 * kMillisecond;
@@ -150,7 +150,7 @@ std::shared_ptr<const profile::RawSnapshot> Target::snapshot(const std::vector<s
     }
     if (exact_->truncated_stacks() != 0) {
       snapshot->comments.push_back(std::to_string(exact_->truncated_stacks()) +
-                                   " stacks are cut at 127 frames");
+                                   " stacks are truncated at 127 frames");
     }
   } else if (buckets_) {
     snapshot->start_wall_ns = status_.started_wall_ns;

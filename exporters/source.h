@@ -30,8 +30,8 @@ using SourceResult = tl::expected<T, SourceError>;
 class ProfileSource {
  public:
   virtual ~ProfileSource() = default;
-  virtual std::vector<model::TargetStatus> targets() const = 0;
-  virtual model::DaemonStatus status() const = 0;
+  virtual std::vector<model::TargetStatus> targets() = 0;
+  virtual model::DaemonStatus status() = 0;
   virtual SourceResult<model::HeapSnapshotPtr> heap(pid_t pid) = 0;
   virtual SourceResult<model::HeapSnapshotPtr> heap_delta(pid_t pid, std::chrono::seconds seconds,
                                                           std::stop_token stop) = 0;

@@ -52,7 +52,7 @@ class RunningDaemon {
   std::thread thread_;
 };
 
-Expected<void> wait_until_attached(const Daemon& daemon, int pid) {
+Expected<void> wait_until_attached(Daemon& daemon, int pid) {
   const auto deadline = std::chrono::steady_clock::now() + kAttachTimeout;
   while (std::chrono::steady_clock::now() < deadline) {
     for (const model::TargetStatus& target : daemon.targets()) {

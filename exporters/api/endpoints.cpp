@@ -20,7 +20,7 @@ http::Response json_response(const ordered_json& json) {
   return response;
 }
 
-http::Response serve_targets(const ProfileSource& source) {
+http::Response serve_targets(ProfileSource& source) {
   ordered_json rows = ordered_json::array();
   for (const auto& target : source.targets()) rows.push_back(target_json(target));
   return json_response({{"targets", std::move(rows)}});
@@ -28,7 +28,7 @@ http::Response serve_targets(const ProfileSource& source) {
 
 // Only what can be scraped now. Where we are is what the asker called us: behind ":9786" or a proxy nothing else
 // would be right.
-http::Response serve_discovery(const ProfileSource& source, const http::Request& request) {
+http::Response serve_discovery(ProfileSource& source, const http::Request& request) {
   const std::string address(request.header("host").value_or("localhost"));
   ordered_json groups = ordered_json::array();
   for (const auto& target : source.targets()) {
@@ -44,7 +44,7 @@ http::Response serve_healthy() {
   return response;
 }
 
-http::Response serve_ready(const ProfileSource& source) {
+http::Response serve_ready(ProfileSource& source) {
   const auto status = source.status();
   if (status.not_ready) return http::error_response(503, "not ready: " + *status.not_ready);
   http::Response response;

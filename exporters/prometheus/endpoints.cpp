@@ -13,7 +13,7 @@
 namespace goheapd::exporters::prometheus_text {
 namespace {
 
-http::Response serve_metrics(const ProfileSource& source, const http::Request& request) {
+http::Response serve_metrics(ProfileSource& source, const http::Request& request) {
   const auto start = std::chrono::steady_clock::now();
   auto families = TargetCollector(source).Collect();
   auto own = SelfCollector().Collect();

@@ -17,13 +17,13 @@ inline constexpr size_t kMaxLabelBytes = 256;
 class TargetCollector : public prometheus::Collectable {
  public:
   // `source` must outlive the collector.
-  explicit TargetCollector(const ProfileSource& source) : source_(source) {}
+  explicit TargetCollector(ProfileSource& source) : source_(source) {}
 
   // Series per target are of attached targets only and end with them; everything else is there from the start.
   std::vector<prometheus::MetricFamily> Collect() const override;
 
  private:
-  const ProfileSource& source_;
+  ProfileSource& source_;
 };
 
 }  // namespace goheapd::exporters::prometheus_text

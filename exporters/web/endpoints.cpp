@@ -45,7 +45,7 @@ std::string row(const model::TargetStatus& target) {
   return html + "</td></tr>\n";
 }
 
-http::Response serve_page(const ProfileSource& source, const http::Request& request) {
+http::Response serve_page(ProfileSource& source, const http::Request& request) {
   auto targets = source.targets();
   std::stable_sort(targets.begin(), targets.end(), [](const auto& a, const auto& b) {
     return a.state != b.state ? a.state < b.state : a.process.pid < b.process.pid;

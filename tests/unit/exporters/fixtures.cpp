@@ -117,7 +117,7 @@ model::HeapSnapshot large_snapshot(size_t stacks, size_t depth) {
   return s;
 }
 
-std::vector<model::TargetStatus> FixedSource::targets() const {
+std::vector<model::TargetStatus> FixedSource::targets() {
   using model::TargetState;
   auto shop = target(101, "sh\"op\\\n\xff", TargetState::attached);
   shop.exe = "/usr/bin/<script>alert('x')</script>";
@@ -164,7 +164,7 @@ std::vector<model::TargetStatus> FixedSource::targets() const {
   return {shop, counter, old, ended};
 }
 
-model::DaemonStatus FixedSource::status() const {
+model::DaemonStatus FixedSource::status() {
   model::DaemonStatus status;
   status.version = "0.1.0";
   status.libbpf_version = "1.4.6";

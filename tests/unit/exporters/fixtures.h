@@ -21,8 +21,8 @@ model::HeapSnapshot large_snapshot(size_t stacks, size_t depth);
 // 104: exited and still served. 105: gone. Every other pid is unknown.
 class FixedSource : public ProfileSource {
  public:
-  std::vector<model::TargetStatus> targets() const override;
-  model::DaemonStatus status() const override;
+  std::vector<model::TargetStatus> targets() override;
+  model::DaemonStatus status() override;
   SourceResult<model::HeapSnapshotPtr> heap(pid_t pid) override;
   // Waits for `seconds` in earnest, until `stop`.
   SourceResult<model::HeapSnapshotPtr> heap_delta(pid_t pid, std::chrono::seconds seconds,

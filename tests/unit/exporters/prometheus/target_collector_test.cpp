@@ -16,7 +16,7 @@ using prometheus::MetricFamily;
 class GivenTargets : public fixtures::FixedSource {
  public:
   explicit GivenTargets(std::vector<model::TargetStatus> targets) : targets_(std::move(targets)) {}
-  std::vector<model::TargetStatus> targets() const override { return targets_; }
+  std::vector<model::TargetStatus> targets() override { return targets_; }
 
  private:
   std::vector<model::TargetStatus> targets_;
