@@ -3,13 +3,75 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <array>
+#include <atomic>
 #include <cerrno>
+#include <csignal>
+#include <mutex>
 #include <utility>
 
 #include "daemon/base/unique_fd.h"
 
 namespace goheapd {
+namespace {
+
+// What the signal handler may look at: no locks, no allocation. A mapping beyond the last slot is not guarded.
+struct GuardedRange {
+  std::atomic<uintptr_t> start{0};  // 0 = free
+  std::atomic<uintptr_t> end{0};
+};
+std::array<GuardedRange, 1024> guarded_ranges;
+std::atomic<uint64_t> vanished{0};
+struct sigaction previous_action;
+uintptr_t page_bytes = 0;
+
+void guard(const void* data, size_t size) {
+  for (GuardedRange& range : guarded_ranges) {
+    uintptr_t expected = 0;
+    if (!range.start.compare_exchange_strong(expected, reinterpret_cast<uintptr_t>(data))) continue;
+    range.end = reinterpret_cast<uintptr_t>(data) + size;
+    return;
+  }
+}
+
+void unguard(const void* data) {
+  for (GuardedRange& range : guarded_ranges) {
+    if (range.start != reinterpret_cast<uintptr_t>(data)) continue;
+    range.end = 0;
+    range.start = 0;
+    return;
+  }
+}
+
+// Runs in the thread that touched the page, at the instruction that did; returning repeats it.
+void on_bus_error(int, siginfo_t* info, void*) {
+  const int saved_errno = errno;
+  const auto address = reinterpret_cast<uintptr_t>(info->si_addr);
+  for (const GuardedRange& range : guarded_ranges) {
+    if (info->si_code <= 0) break;  // sent by a process, not by a fault
+    const uintptr_t start = range.start;
+    if (start == 0 || address < start || address >= range.end) continue;
+    void* page = reinterpret_cast<void*>(address & ~(page_bytes - 1));
+    if (::mmap(page, page_bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
+      break;
+    ++vanished;
+    errno = saved_errno;
+    return;
+  }
+  ::sigaction(SIGBUS, &previous_action, nullptr);
+}
+
+void install_guard() {
+  page_bytes = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  struct sigaction action {};
+  action.sa_sigaction = on_bus_error;
+  action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+  ::sigaction(SIGBUS, &action, &previous_action);
+}
+
+}  // namespace
 
 Expected<MappedFile> MappedFile::open(const std::string& path) {
   UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
@@ -25,6 +87,9 @@ Expected<MappedFile> MappedFile::open(const std::string& path) {
     if (data == MAP_FAILED) return fail("cannot map file", path, errno);
     file.data_ = data;
     file.size_ = static_cast<size_t>(status.st_size);
+    static std::once_flag once;
+    std::call_once(once, install_guard);
+    guard(file.data_, file.size_);
   }
   return file;
 }
@@ -44,8 +109,12 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
 }
 
 MappedFile::~MappedFile() {
-  if (data_ != nullptr) ::munmap(const_cast<void*>(data_), size_);
+  if (data_ == nullptr) return;
+  unguard(data_);
+  ::munmap(const_cast<void*>(data_), size_);
 }
+
+uint64_t MappedFile::vanished_pages() { return vanished; }
 
 void MappedFile::release_pages() const {
   if (data_ != nullptr) ::madvise(const_cast<void*>(data_), size_, MADV_DONTNEED);

@@ -28,6 +28,9 @@ class MappedFile {
   // Tells the kernel that the pages read so far may be dropped from our resident set.
   void release_pages() const;
 
+  // Pages of all mapped files that had vanished when they were read, since the start of this process.
+  static uint64_t vanished_pages();
+
  private:
   MappedFile() = default;
   const void* data_ = nullptr;

@@ -123,7 +123,7 @@ void use(const GoBinary& binary) {
 
 TEST(GoBinary, EveryTruncationIsAnErrorOrAWorkingBinary) {
   const auto good = SyntheticBinary::ordinary().build();
-  for (size_t size = 0; size < good.size(); size += 131) {
+  for (size_t size = 0; size < good.size(); size += 509) {
     const std::vector<std::byte> bytes(good.begin(), good.begin() + static_cast<ptrdiff_t>(size));
     if (auto opened = GoBinary::recognize(view_of(bytes))) use(**opened);
   }
@@ -143,7 +143,7 @@ TEST(GoBinary, DamagedBytesAreAnErrorOrAWorkingBinary) {
     for (size_t i = 0; i < good.size(); ++i) {
       if (good[i] != std::byte{0}) places.push_back(i);
     }
-    for (int round = 0; round < 600; ++round) {
+    for (int round = 0; round < 300; ++round) {
       auto bytes = good;
       for (unsigned damage = 0; damage <= random() % 3; ++damage) {
         const size_t place = places[random() % places.size()];
@@ -156,7 +156,7 @@ TEST(GoBinary, DamagedBytesAreAnErrorOrAWorkingBinary) {
       }
     }
   }
-  EXPECT_GT(opened_count, 100u);
+  EXPECT_GT(opened_count, 50u);
 }
 
 }  // namespace

@@ -66,7 +66,7 @@ TEST_P(SymbolizerOfProgram, AgreesWithItsRuntime) {
   if (variant.cgo) build.environment = {"CGO_ENABLED=1"};
   auto program = test::build_go_program(minor, build);
   ASSERT_TRUE(program) << to_string(program.error());
-  // Every address takes half a minute per program; the long tests take that.
+  // Every 23rd address; the long tests take all, some seconds per program.
   const char* stride = std::getenv("GOHEAPD_LONG_TESTS") != nullptr ? "1" : "23";
   auto answers = test::output_of("timeout 120 " + *program + " " + stride);
   ASSERT_TRUE(answers) << to_string(answers.error());
