@@ -14,6 +14,7 @@ int main(int argc, char** argv) {
   cli::Action action;
   cli::add_serve(program, action, argc, argv);
   cli::add_record(program, action);
+  cli::add_inspect(program, action);
   cli::add_doctor(program, action);
   try {
     program.parse(argc, argv);
