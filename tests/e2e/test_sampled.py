@@ -83,7 +83,7 @@ def test_buckets_mode_equals_too(minor, tmp_path):
     with Target.of(minor, profile_rate=RATE) as target, Daemon(target.pid, arguments=["--mode", "buckets"]) as daemon:
         assert daemon.wait_for_state(target.pid)["mode"] == "buckets"
         for scenario in target.scenarios():
-            target.run(scenario, 50)
+            target.run(scenario, 200)
         assert compare(*same_moment(daemon, target, tmp_path)) >= 10
         assert daemon.metrics().sum("goheapd_probe_hits_total") == 0
         assert not target.text_differences()
