@@ -1,0 +1,3 @@
+module goheapd.test/bench
+
+go 1.19
