@@ -26,11 +26,12 @@ constexpr int kTickMillis = 50;
 // The collector delivers about this many events per call.
 constexpr size_t kFullBatch = 50'000;
 constexpr uint64_t kScanEvery = 1 * kSecond;
-constexpr uint64_t kPublishEvery = 1 * kSecond;
+constexpr uint64_t kUpdateEvery = 1 * kSecond;
 // Whoever asks gets nothing older than this; many who ask at once cost one update.
 constexpr uint64_t kFreshEnough = 100 * kMillisecond;
 constexpr uint64_t kReexamineEvery = 10 * kSecond;
-constexpr int64_t kKeepExitedNs = 600 * static_cast<int64_t>(kSecond);
+// Of so many pids we can still say that they were Go programs once.
+constexpr size_t kMaxForgotten = 4096;
 // A program that has just started sets up its runtime within microseconds; on a loaded host it may wait longer.
 constexpr std::array<int, 6> kOpenRetryMillis = {20, 50, 100, 300, 1000, 3000};
 // One reads memory while another parses a new file.
@@ -110,7 +111,7 @@ void Daemon::run() {
   // Loaded later (a reload that leaves mode buckets), the ring is looked at every tick only, which is enough.
   if (collector_) watch(collector_->poll_fd());
   uint64_t next_scan = 0;
-  uint64_t next_publish = 0;
+  uint64_t next_update = 0;
   uint64_t next_reexamine = 0;
   while (!stopping_) {
     std::array<epoll_event, 4> ready{};
@@ -129,11 +130,11 @@ void Daemon::run() {
       reexamine();
       next_reexamine = now + kReexamineEvery;
     }
-    if (now >= next_publish) {
+    if (now >= next_update) {
       update_from_kernel();
+      for (auto& [key, target] : targets_) target->tick(now);
       forget_old();
-      publish(now);
-      next_publish = now + kPublishEvery;
+      next_update = now + kUpdateEvery;
     }
   }
   mailbox_.close();
@@ -230,7 +231,6 @@ void Daemon::on_opened(const model::ProcessKey& key, OpenedTarget opened, uint32
     slot->set_status(opened.status);
     attach(*slot, std::move(opened));
   }
-  publish(kernel_time_ns());
 }
 
 void Daemon::attach(Target& target, OpenedTarget opened) {
@@ -279,7 +279,6 @@ void Daemon::on_process_gone(const model::ProcessKey& key) {
     spdlog::info("pid {}: exited", key.pid);
   }
   target.mark_exited(wall_time_ns());
-  publish(kernel_time_ns());
 }
 
 void Daemon::start_reading(Target& target, bool with_live_samples) {
@@ -300,10 +299,8 @@ void Daemon::start_reading(Target& target, bool with_live_samples) {
         return;
       }
       drain_probes();  // the books need all events up to the reading's end first
-      const bool first = !read_target->has_profile();
       read_target->apply(std::move(**reading));
       if (*live) read_target->apply(**live);
-      if (first) publish(kernel_time_ns());
     });
   });
 }
@@ -357,15 +354,20 @@ void Daemon::update_from_kernel() {
 void Daemon::forget_old() {
   const int64_t now = wall_time_ns();
   std::erase_if(targets_, [&](const auto& entry) {
-    return entry.second->state() == model::TargetState::exited &&
-           entry.second->exited_before(now - kKeepExitedNs);
+    const auto& [key, target] = entry;
+    if (target->state() != model::TargetState::exited ||
+        !target->exited_before(now - options_.keep_exited_ns))
+      return false;
+    forgotten_.push_back(key.pid);
+    return true;
   });
+  while (forgotten_.size() > kMaxForgotten) forgotten_.pop_front();
 }
 
 void Daemon::publish(uint64_t now_ns) {
   std::vector<model::TargetStatus> statuses;
   statuses.reserve(targets_.size());
-  for (auto& [key, target] : targets_) statuses.push_back(target->status(now_ns));
+  for (auto& [key, target] : targets_) statuses.push_back(target->status());
   model::DaemonStatus status;
   status.version = kVersion;
   status.libbpf_version = libbpf_version_;

@@ -13,6 +13,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -38,6 +39,8 @@ namespace goheapd {
 struct DaemonOptions {
   TargetSelection selection;
   size_t top_sites = 20;
+  // How long the last profile of a process that has exited is served.
+  int64_t keep_exited_ns = 600'000'000'000;
   // Find out at start what a probe hit costs here, for goheapd_overhead_ratio; takes a quarter of a second.
   bool measure_hit_cost = true;
 };
@@ -123,6 +126,7 @@ class Daemon final : public exporters::ProfileSource {
   std::map<model::ProcessKey, std::unique_ptr<Target>> targets_;
   std::unordered_map<pid_t, model::ProcessKey> current_;                     // the present life of each pid
   std::multimap<uint64_t, std::pair<model::ProcessKey, uint32_t>> retries_;  // by time: process and attempt
+  std::deque<pid_t> forgotten_;  // exited so long ago that only this is known
   std::vector<model::ProcessExec> exec_hints_;
   uint64_t failed_readings_ = 0;
 

@@ -178,43 +178,45 @@ std::shared_ptr<const profile::RawSnapshot> Target::snapshot(const std::vector<s
   return snapshot;
 }
 
-void Target::note_rate(double total_alloc_bytes, uint64_t now_ns) {
-  if (rate_time_ns_ == 0) {
-    rate_time_ns_ = now_ns;
-    rate_total_ = total_alloc_bytes;
-    return;
-  }
-  if (now_ns - rate_time_ns_ < kRateWindow) return;
-  const double seconds = static_cast<double>(now_ns - rate_time_ns_) * 1e-9;
-  status_.alloc_bytes_per_second = std::max(0.0, total_alloc_bytes - rate_total_) / seconds;
-  rate_time_ns_ = now_ns;
-  rate_total_ = total_alloc_bytes;
-}
-
-model::TargetStatus Target::status(uint64_t now_ns) {
-  std::array<double, model::kAllocationKinds> bytes{};
-  std::array<double, model::kAllocationKinds> objects{};
-  std::vector<profile::SiteTotals> sites;
-  if (buckets_) {
-    bytes = buckets_->alloc_bytes();
-    objects = buckets_->alloc_objects();
-    sites = buckets_->sites();
-    status_.live_bytes = buckets_->live_bytes();
-    status_.live_objects = buckets_->live_objects();
-    status_.settled_objects = buckets_->settled_objects();
-  } else if (exact_) {
-    bytes = exact_->alloc_bytes();
-    objects = exact_->alloc_objects();
-    sites = exact_->sites();
-  }
+void Target::update_counters() {
+  const auto bytes = buckets_ ? buckets_->alloc_bytes() : exact_ ? exact_->alloc_bytes() : shown_bytes_;
+  const auto objects = buckets_ ? buckets_->alloc_objects()
+                       : exact_ ? exact_->alloc_objects()
+                                : shown_objects_;
   for (size_t kind = 0; kind < model::kAllocationKinds; ++kind) {
     shown_bytes_[kind] = std::max(shown_bytes_[kind], bytes[kind]);
     shown_objects_[kind] = std::max(shown_objects_[kind], objects[kind]);
   }
+}
+
+void Target::tick(uint64_t now_ns) {
+  if (!is_live()) {
+    status_.alloc_bytes_per_second = 0;
+    return;
+  }
+  if (rate_time_ns_ != 0 && now_ns - rate_time_ns_ < kRateWindow) return;
+  update_counters();
+  const double total = std::accumulate(shown_bytes_.begin(), shown_bytes_.end(), 0.0);
+  if (rate_time_ns_ != 0) {
+    status_.alloc_bytes_per_second =
+        (total - rate_total_) / (static_cast<double>(now_ns - rate_time_ns_) * 1e-9);
+  }
+  rate_time_ns_ = now_ns;
+  rate_total_ = total;
+}
+
+model::TargetStatus Target::status() {
+  update_counters();
   status_.alloc_bytes = shown_bytes_;
   status_.alloc_objects = shown_objects_;
-  if (is_live()) note_rate(std::accumulate(shown_bytes_.begin(), shown_bytes_.end(), 0.0), now_ns);
-  if (buckets_ || exact_) status_.top_sites = board_.update(std::move(sites));
+  if (buckets_) {
+    status_.live_bytes = buckets_->live_bytes();
+    status_.live_objects = buckets_->live_objects();
+    status_.settled_objects = buckets_->settled_objects();
+    status_.top_sites = board_.update(buckets_->sites());
+  } else if (exact_) {
+    status_.top_sites = board_.update(exact_->sites());
+  }
   return status_;
 }
 

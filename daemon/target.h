@@ -72,10 +72,12 @@ class Target {
 
   // The profile as of the last reading and the events since.
   std::shared_ptr<const profile::RawSnapshot> snapshot(const std::vector<std::string>& comments) const;
-  model::TargetStatus status(uint64_t now_ns);
+  model::TargetStatus status();
+  // Keeps the allocation rate up to date; to be called about every second.
+  void tick(uint64_t now_ns);
 
  private:
-  void note_rate(double total_alloc_bytes, uint64_t now_ns);
+  void update_counters();
 
   model::TargetStatus status_;
   std::shared_ptr<const gobin::GoBinary> binary_;

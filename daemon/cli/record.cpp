@@ -11,6 +11,7 @@
 
 #include "daemon/base/logging.h"
 #include "daemon/cli/commands.h"
+#include "daemon/cli/serve_options.h"
 #include "daemon/daemon.h"
 #include "daemon/gobin/go_marks.h"
 #include "exporters/pprof/encoder.h"
@@ -137,8 +138,7 @@ void add_record(CLI::App& program, Action& action) {
   command
       ->add_option("--duration", options->seconds,
                    "how long: allocs are those of this time, heap is what is held at its end")
-      ->transform(CLI::AsNumberWithUnit(
-          std::map<std::string, double>{{"s", 1}, {"ms", 0.001}, {"m", 60}, {"h", 3600}}))
+      ->transform(CLI::AsNumberWithUnit(time_units()))
       ->type_name("TIME")
       ->default_str("10s");
   command->add_option("-o,--output", options->output, "the file to write, gzipped pprof")

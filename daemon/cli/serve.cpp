@@ -73,7 +73,10 @@ int serve(int argc, const char* const* argv) {
   auto signals = take_signals();
   if (!signals) return report(signals.error());
 
-  auto daemon = Daemon::create({selection_of(*options), options->top_sites});
+  auto daemon =
+      Daemon::create({.selection = selection_of(*options),
+                      .top_sites = options->top_sites,
+                      .keep_exited_ns = static_cast<int64_t>(options->exited_retention_seconds * 1e9)});
   if (!daemon) return report(daemon.error());
   auto server = exporters::http::Server::start(
       {.listen_addresses = options->listen_addresses, .web_config_file = options->web_config_file},

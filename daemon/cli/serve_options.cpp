@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <map>
 #include <regex>
 
 namespace goheapd::cli {
@@ -48,6 +49,8 @@ Expected<void> apply_key(CLI::App& app, const std::string& key, const YAML::Node
 
 }  // namespace
 
+std::map<std::string, double> time_units() { return {{"ms", 0.001}, {"s", 1}, {"m", 60}, {"h", 3600}}; }
+
 model::Mode ServeOptions::parsed_mode() const {
   const auto* found = std::find(model::kModeNames.begin(), model::kModeNames.end(), mode);
   return static_cast<model::Mode>(found - model::kModeNames.begin());
@@ -86,6 +89,12 @@ void bind_serve_flags(CLI::App& app, ServeOptions& options) {
   app.add_option("--log.format", options.log_format, "logfmt or json")
       ->check(CLI::IsMember({"logfmt", "json"}))
       ->capture_default_str();
+  app.add_option("--exited-retention", options.exited_retention_seconds,
+                 "how long the last profile of a process that has exited is served")
+      ->transform(CLI::AsNumberWithUnit(time_units()))
+      ->check(CLI::NonNegativeNumber)
+      ->type_name("TIME")
+      ->default_str("10m");
   app.add_option("--top-sites", options.top_sites, "call sites per target that become metrics")
       ->check(CLI::Range(0, 1000))
       ->type_name("N")

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -27,9 +28,13 @@ struct ServeOptions {
   std::string log_level = "info";
   std::string log_format = "logfmt";
   unsigned top_sites = 20;
+  double exited_retention_seconds = 600;
 
   model::Mode parsed_mode() const;
 };
+
+// Suffixes of times in flags, in seconds.
+std::map<std::string, double> time_units();
 
 // Adds every flag of `serve` to `app`, bound to `options`.
 void bind_serve_flags(CLI::App& app, ServeOptions& options);

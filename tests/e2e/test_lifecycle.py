@@ -101,6 +101,18 @@ def test_the_target_exits(mode):
         assert any("main.direct" in sample.functions() for sample in profile.samples)
 
 
+def test_an_exited_target_is_served_for_a_while_and_then_gone():
+    with Target.of(24) as target, Daemon(target.pid, arguments=["--exited-retention", "1s"]) as daemon:
+        daemon.wait_for_state(target.pid)
+        path = f"/targets/{target.pid}/debug/pprof/heap"
+        assert target.exit() == 0
+        daemon.wait_for_state(target.pid, "exited", timeout=2)
+        assert daemon.get(path).status == 200
+        daemon.wait_until(lambda: daemon.get(path).status == 410, "the profile is never dropped")
+        assert "exited" in daemon.get(path).json()["error"]
+        assert target.pid not in daemon.targets()
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_the_target_is_killed(mode):
     with Target.of(24) as target, start_daemon(target, mode) as daemon:

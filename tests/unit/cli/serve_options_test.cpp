@@ -48,6 +48,7 @@ overhead-budget: 2.5
 log.level: debug
 log.format: json
 top-sites: 5
+exited-retention: 2m
 )");
   ASSERT_TRUE(options) << to_string(options.error());
   EXPECT_EQ(options->listen_addresses, (std::vector<std::string>{"127.0.0.1:1", "[::1]:2"}));
@@ -58,6 +59,7 @@ top-sites: 5
   EXPECT_DOUBLE_EQ(options->overhead_budget_percent, 2.5);
   EXPECT_EQ(options->log_format, "json");
   EXPECT_EQ(options->top_sites, 5u);
+  EXPECT_DOUBLE_EQ(options->exited_retention_seconds, 120);
 }
 
 TEST_F(ServeOptionsTest, TheCommandLineWins) {
