@@ -40,7 +40,8 @@ const MetricFamily& family(const std::vector<MetricFamily>& families, const std:
 }
 
 TEST(TargetCollector, EveryFamilyIsThereWithoutTargets) {
-  const auto families = TargetCollector(GivenTargets({})).Collect();
+  GivenTargets source = GivenTargets({});
+  const auto families = TargetCollector(source).Collect();
   for (const char* name :
        {"goheapd_build_info", "goheapd_targets", "goheapd_target_info", "goheapd_events_total",
         "goheapd_lost_events_total", "goheapd_probe_hits_total", "goheapd_overhead_ratio",
@@ -78,7 +79,8 @@ TEST(TargetCollector, NamesThatBecomeOneByCuttingAreSummed) {
 }
 
 TEST(TargetCollector, OfTwoLivesOfOnePidTheNewerIsShown) {
-  const auto families = TargetCollector(GivenTargets({attached(7, 200), attached(7, 100)})).Collect();
+  GivenTargets source = GivenTargets({attached(7, 200), attached(7, 100)});
+  const auto families = TargetCollector(source).Collect();
   const auto& hits = family(families, "goheapd_probe_hits_total");
   ASSERT_EQ(hits.metric.size(), 1u);
   EXPECT_EQ(hits.metric[0].label[1].value, "c200");
@@ -88,7 +90,8 @@ TEST(TargetCollector, ManyTargetsAreCountedInsteadOfShown) {
   std::vector<model::TargetStatus> many;
   for (pid_t pid = 1; pid <= static_cast<pid_t>(kMaxTargetsWithSeries) + 5; ++pid)
     many.push_back(attached(pid, 1));
-  const auto families = TargetCollector(GivenTargets(many)).Collect();
+  GivenTargets source = GivenTargets(many);
+  const auto families = TargetCollector(source).Collect();
   EXPECT_EQ(family(families, "goheapd_probe_hits_total").metric.size(), kMaxTargetsWithSeries);
   EXPECT_EQ(family(families, "goheapd_targets_without_series").metric[0].gauge.value, 5);
   EXPECT_EQ(family(families, "goheapd_targets").metric[0].gauge.value, static_cast<double>(many.size()));
