@@ -492,6 +492,10 @@ exporters::SourceResult<Daemon::Access> Daemon::open_access(pid_t pid) {
       if (key.pid == pid) target = candidate.get();
     }
   }
+  if (target == nullptr && std::find(forgotten_.begin(), forgotten_.end(), pid) != forgotten_.end()) {
+    return tl::unexpected(
+        SourceError{Refusal::gone_target, "the process has exited, and its last profile is no longer kept"});
+  }
   if (target == nullptr) {
     return tl::unexpected(SourceError{
         Refusal::unknown_target, "no Go process with pid " + std::to_string(pid) + "; see /api/v1/targets"});
