@@ -1,0 +1,177 @@
+// The daemon as HTTP threads see it: it answers from what the owner thread tells, and reads targets' memory itself.
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <future>
+#include <utility>
+
+#include "daemon/base/clock.h"
+#include "daemon/daemon.h"
+#include "daemon/profile/symbolized_snapshot.h"
+
+namespace goheapd {
+namespace {
+
+using exporters::Refusal;
+using exporters::SourceError;
+
+// Whoever asks gets nothing older than this; many who ask at once cost one update.
+constexpr uint64_t kFreshEnoughNs = 100'000'000;
+constexpr auto kAskOwnerTimeout = std::chrono::seconds(10);
+
+SourceError unavailable(std::string message) { return {Refusal::unavailable, std::move(message)}; }
+
+}  // namespace
+
+// What an HTTP thread needs to read a target's memory by itself, or the answer where there is nothing to read.
+struct Daemon::Access {
+  model::ProcessKey key;
+  std::shared_ptr<TargetReader> reader;
+  std::optional<Taken> done;
+};
+
+void Daemon::refresh() {
+  {
+    std::lock_guard lock(published_mutex_);
+    if (kernel_time_ns() < published_at_ns_ + kFreshEnoughNs) return;
+  }
+  // An owner that does not answer leaves us with what it published last.
+  ask_owner<bool>([this]() -> exporters::SourceResult<bool> {
+    drain_probes();
+    update_from_kernel();
+    publish(kernel_time_ns());
+    return true;
+  });
+}
+
+std::vector<model::TargetStatus> Daemon::targets() {
+  refresh();
+  std::lock_guard lock(published_mutex_);
+  return published_targets_;
+}
+
+model::DaemonStatus Daemon::status() {
+  refresh();
+  std::lock_guard lock(published_mutex_);
+  return published_status_;
+}
+
+template <typename T>
+exporters::SourceResult<T> Daemon::ask_owner(std::function<exporters::SourceResult<T>()> question) {
+  auto promise = std::make_shared<std::promise<exporters::SourceResult<T>>>();
+  auto answer = promise->get_future();
+  const bool posted =
+      mailbox_.post([promise, question = std::move(question)] { promise->set_value(question()); });
+  promise.reset();
+  if (!posted || answer.wait_for(kAskOwnerTimeout) != std::future_status::ready) {
+    return tl::unexpected(unavailable("goheapd is stopping or overloaded; try again"));
+  }
+  try {
+    return answer.get();
+  } catch (const std::future_error&) {  // dropped by a closing mailbox
+    return tl::unexpected(unavailable("goheapd is stopping"));
+  }
+}
+
+exporters::SourceResult<Daemon::Taken> Daemon::take(pid_t pid) {
+  auto access = ask_owner<Access>([this, pid]() { return open_access(pid); });
+  if (!access) return tl::unexpected(access.error());
+  if (access->done) return std::move(*access->done);
+
+  auto reading = std::make_shared<Expected<TargetReading>>(access->reader->read());
+  return ask_owner<Taken>([this, key = access->key, reading]() -> exporters::SourceResult<Taken> {
+    Target* target = find(key);
+    if (target == nullptr) return tl::unexpected(SourceError{Refusal::gone_target, "the process has exited"});
+    if (target->is_live()) {
+      if (!*reading) {
+        return tl::unexpected(unavailable(
+            "cannot read the process's profile records: " + to_string(reading->error()) + "; try again"));
+      }
+      drain_probes();
+      target->apply(std::move(**reading));
+    }
+    return taken_from(*target);
+  });
+}
+
+exporters::SourceResult<Daemon::Access> Daemon::open_access(pid_t pid) {
+  // The present life of the pid, else its latest past one.
+  Target* target = find(pid);
+  if (target == nullptr) {
+    for (auto& [key, candidate] : targets_) {
+      if (key.pid == pid) target = candidate.get();
+    }
+  }
+  if (target == nullptr && std::find(forgotten_.begin(), forgotten_.end(), pid) != forgotten_.end()) {
+    return tl::unexpected(
+        SourceError{Refusal::gone_target, "the process has exited, and its last profile is no longer kept"});
+  }
+  if (target == nullptr) {
+    return tl::unexpected(SourceError{
+        Refusal::unknown_target, "no Go process with pid " + std::to_string(pid) + "; see /api/v1/targets"});
+  }
+  Access access;
+  access.key = target->key();
+  if (target->is_live() && !target->is_exact()) {
+    access.reader = target->reader();
+    return access;
+  }
+  if (target->is_live()) drain_exact(*target);
+  if (!target->has_profile()) {
+    const auto refusal =
+        target->state() == model::TargetState::exited ? Refusal::gone_target : Refusal::unsupported_target;
+    return tl::unexpected(SourceError{refusal, target->reason()});
+  }
+  access.done = taken_from(*target);
+  return access;
+}
+
+Daemon::Taken Daemon::taken_from(const Target& target) const {
+  return {target.snapshot(loss_comments(target)), target.binary(), target.load_bias()};
+}
+
+std::vector<std::string> Daemon::loss_comments(const Target& target) const {
+  std::vector<std::string> comments;
+  if (!collector_) return comments;
+  const auto counters = collector_->counters(target.pid());
+  if (!counters) return comments;
+  for (const model::LabelledCount& loss : counters->lost) {
+    if (loss.count != 0) comments.push_back("lost " + std::to_string(loss.count) + " events: " + loss.label);
+  }
+  return comments;
+}
+
+exporters::SourceResult<model::HeapSnapshotPtr> Daemon::symbolised(const Taken& taken) {
+  return profile::symbolize(*taken.raw, *taken.binary, taken.load_bias);
+}
+
+exporters::SourceResult<model::HeapSnapshotPtr> Daemon::heap(pid_t pid) {
+  auto taken = take(pid);
+  if (!taken) return tl::unexpected(taken.error());
+  return symbolised(*taken);
+}
+
+exporters::SourceResult<model::HeapSnapshotPtr> Daemon::heap_delta(pid_t pid, std::chrono::seconds seconds,
+                                                                   std::stop_token stop) {
+  return delta(pid, seconds, stop);
+}
+
+exporters::SourceResult<model::HeapSnapshotPtr> Daemon::delta(pid_t pid, std::chrono::milliseconds duration,
+                                                              const std::stop_token& stop) {
+  auto begin = take(pid);
+  if (!begin) return tl::unexpected(begin.error());
+  {
+    std::unique_lock lock(stop_mutex_);
+    stop_wake_.wait_for(lock, stop, duration, [this] { return stopping_.load(); });
+    if (stopping_) return tl::unexpected(unavailable("goheapd is stopping"));
+    if (stop.stop_requested()) return tl::unexpected(unavailable("the request was given up"));
+  }
+  auto end = take(pid);
+  if (!end) return tl::unexpected(end.error());
+  auto change = profile::difference(*end->raw, *begin->raw);
+  if (!change) return tl::unexpected(SourceError{Refusal::gone_target, to_string(change.error())});
+  end->raw = std::make_shared<const profile::RawSnapshot>(std::move(*change));
+  return symbolised(*end);
+}
+
+}  // namespace goheapd

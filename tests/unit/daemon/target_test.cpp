@@ -1,0 +1,118 @@
+#include "daemon/target.h"
+
+#include <gtest/gtest.h>
+
+#include <numeric>
+
+namespace goheapd {
+namespace {
+
+constexpr uint64_t kSecond = 1'000'000'000;
+
+model::TargetStatus status_of(pid_t pid) {
+  model::TargetStatus status;
+  status.process = {pid, 100, 0};
+  status.comm = "server";
+  status.exe = "/usr/bin/server";
+  status.started_wall_ns = 1;
+  return status;
+}
+
+TargetReading reading(uint64_t at, uint64_t allocs, uint64_t frees) {
+  TargetReading result;
+  result.buckets.begin_ns = at;
+  result.buckets.end_ns = at + 1000;
+  result.buckets.sample_rate = 1;
+  result.buckets.consistent = true;
+  result.buckets.buckets.push_back({0x99, 100, {0x1000}, {allocs, frees}, {allocs, frees}});
+  result.new_sites.push_back({0x99, model::AllocationKind::slice, "main.f"});
+  return result;
+}
+
+class TargetTest : public ::testing::Test {
+ protected:
+  TargetTest() : target_(status_of(42), 20) {}
+  Target target_;
+};
+
+TEST_F(TargetTest, StatusFollowsReadingsAndEvents) {
+  target_.start(nullptr, 0, nullptr, model::Mode::sampled, true);
+  target_.apply(reading(kSecond, 10, 4));
+  target_.on(model::SampledBirth{42, 2 * kSecond, 0xc000, 0x99, 1});
+  const model::TargetStatus status = target_.status();
+  EXPECT_EQ(status.state, model::TargetState::attached);
+  EXPECT_EQ(status.source, "runtime");
+  EXPECT_TRUE(status.has_live);
+  EXPECT_EQ(status.samples, 1u);
+  EXPECT_DOUBLE_EQ(status.live_bytes, 700);
+  EXPECT_DOUBLE_EQ(status.alloc_bytes[static_cast<size_t>(model::AllocationKind::slice)], 100);
+  ASSERT_FALSE(status.top_sites.empty());
+  EXPECT_EQ(status.top_sites[0].function, "main.f");
+}
+
+TEST_F(TargetTest, PausesBecomeACumulativeHistogram) {
+  target_.start(nullptr, 0, nullptr, model::Mode::buckets, false);
+  TargetReading first = reading(kSecond, 1, 0);
+  first.gc.cycles = 3;
+  first.gc.new_pauses_ns = {4'000, 80'000, 400'000'000};
+  target_.apply(std::move(first));
+  const model::TargetStatus status = target_.status();
+  EXPECT_EQ(status.gc_cycles, 3u);
+  EXPECT_EQ(status.gc_pause_buckets.front(), 1u);  // up to 5 us
+  EXPECT_EQ(status.gc_pause_buckets[4], 2u);       // up to 100 us
+  EXPECT_EQ(status.gc_pause_buckets[11], 2u);      // up to 250 ms
+  EXPECT_EQ(status.gc_pause_buckets.back(), 3u);   // all
+  EXPECT_NEAR(status.gc_pause_sum_seconds, 0.400084, 1e-9);
+}
+
+TEST_F(TargetTest, OverheadIsHitsTimesCostOverCpuTime) {
+  target_.start(nullptr, 0, nullptr, model::Mode::sampled, true);
+  target_.note_cost(0, 0, 700);
+  target_.note_cost(1000, kSecond, 700);
+  EXPECT_DOUBLE_EQ(target_.status().overhead_ratio, 0.0007);
+  // Too little CPU time to tell: the last figure stays.
+  target_.note_cost(2000, kSecond + 1, 700);
+  EXPECT_DOUBLE_EQ(target_.status().overhead_ratio, 0.0007);
+  EXPECT_EQ(target_.status().probe_hits, 2000u);
+}
+
+TEST_F(TargetTest, TheRateIsThatOfTheLastSeconds) {
+  target_.start(nullptr, 0, nullptr, model::Mode::sampled, true);
+  target_.apply(reading(kSecond, 10, 0));
+  target_.tick(10 * kSecond);
+  target_.apply(reading(11 * kSecond, 60, 0));
+  target_.tick(15 * kSecond);
+  EXPECT_DOUBLE_EQ(target_.status().alloc_bytes_per_second, 1000);
+}
+
+TEST_F(TargetTest, AnExitedTargetsProfileCountsToItsEnd) {
+  target_.start(nullptr, 0, nullptr, model::Mode::sampled, true);
+  target_.apply(reading(kSecond, 10, 4));
+  target_.on(model::SampledBirth{42, 2 * kSecond, 0xc000, 0x99, 1});
+  EXPECT_EQ(target_.snapshot({})->samples[0].published.alloc_objects, 10);
+  target_.mark_exited(5);
+  const auto snapshot = target_.snapshot({"a loss"});
+  EXPECT_EQ(snapshot->samples[0].published, (model::HeapValues{11, 1100, 6, 600}));
+  EXPECT_EQ(snapshot->end_wall_ns, 5);
+  EXPECT_EQ(snapshot->comments.back(), "a loss");
+  EXPECT_TRUE(target_.exited_before(6));
+  EXPECT_FALSE(target_.exited_before(5));
+}
+
+TEST_F(TargetTest, ExactModeKnowsNoLiveHeap) {
+  target_.start(nullptr, 0, nullptr, model::Mode::exact, true);
+  target_.on(model::ExactStack{42, 7, false, {0x10}});
+  model::ExactCount count;
+  count.stack_hash = 7;
+  count.objects = 3;
+  count.slot_bytes = 48;
+  target_.apply(std::vector{count});
+  const model::TargetStatus status = target_.status();
+  EXPECT_FALSE(status.has_live);
+  EXPECT_DOUBLE_EQ(std::accumulate(status.alloc_bytes.begin(), status.alloc_bytes.end(), 0.0), 48);
+  EXPECT_FALSE(target_.snapshot({})->has_inuse);
+  EXPECT_FALSE(target_.reading_due(100 * kSecond));
+}
+
+}  // namespace
+}  // namespace goheapd

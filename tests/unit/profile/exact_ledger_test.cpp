@@ -1,0 +1,71 @@
+#include "daemon/profile/exact_ledger.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+namespace goheapd::profile {
+namespace {
+
+model::ExactCount count(uint64_t stack, uint64_t objects, uint64_t slot_bytes, uint32_t size_class = 5) {
+  model::ExactCount result;
+  result.stack_hash = stack;
+  result.size_class = size_class;
+  result.objects = objects;
+  result.slot_bytes = slot_bytes;
+  return result;
+}
+
+TEST(ExactLedger, TakesOverTheKernelsTotals) {
+  ExactLedger ledger;
+  ledger.on_stack({1, 7, false, {0x10, 0x20}});
+  ledger.apply({count(7, 10, 480)});
+  ledger.apply({count(7, 12, 576), count(7, 1, 64, 6)});
+  EXPECT_EQ(ledger.objects(), 13u);
+  EXPECT_EQ(ledger.bytes(), 640u);
+  RawSnapshot snapshot;
+  ledger.fill(snapshot);
+  ASSERT_EQ(snapshot.samples.size(), 2u);
+  EXPECT_FALSE(snapshot.has_inuse);
+  EXPECT_FALSE(snapshot.logical_stacks);
+  EXPECT_EQ(snapshot.sample_rate, 1u);
+  EXPECT_EQ(snapshot.samples[0].object_bytes, 48u);
+  EXPECT_EQ(snapshot.samples[0].published, (model::HeapValues{12, 576, 0, 0}));
+  EXPECT_EQ(*snapshot.samples[0].stack, (std::vector<uint64_t>{0x10, 0x20}));
+}
+
+TEST(ExactLedger, CountsWithoutAStackAreKeptAndSaidSo) {
+  ExactLedger ledger;
+  ledger.apply({count(7, 10, 480), count(8, 1, 16)});
+  EXPECT_EQ(ledger.objects_without_stack(), 11u);
+  ledger.on_stack({1, 7, true, {0x10}});
+  EXPECT_EQ(ledger.objects_without_stack(), 1u);
+  EXPECT_EQ(ledger.truncated_stacks(), 1u);
+  RawSnapshot snapshot;
+  ledger.fill(snapshot);
+  ASSERT_EQ(snapshot.samples.size(), 2u);
+  EXPECT_TRUE(std::any_of(snapshot.samples.begin(), snapshot.samples.end(),
+                          [](const RawSample& sample) { return sample.stack->empty(); }));
+}
+
+TEST(ExactLedger, AStackIsNamedOnce) {
+  ExactLedger ledger;
+  ledger.on_stack({1, 7, false, {0x10}});
+  ledger.on_stack({1, 7, false, {0x10}});
+  const auto unnamed = ledger.take_unnamed_stacks();
+  ASSERT_EQ(unnamed.size(), 1u);
+  EXPECT_EQ(unnamed[0].first, 7u);
+  EXPECT_TRUE(ledger.take_unnamed_stacks().empty());
+  ledger.name_stack(7, model::AllocationKind::slice, "main.f");
+  ledger.name_stack(99, model::AllocationKind::map, "main.g");
+  ledger.apply({count(7, 2, 64), count(8, 1, 16)});
+  EXPECT_DOUBLE_EQ(ledger.alloc_bytes()[static_cast<size_t>(model::AllocationKind::slice)], 64);
+  EXPECT_DOUBLE_EQ(ledger.alloc_objects()[static_cast<size_t>(model::AllocationKind::other)], 1);
+  const auto sites = ledger.sites();
+  ASSERT_EQ(sites.size(), 2u);
+  EXPECT_EQ(sites[0].function, "main.f");
+  EXPECT_EQ(sites[1].function, kOtherSite);
+}
+
+}  // namespace
+}  // namespace goheapd::profile
