@@ -134,4 +134,4 @@ def test_config_file_has_the_same_keys(tmp_path):
             process.communicate(timeout=5)
         assert process.returncode == 0
         config.write_text("nonsense: 1\n")
-        assert "nonsense" in fails_with(1, "serve", "--config", config)
+        assert "nonsense" in fails_with(2, "serve", "--config", config)

@@ -45,8 +45,14 @@ def test_counts_equal_mallocs(minor, variant):
                 if mallocs - before[0] != counted - before[1]:
                     wrong[scenario] = (mallocs - before[0], counted - before[1])
             assert not wrong, f"scenario: (runtime, goheapd): {wrong}; lost: {daemon.lost_events()}"
-            assert not daemon.lost_events()
+            check_losses(daemon.lost_events(), counted)
             check_sites(target.sites(), profile)
+
+
+def check_losses(lost, counted):
+    """No allocation is lost. The outer part of a stack may be: where the frame pointer leads into C, or a page is just
+    being moved by the kernel; such stacks are rare, and counted."""
+    assert lost.keys() <= {"stack_unreadable"} and sum(lost.values()) <= counted / 1000, lost
 
 
 def check_sites(sites, profile):

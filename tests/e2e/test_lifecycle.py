@@ -88,7 +88,7 @@ def test_two_daemons_do_not_disturb_each_other():
 
 @pytest.mark.parametrize("mode", MODES)
 def test_the_target_exits(mode):
-    with Target.of(24) as target, start_daemon(target, mode) as daemon:
+    with Target.of(24, profile_rate=1024) as target, start_daemon(target, mode) as daemon:
         target.run("direct", 3000)
         target.settle()
         seen = daemon.profile(target.pid).total("alloc_objects")
@@ -128,7 +128,7 @@ def test_the_target_is_killed(mode):
 @pytest.mark.parametrize("mode", MODES)
 def test_exec_in_the_middle(mode):
     """A process that becomes another Go program of another version is that program from then on."""
-    with Target.of(21) as target, start_daemon(target, mode) as daemon:
+    with Target.of(21, profile_rate=1024) as target, start_daemon(target, mode) as daemon:
         target.ask("load 4")
         assert_works(target)
         assert daemon.targets()[target.pid]["go_version"].startswith("go1.21")
@@ -143,10 +143,8 @@ def test_exec_in_the_middle(mode):
         target.run("direct", 5000)
         target.settle()
         profile = daemon.profile(target.pid)
-        ours = profile.total("alloc_space", lambda s: "main.direct" in s.functions())
-        if mode == "exact":
-            assert profile.total("alloc_objects", lambda s: s.functions()[0] == "main.direct") == 5000
-        assert ours > 0 or mode == "sampled"
+        objects = profile.total("alloc_objects", lambda s: s.functions()[0] == "main.direct")
+        assert objects == 5000 if mode == "exact" else 3500 < objects < 6500
         # Nothing of the old program is left in it.
         assert not any("main.loadRound" in sample.functions() for sample in profile.samples)
         daemon.stop()
