@@ -105,6 +105,7 @@ void Daemon::run() {
     take_exec_hints();
     take_changes(discovery_->take_exits());
     const uint64_t now = kernel_time_ns();
+    if (options_.on_round) options_.on_round(now);
     if (now >= next_scan) {
       scan_processes();
       next_scan = now + kScanEvery;
@@ -360,6 +361,8 @@ void Daemon::publish(uint64_t now_ns) {
     status.lost_events = collector_->lost_events();
   }
   status.lost_events.push_back({"reading_failed", failed_readings_});
+  status.config_loaded = config_loaded_;
+  status.config_loaded_wall_ns = config_loaded_wall_ns_;
   std::lock_guard lock(published_mutex_);
   published_at_ns_ = now_ns;
   published_targets_ = std::move(statuses);
@@ -379,6 +382,8 @@ Target* Daemon::find(const model::ProcessKey& key) {
 void Daemon::reconfigure(TargetSelection selection) {
   mailbox_.post([this, selection = std::move(selection)]() mutable {
     options_.selection = std::move(selection);
+    config_loaded_ = true;
+    config_loaded_wall_ns_ = wall_time_ns();
     if (!collector_ && options_.selection.mode != model::Mode::buckets) {
       if (auto loaded = load_probes(); !loaded) {
         spdlog::error("stays in mode buckets: {}", to_string(loaded.error()));
@@ -393,6 +398,14 @@ void Daemon::reconfigure(TargetSelection selection) {
       if (options_.selection.pids.empty() || options_.selection.pids.contains(key.pid)) open_later(key, 0);
     }
     discovery_->judge_again();
+    publish(kernel_time_ns());
+  });
+}
+
+void Daemon::reject_configuration() {
+  mailbox_.post([this] {
+    config_loaded_ = false;
+    publish(kernel_time_ns());
   });
 }
 

@@ -24,6 +24,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "daemon/base/clock.h"
 #include "daemon/base/task_queue.h"
 #include "daemon/base/unique_fd.h"
 #include "daemon/gobin/binary_cache.h"
@@ -43,6 +44,8 @@ struct DaemonOptions {
   int64_t keep_exited_ns = 600'000'000'000;
   // Find out at start what a probe hit costs here, for goheapd_overhead_ratio; takes a quarter of a second.
   bool measure_hit_cost = true;
+  // Called by the owner loop in each of its rounds with kernel_time_ns(): a sign that it does not hang.
+  std::function<void(uint64_t now_ns)> on_round;
 };
 
 class Daemon final : public exporters::ProfileSource {
@@ -58,6 +61,8 @@ class Daemon final : public exporters::ProfileSource {
   void stop();
   // Takes a new selection at once: targets it no longer wants are detached, others may be attached.
   void reconfigure(TargetSelection selection);
+  // Remembers that what is on disk was refused, so that the old configuration stays in force.
+  void reject_configuration();
 
   // exporters::ProfileSource
   std::vector<model::TargetStatus> targets() override;
@@ -129,6 +134,8 @@ class Daemon final : public exporters::ProfileSource {
   std::deque<pid_t> forgotten_;  // exited so long ago that only this is known
   std::vector<model::ProcessExec> exec_hints_;
   uint64_t failed_readings_ = 0;
+  bool config_loaded_ = true;  // the last attempt
+  int64_t config_loaded_wall_ns_ = wall_time_ns();
 
   std::atomic<bool> stopping_{false};
   mutable std::mutex stop_mutex_;

@@ -12,6 +12,8 @@
 namespace goheapd {
 namespace {
 
+constexpr const char* kLoggerName = "goheapd";
+
 std::string_view level_name(spdlog::level::level_enum level) {
   switch (level) {
     case spdlog::level::trace:
@@ -94,8 +96,12 @@ class LineFormatter final : public spdlog::formatter {
 }  // namespace
 
 void set_up_logging(std::string_view level, LogFormat format) {
-  auto logger =
-      std::make_shared<spdlog::logger>("goheapd", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+  // A reload comes here again while other threads log: they may hold the logger, so it is changed, not replaced.
+  auto logger = spdlog::default_logger();
+  const bool is_ours = logger->name() == kLoggerName;
+  if (!is_ours) {
+    logger = std::make_shared<spdlog::logger>(kLoggerName, std::make_shared<spdlog::sinks::stderr_sink_mt>());
+  }
   logger->set_formatter(std::make_unique<LineFormatter>(format, std::getenv("JOURNAL_STREAM") == nullptr));
   logger->flush_on(spdlog::level::debug);
   if (level == "debug") {
@@ -107,7 +113,7 @@ void set_up_logging(std::string_view level, LogFormat format) {
   } else {
     logger->set_level(spdlog::level::info);
   }
-  spdlog::set_default_logger(std::move(logger));
+  if (!is_ours) spdlog::set_default_logger(std::move(logger));
 }
 
 }  // namespace goheapd

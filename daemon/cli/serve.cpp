@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "daemon/base/logging.h"
+#include "daemon/base/service_manager.h"
 #include "daemon/base/unique_fd.h"
 #include "daemon/cli/commands.h"
 #include "daemon/cli/serve_options.h"
@@ -55,6 +56,7 @@ Expected<UniqueFd> take_signals() {
 void reload(Daemon& daemon, int argc, const char* const* argv) {
   auto options = parse_serve_options(argc, argv);
   if (!options) {
+    daemon.reject_configuration();
     spdlog::error("configuration not reloaded, the old one stays: {}", to_string(options.error()));
     return;
   }
@@ -73,10 +75,14 @@ int serve(int argc, const char* const* argv) {
   auto signals = take_signals();
   if (!signals) return report(signals.error());
 
+  auto manager = ServiceManager::from_environment();
+  if (!manager) return report(manager.error());
+
   auto daemon =
       Daemon::create({.selection = selection_of(*options),
                       .top_sites = options->top_sites,
-                      .keep_exited_ns = static_cast<int64_t>(options->exited_retention_seconds * 1e9)});
+                      .keep_exited_ns = static_cast<int64_t>(options->exited_retention_seconds * 1e9),
+                      .on_round = [&manager](uint64_t now_ns) { manager->beat(now_ns); }});
   if (!daemon) return report(daemon.error());
   auto server = exporters::http::Server::start(
       {.listen_addresses = options->listen_addresses, .web_config_file = options->web_config_file},
@@ -86,13 +92,19 @@ int serve(int argc, const char* const* argv) {
     spdlog::info("goheapd {} serves {}://{}/", kVersion, (*server)->uses_tls() ? "https" : "http", address);
   }
 
-  std::thread signal_thread([&daemon, argc, argv, fd = signals->get()] {
+  const std::string serving = "Serving on " + (*server)->addresses().front();
+  manager->ready(serving);
+
+  std::thread signal_thread([&, argc, argv, fd = signals->get()] {
     signalfd_siginfo info{};
     while (::read(fd, &info, sizeof info) == static_cast<ssize_t>(sizeof info)) {
       if (info.ssi_signo == SIGHUP) {
+        manager->reloading();
         reload(**daemon, argc, argv);
+        manager->ready(serving);
         continue;
       }
+      manager->stopping();
       spdlog::info("stopping on signal {}", info.ssi_signo);
       break;
     }
