@@ -20,6 +20,9 @@
 
 namespace goheapd::gobin {
 
+// Type of the note with owner "Go" that holds the linker's build id.
+inline constexpr uint32_t kNoteGoBuildId = 4;
+
 struct ElfSegment {
   uint64_t vaddr = 0;
   uint64_t offset = 0;

@@ -8,11 +8,11 @@
 #include <vector>
 
 #include "daemon/base/mapped_file.h"
+#include "daemon/gobin/go_marks.h"
 
 namespace goheapd::gobin {
 namespace {
 
-constexpr uint32_t kNoteGoBuildId = 4;
 constexpr std::string_view kIndexedPackages[] = {"runtime.", "internal/runtime/"};
 // Runs in every Go program, before anything else of Go.
 constexpr std::string_view kFirstFunction = "runtime.schedinit";
@@ -30,16 +30,6 @@ std::string to_hex(ByteView bytes) {
     text += kDigits[std::to_integer<unsigned>(byte) & 15];
   }
   return text;
-}
-
-// Section headers, where there are any, tell a program that is not Go's without a walk through its bytes.
-bool may_be_go(const ElfFile& elf) {
-  if (!elf.has_section_headers()) return true;
-  for (std::string_view name :
-       {".go.buildinfo", ".gopclntab", ".data.rel.ro.gopclntab", ".note.go.buildid"}) {
-    if (elf.section(name) != nullptr) return true;
-  }
-  return elf.note("Go", kNoteGoBuildId).has_value();
 }
 
 FunctionCode function_code(const ElfFile& elf, const Pclntab& pclntab, uint32_t index) {

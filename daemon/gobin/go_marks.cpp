@@ -3,6 +3,7 @@
 #include "daemon/base/mapped_file.h"
 #include "daemon/gobin/build_info.h"
 #include "daemon/gobin/elf_file.h"
+#include "daemon/gobin/module_data.h"
 
 namespace goheapd::gobin {
 
@@ -10,15 +11,17 @@ bool may_be_go(const std::string& path) {
   auto file = MappedFile::open(path);
   if (!file) return false;
   auto elf = ElfFile::parse(file->bytes());
-  if (!elf) return false;
-  if (elf->has_section_headers()) {
-    for (const char* section :
-         {".go.buildinfo", ".gopclntab", ".data.rel.ro.gopclntab", ".note.go.buildid"}) {
-      if (elf->section(section) != nullptr) return true;
+  return elf && may_be_go(*elf);
+}
+
+bool may_be_go(const ElfFile& elf) {
+  if (elf.has_section_headers()) {
+    for (const char* section : {".go.buildinfo", ".gopclntab", ".data.rel.ro.gopclntab"}) {
+      if (elf.section(section) != nullptr) return true;
     }
-    return false;
+    return elf.note("Go", kNoteGoBuildId).has_value();
   }
-  return has_build_info(*elf);
+  return has_build_info(elf) || find_runtime_tables(elf).has_value();
 }
 
 }  // namespace goheapd::gobin

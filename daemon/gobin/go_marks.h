@@ -2,10 +2,13 @@
 
 #include <string>
 
+#include "daemon/gobin/elf_file.h"
+
 namespace goheapd::gobin {
 
 // A quick look at a file: does anything in it say that Go's linker made it? Reads headers only where there are
 // section headers. True does not mean that GoBinary::open will take it; false means that it is nothing of ours.
 bool may_be_go(const std::string& path);
+bool may_be_go(const ElfFile& elf);
 
 }  // namespace goheapd::gobin

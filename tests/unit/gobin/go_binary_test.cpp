@@ -4,6 +4,7 @@
 
 #include <random>
 
+#include "daemon/gobin/go_marks.h"
 #include "tests/unit/gobin/synthetic_binary.h"
 
 namespace goheapd::gobin {
@@ -108,6 +109,24 @@ TEST(GoBinary, RefusesOrdinaryPrograms) {
   EXPECT_EQ(opened.error().subject, "/bin/sh");
   EXPECT_FALSE(GoBinary::open("/proc/self/no-such-file"));
   EXPECT_FALSE(GoBinary::open("/proc"));
+}
+
+TEST(GoMarks, AnyOfThemWillDo) {
+  auto binary = SyntheticBinary::ordinary();
+  for (bool section_headers : {true, false}) {
+    for (const char* version : {"go1.24.4", "go1.15", ""}) {
+      binary.section_headers = section_headers;
+      binary.version = version;
+      const auto bytes = binary.build();
+      EXPECT_TRUE(may_be_go(*ElfFile::parse(view_of(bytes)))) << section_headers << version;
+    }
+  }
+  // Without headers and build info the function table must be real.
+  binary.module_data = false;
+  const auto bytes = binary.build();
+  EXPECT_FALSE(may_be_go(*ElfFile::parse(view_of(bytes))));
+  EXPECT_FALSE(may_be_go(std::string("/bin/sh")));
+  EXPECT_FALSE(may_be_go(std::string("/proc/self/missing")));
 }
 
 // What everything else does with a binary: nothing of it may leave the file's bytes.
