@@ -163,11 +163,11 @@ void Daemon::scan_processes() {
     spdlog::error("cannot list processes: {}", to_string(changes.error()));
     return;
   }
-  take_changes(std::move(*changes));
+  take_changes(*changes);
 }
 
-void Daemon::take_changes(std::vector<process::ProcessChange> changes) {
-  for (process::ProcessChange& change : changes) {
+void Daemon::take_changes(const std::vector<process::ProcessChange>& changes) {
+  for (const process::ProcessChange& change : changes) {
     const model::ProcessKey key = change.process.key;
     if (change.kind == process::ProcessChange::Kind::appeared) {
       current_[key.pid] = key;

@@ -91,7 +91,7 @@ class Daemon final : public exporters::ProfileSource {
   void on_stack(model::ExactStack stack);
   void take_exec_hints();
   void scan_processes();
-  void take_changes(std::vector<process::ProcessChange> changes);
+  void take_changes(const std::vector<process::ProcessChange>& changes);
   process::Interest judge(const process::ProcessSighting& sighting);
   void open_later(const model::ProcessKey& key, uint32_t attempt);
   void on_opened(const model::ProcessKey& key, OpenedTarget opened, uint32_t attempt);

@@ -104,6 +104,7 @@ OpenedTarget open_target(const process::ProcFs& proc, const model::ProcessKey& k
     if (!request) return refused(std::move(target), TargetState::unsupported, to_string(request.error()));
     target.request = std::move(*request);
   }
+  target.binary->release_pages();  // what was read once to find tables is not needed again soon
   target.verdict = Verdict::ready;
   return target;
 }

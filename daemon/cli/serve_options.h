@@ -8,7 +8,7 @@
 #include "daemon/base/expected.h"
 #include "daemon/model/target.h"
 
-namespace CLI {
+namespace CLI {  // NOLINT(readability-identifier-naming): CLI11's name
 class App;
 }
 
