@@ -42,8 +42,7 @@ static __always_inline int is_noscan(const struct Hit* hit, __u64 type) {
 
 // True once the daemon will get, or has got, the stack in `buffer`.
 static __always_inline int ship_stack(struct Scratch* buffer, const struct Hit* hit) {
-  struct WireStackKey key = {
-      .stack_hash = buffer->event.hash, .tgid = hit->target->tgid, .session = hit->target->session};
+  struct WireStackKey key = {.stack_hash = buffer->event.hash, .session = hit->target->session};
   if (bpf_map_lookup_elem(&shipped_stacks, &key)) return 1;
   fill_header(&buffer->event.header, kEventExactStack, key.session);
   buffer->event.address = 0;
@@ -79,10 +78,7 @@ static __always_inline void on_malloc(struct pt_regs* ctx, const struct Hit* hit
   __u64 size = GO_ARG0(ctx);
   __u64 type = GO_ARG1(ctx);
   if (size <= site_min_size(hit->cookie)) return;
-  struct WireStatistics* entry = bpf_map_lookup_elem(&statistics, &hit->target_index);
-  if (entry) __sync_fetch_and_add(&entry->objects, 1);
-
-  struct WireExactKey key = {.tgid = hit->target->tgid, .session = hit->target->session, .type = type};
+  struct WireExactKey key = {.session = hit->target->session, .type = type};
   int noscan_known = 0;
   if (size <= hit->target->max_small) {
     __u64 slot = size;

@@ -113,8 +113,7 @@ enum WireLoss {
 };
 
 struct WireStatistics {
-  __u64 hits;     // every run of a program for this target, recorded or not
-  __u64 objects;  // exact mode: allocations counted
+  __u64 hits;  // every run of a program for this target, recorded or not
   __u64 lost[kLossReasons];
 };
 // Entry of `statistics` for hits that belong to no target.
@@ -186,10 +185,9 @@ struct WireStackEvent {
 struct WireExactKey {
   __u64 stack_hash;  // 0 = stack unknown
   __u64 type;
-  __u32 tgid;
-  __u32 session;
-  __u32 size_class;
-  __u32 flags;
+  __u32 session;  // stands for the process, too: a key is hashed at every allocation, so it is kept short
+  __u16 size_class;
+  __u16 flags;
 };
 enum WireExactKeyFlags {
   kExactBelowTiny =
@@ -213,8 +211,8 @@ enum WireExactValueFlags {
 
 struct WireStackKey {
   __u64 stack_hash;
-  __u32 tgid;
   __u32 session;
+  __u32 reserved;
 };
 
 #pragma GCC diagnostic pop

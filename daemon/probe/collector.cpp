@@ -135,7 +135,6 @@ wire::WireStatistics Collector::State::statistics_of(uint32_t index) const {
   if (bpf_map_lookup_elem(object.statistics(), &index, cpu_values.data()) != 0) return sum;
   for (const wire::WireStatistics& value : cpu_values) {
     sum.hits += value.hits;
-    sum.objects += value.objects;
     for (size_t reason = 0; reason < wire::kLossReasons; ++reason) sum.lost[reason] += value.lost[reason];
   }
   return sum;
@@ -247,7 +246,7 @@ Expected<AttachReport> Collector::attach(const AttachRequest& request) {
   const bool exact = std::any_of(request.points.begin(), request.points.end(),
                                  [](const ProbePoint& point) { return point.role == ProbeRole::malloc; });
   if (exact) {
-    if (const auto added = state_->exact.add_last_resort(tgid, target.wire.session); !added) {
+    if (const auto added = state_->exact.add_last_resort(target.wire.session); !added) {
       state_->forget(pid, target);
       return tl::unexpected(added.error());
     }
@@ -273,7 +272,7 @@ void Collector::detach(pid_t pid) {
 
 void Collector::detach_all() {
   // Each close waits some 30 ms for the kernel; side by side they wait together.
-  constexpr size_t kMostThreads = 16;
+  constexpr size_t kMostThreads = 64;
   std::vector<ProbeLink> links;
   for (auto& [pid, target] : state_->targets) {
     std::move(target.probes.links.begin(), target.probes.links.end(), std::back_inserter(links));
@@ -322,7 +321,7 @@ Expected<std::vector<model::ExactCount>> Collector::read_exact(pid_t pid) {
   const auto read = state_->exact.for_each([&](const ExactEntry& entry) {
     if (entry.key.session != session || entry.objects == 0) return;
     if (entry.key.size_class < gobin::kSizeClassBytes.size())
-      counts.push_back(to_model(entry, gobin::kSizeClassBytes[entry.key.size_class]));
+      counts.push_back(to_model(entry, pid, gobin::kSizeClassBytes[entry.key.size_class]));
   });
   if (!read) return tl::unexpected(read.error());
   return counts;
@@ -332,7 +331,7 @@ Expected<TargetCounters> Collector::counters(pid_t pid) const {
   const auto found = state_->targets.find(pid);
   if (found == state_->targets.end()) return fail("the process is not attached", std::to_string(pid));
   const wire::WireStatistics statistics = state_->statistics_of(found->second.index);
-  TargetCounters counters{statistics.hits, statistics.objects, {}};
+  TargetCounters counters{statistics.hits, {}};
   for (size_t reason = 0; reason < kLossNames.size(); ++reason)
     counters.lost.push_back({std::string(kLossNames[reason]), statistics.lost[reason]});
   return counters;

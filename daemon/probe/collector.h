@@ -48,7 +48,6 @@ struct AttachReport {
 
 struct TargetCounters {
   uint64_t hits = 0;                       // trap hits in the target
-  uint64_t exact_objects = 0;              // allocations counted in exact mode
   std::vector<model::LabelledCount> lost;  // by reason, every reason
 };
 

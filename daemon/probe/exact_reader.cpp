@@ -114,13 +114,9 @@ Expected<bool> ExactReader::for_each(const std::function<void(const ExactEntry&)
   return true;
 }
 
-Expected<bool> ExactReader::add_last_resort(uint32_t tgid, uint32_t session) const {
-  const wire::WireExactKey key{.stack_hash = 0,
-                               .type = 0,
-                               .tgid = tgid,
-                               .session = session,
-                               .size_class = 0,
-                               .flags = wire::kExactUnsorted};
+Expected<bool> ExactReader::add_last_resort(uint32_t session) const {
+  const wire::WireExactKey key{
+      .stack_hash = 0, .type = 0, .session = session, .size_class = 0, .flags = wire::kExactUnsorted};
   const std::vector<wire::WireExactValue> zeros(cpus_);
   if (bpf_map_update_elem(counts_map_, &key, zeros.data(), BPF_ANY) != 0)
     return fail("no room for another target in the exact counts", {}, errno);
@@ -134,9 +130,9 @@ Expected<bool> ExactReader::forget(uint32_t session) {
   return counts ? stacks : counts;
 }
 
-model::ExactCount to_model(const ExactEntry& entry, uint32_t size_class_bytes) {
+model::ExactCount to_model(const ExactEntry& entry, pid_t pid, uint32_t size_class_bytes) {
   model::ExactCount count;
-  count.pid = static_cast<pid_t>(entry.key.tgid);
+  count.pid = pid;
   count.stack_hash = entry.key.stack_hash;
   count.type = entry.key.type;
   count.size_class = entry.key.size_class;

@@ -28,7 +28,7 @@ class ExactReader {
   Expected<bool> for_each(const std::function<void(const ExactEntry&)>& visit);
 
   // The entry that the target's hits fall back to when the map is full; has to exist before the first hit.
-  Expected<bool> add_last_resort(uint32_t tgid, uint32_t session) const;
+  Expected<bool> add_last_resort(uint32_t session) const;
   // Removes all entries and stack marks of a session.
   Expected<bool> forget(uint32_t session);
 
@@ -38,7 +38,7 @@ class ExactReader {
   size_t cpus_;
 };
 
-// `size_class_bytes` = bytes of the class's slot, 0 for class 0.
-model::ExactCount to_model(const ExactEntry& entry, uint32_t size_class_bytes);
+// `pid` = process of the entry's session, `size_class_bytes` = bytes of the class's slot, 0 for class 0.
+model::ExactCount to_model(const ExactEntry& entry, pid_t pid, uint32_t size_class_bytes);
 
 }  // namespace goheapd::probe

@@ -5,13 +5,8 @@
 namespace goheapd::probe {
 namespace {
 
-ExactEntry entry(uint32_t size_class, uint32_t key_flags, uint32_t value_flags) {
-  return {.key = {.stack_hash = 11,
-                  .type = 22,
-                  .tgid = 42,
-                  .session = 3,
-                  .size_class = size_class,
-                  .flags = key_flags},
+ExactEntry entry(uint16_t size_class, uint16_t key_flags, uint32_t value_flags) {
+  return {.key = {.stack_hash = 11, .type = 22, .session = 3, .size_class = size_class, .flags = key_flags},
           .objects = 10,
           .requested_bytes = 130,
           .slot_bytes = 8192,
@@ -19,7 +14,7 @@ ExactEntry entry(uint32_t size_class, uint32_t key_flags, uint32_t value_flags) 
 }
 
 TEST(ExactCount, SmallObjectsUseTheirSlots) {
-  const model::ExactCount count = to_model(entry(2, 0, wire::kExactNoscan), 16);
+  const model::ExactCount count = to_model(entry(2, 0, wire::kExactNoscan), 42, 16);
   EXPECT_EQ(count.pid, 42);
   EXPECT_EQ(count.stack_hash, 11u);
   EXPECT_EQ(count.type, 22u);
@@ -31,15 +26,15 @@ TEST(ExactCount, SmallObjectsUseTheirSlots) {
 
 // 15 bytes without pointers share a block, 16 bytes do not, nor do 15 bytes with pointers: they are the same class.
 TEST(ExactCount, TinyNeedsBothASmallSizeAndNoPointers) {
-  EXPECT_TRUE(to_model(entry(2, wire::kExactBelowTiny, wire::kExactNoscan), 16).tiny);
-  EXPECT_EQ(to_model(entry(2, wire::kExactBelowTiny, wire::kExactNoscan), 16).slot_bytes, 130u);
-  EXPECT_FALSE(to_model(entry(2, wire::kExactBelowTiny, 0), 16).tiny);
-  EXPECT_FALSE(to_model(entry(2, 0, wire::kExactNoscan), 16).tiny);
+  EXPECT_TRUE(to_model(entry(2, wire::kExactBelowTiny, wire::kExactNoscan), 42, 16).tiny);
+  EXPECT_EQ(to_model(entry(2, wire::kExactBelowTiny, wire::kExactNoscan), 42, 16).slot_bytes, 130u);
+  EXPECT_FALSE(to_model(entry(2, wire::kExactBelowTiny, 0), 42, 16).tiny);
+  EXPECT_FALSE(to_model(entry(2, 0, wire::kExactNoscan), 42, 16).tiny);
 }
 
 TEST(ExactCount, LargeObjectsUseWhatTheKernelAddedUp) {
-  EXPECT_EQ(to_model(entry(0, 0, 0), 0).slot_bytes, 8192u);
-  EXPECT_EQ(to_model(entry(0, wire::kExactUnsorted, 0), 0).slot_bytes, 8192u);
+  EXPECT_EQ(to_model(entry(0, 0, 0), 42, 0).slot_bytes, 8192u);
+  EXPECT_EQ(to_model(entry(0, wire::kExactUnsorted, 0), 42, 0).slot_bytes, 8192u);
 }
 
 TEST(StackHash, DependsOnOrderAndLengthAndIsNeverZero) {

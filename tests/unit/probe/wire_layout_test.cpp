@@ -43,8 +43,7 @@ const std::map<std::string, Layout>& expected_layouts() {
        {sizeof(wire::WireSiteKey),
         {MEMBER(WireSiteKey, tgid), MEMBER(WireSiteKey, reserved), MEMBER(WireSiteKey, address)}}},
       {"WireStatistics",
-       {sizeof(wire::WireStatistics),
-        {MEMBER(WireStatistics, hits), MEMBER(WireStatistics, objects), MEMBER(WireStatistics, lost)}}},
+       {sizeof(wire::WireStatistics), {MEMBER(WireStatistics, hits), MEMBER(WireStatistics, lost)}}},
       {"WireHeader",
        {sizeof(wire::WireHeader),
         {MEMBER(WireHeader, kind), MEMBER(WireHeader, tgid), MEMBER(WireHeader, time_ns),
@@ -68,8 +67,8 @@ const std::map<std::string, Layout>& expected_layouts() {
          MEMBER(WireStackEvent, flags), MEMBER(WireStackEvent, frames)}}},
       {"WireExactKey",
        {sizeof(wire::WireExactKey),
-        {MEMBER(WireExactKey, stack_hash), MEMBER(WireExactKey, type), MEMBER(WireExactKey, tgid),
-         MEMBER(WireExactKey, session), MEMBER(WireExactKey, size_class), MEMBER(WireExactKey, flags)}}},
+        {MEMBER(WireExactKey, stack_hash), MEMBER(WireExactKey, type), MEMBER(WireExactKey, session),
+         MEMBER(WireExactKey, size_class), MEMBER(WireExactKey, flags)}}},
       {"WireExactValue",
        {sizeof(wire::WireExactValue),
         {MEMBER(WireExactValue, objects), MEMBER(WireExactValue, requested_bytes),
@@ -77,7 +76,7 @@ const std::map<std::string, Layout>& expected_layouts() {
          MEMBER(WireExactValue, reserved)}}},
       {"WireStackKey",
        {sizeof(wire::WireStackKey),
-        {MEMBER(WireStackKey, stack_hash), MEMBER(WireStackKey, tgid), MEMBER(WireStackKey, session)}}},
+        {MEMBER(WireStackKey, stack_hash), MEMBER(WireStackKey, session), MEMBER(WireStackKey, reserved)}}},
   };
   return layouts;
 }
