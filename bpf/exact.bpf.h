@@ -73,11 +73,33 @@ static __always_inline struct WireExactValue* exact_entry(const struct WireExact
   return bpf_map_lookup_elem(&exact_counts, key);
 }
 
+// Did the function call that has already counted this allocation? One function per target can be so: mallocgc, where a
+// profile-guided build has put copies of the functions that it otherwise calls into it.
+static __always_inline int called_from_ignored(struct pt_regs* ctx, const struct Hit* hit) {
+  __u64 caller = 0;
+#if defined(__TARGET_ARCH_x86)
+  __u64 stack_pointer = GO_SP(ctx);
+  __u64 frame_pointer = GO_FP(ctx);
+  barrier_var(stack_pointer);
+  barrier_var(frame_pointer);
+  __u64 place = site_flags(hit->cookie) & kSiteOwnFrame ? frame_pointer + 8 : stack_pointer;
+  if (!read_word(hit, place, &caller)) return 0;
+#else
+  if (!(site_flags(hit->cookie) & kSiteOwnFrame))
+    caller = GO_LR(ctx);
+  else if (!read_word(hit, GO_FP(ctx) + 8, &caller))
+    return 0;
+#endif
+  return caller >= hit->target->ignored_caller_begin && caller < hit->target->ignored_caller_end;
+}
+
 // size = first argument, type = second, of any function of the exactly-once set.
 static __always_inline void on_malloc(struct pt_regs* ctx, const struct Hit* hit) {
   __u64 size = GO_ARG0(ctx);
   __u64 type = GO_ARG1(ctx);
   if (size <= site_min_size(hit->cookie)) return;
+  if ((site_flags(hit->cookie) & kSiteIgnoreCaller) && called_from_ignored(ctx, hit)) return;
+
   struct WireExactKey key = {.session = hit->target->session, .type = type};
   int noscan_known = 0;
   if (size <= hit->target->max_small) {

@@ -68,6 +68,8 @@ enum WireSiteFlags {
   // The function allocates memory with pointers only, or without pointers only: no need to read the type.
   kSiteScan = 4,
   kSiteNoscan = 8,
+  // Calls from the target's `ignored_caller` range were already counted at another site.
+  kSiteIgnoreCaller = 16,
 };
 
 // Where no cookie can be had (older kernels, tracefs events) the site is found by address.
@@ -96,6 +98,9 @@ struct WireTarget {
   __u32 special_kind;
   __u32 special_bucket;
   __u32 type_ptr_bytes;
+  // Addresses in the process: return addresses in [begin, end) are those of kSiteIgnoreCaller.
+  __u64 ignored_caller_begin;
+  __u64 ignored_caller_end;
 };
 
 // Why something that a probe saw was not kept in full. Index into WireStatistics.lost.

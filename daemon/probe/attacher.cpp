@@ -16,19 +16,19 @@ namespace {
 
 constexpr int kErrnoNotSupported = 524;  // ENOTSUPP, which is not among user space's errno values
 
-wire::WireRole wire_role(ProbeRole role) {
+wire::WireRole wire_role(gobin::ProbeRole role) {
   switch (role) {
-    case ProbeRole::set_profile_bucket:
+    case gobin::ProbeRole::set_profile_bucket:
       return wire::kRoleSetProfileBucket;
-    case ProbeRole::free_special:
+    case gobin::ProbeRole::free_special:
       return wire::kRoleFreeSpecial;
-    case ProbeRole::profile_alloc:
+    case gobin::ProbeRole::profile_alloc:
       return wire::kRoleProfileAlloc;
-    case ProbeRole::profile_flush:
+    case gobin::ProbeRole::profile_flush:
       return wire::kRoleProfileFlush;
-    case ProbeRole::profile_post_sweep:
+    case gobin::ProbeRole::profile_post_sweep:
       return wire::kRoleProfilePostSweep;
-    case ProbeRole::malloc:
+    case gobin::ProbeRole::malloc:
       break;
   }
   return wire::kRoleMalloc;
@@ -64,15 +64,17 @@ Error explain(Error error, const AttachRequest& request) {
 
 }  // namespace
 
-uint64_t site_cookie(const ProbePoint& point, const SiteCandidate& site, uint16_t target_index) {
+uint64_t site_cookie(const gobin::ProbePoint& point, const gobin::SiteCandidate& site,
+                     uint16_t target_index) {
   uint64_t flags = 0;
-  if (site.filter_taken) flags |= wire::kSiteFilterTaken;
-  if (site.own_frame) flags |= wire::kSiteOwnFrame;
-  if (point.pointers == SitePointers::always) flags |= wire::kSiteScan;
-  if (point.pointers == SitePointers::never) flags |= wire::kSiteNoscan;
+  if (site.cost == gobin::HitCost::filtered_emulated) flags |= wire::kSiteFilterTaken;
+  if (site.caller == gobin::CallerPlace::own_frame) flags |= wire::kSiteOwnFrame;
+  if (point.pointers == gobin::PointerKnowledge::always) flags |= wire::kSiteScan;
+  if (point.pointers == gobin::PointerKnowledge::never) flags |= wire::kSiteNoscan;
+  if (point.ignored_caller) flags |= wire::kSiteIgnoreCaller;
+  const uint64_t above = point.min_size == 0 ? 0 : point.min_size - 1;
   return static_cast<uint64_t>(wire_role(point.role)) | flags << wire::kSiteFlagsShift |
-         static_cast<uint64_t>(target_index) << wire::kSiteTargetShift |
-         static_cast<uint64_t>(point.min_size) << wire::kSiteMinSizeShift;
+         static_cast<uint64_t>(target_index) << wire::kSiteTargetShift | above << wire::kSiteMinSizeShift;
 }
 
 Expected<bool> verify_breakpoints(pid_t pid, const std::vector<AttachedPoint>& points) {
@@ -81,7 +83,7 @@ Expected<bool> verify_breakpoints(pid_t pid, const std::vector<AttachedPoint>& p
   std::vector<iovec> remote(points.size());
   for (size_t i = 0; i < points.size(); ++i) {
     local[i] = {&bytes[i], 1};
-    remote[i] = {reinterpret_cast<void*>(points[i].site.address), 1};
+    remote[i] = {reinterpret_cast<void*>(points[i].address), 1};
   }
   constexpr size_t kMostPieces = 1024;  // IOV_MAX
   for (size_t begin = 0; begin < points.size(); begin += kMostPieces) {
@@ -105,16 +107,17 @@ Expected<bool> verify_breakpoints(pid_t pid, const std::vector<AttachedPoint>& p
 }
 
 Expected<ProbeLink> Attacher::link(int program, const AttachRequest& request,
-                                   const std::vector<const ProbePoint*>& points,
+                                   const std::vector<const gobin::ProbePoint*>& points,
                                    const std::vector<size_t>& chosen, uint16_t target_index) const {
   std::vector<uint64_t> offsets;
   std::vector<uint64_t> cookies;
   for (size_t i = 0; i < points.size(); ++i) {
-    const SiteCandidate& site = points[i]->candidates[chosen[i]];
+    const gobin::SiteCandidate& site = points[i]->candidates[chosen[i]];
     offsets.push_back(site.file_offset);
     cookies.push_back(site_cookie(*points[i], site, target_index));
     if (environment_.method == AttachMethod::uprobe_multi) continue;
-    const wire::WireSiteKey key{static_cast<uint32_t>(request.process.pid), 0, site.address};
+    const wire::WireSiteKey key{static_cast<uint32_t>(request.process.pid), 0,
+                                site.vaddr + request.load_bias};
     if (bpf_map_update_elem(environment_.sites_map, &key, &cookies.back(), BPF_ANY) != 0)
       return fail("no room for another probe site", points[i]->function, errno);
   }
@@ -134,7 +137,7 @@ Expected<ProbeLink> Attacher::link(int program, const AttachRequest& request,
 
 // `chosen` has the candidate to begin with for each point and gets the ones that were taken.
 Expected<ProbeLink> Attacher::link_with_candidates(int program, const AttachRequest& request,
-                                                   const std::vector<const ProbePoint*>& points,
+                                                   const std::vector<const gobin::ProbePoint*>& points,
                                                    uint16_t target_index, std::vector<size_t>& chosen) const {
   auto all = link(program, request, points, chosen, target_index);
   if (all || !is_refused_instruction(all.error())) return all;
@@ -156,11 +159,11 @@ Expected<ProbeLink> Attacher::link_with_candidates(int program, const AttachRequ
 }
 
 Expected<AttachedProbes> Attacher::attach(const AttachRequest& request, uint16_t target_index) const {
-  std::vector<const ProbePoint*> sampled;
-  std::vector<const ProbePoint*> exact;
-  for (const ProbePoint& point : request.points) {
+  std::vector<const gobin::ProbePoint*> sampled;
+  std::vector<const gobin::ProbePoint*> exact;
+  for (const gobin::ProbePoint& point : request.points) {
     if (point.candidates.empty()) return fail("no probe site in the function", point.function);
-    (point.role == ProbeRole::malloc ? exact : sampled).push_back(&point);
+    (point.role == gobin::ProbeRole::malloc ? exact : sampled).push_back(&point);
   }
   AttachedProbes probes;
   for (const auto& [program, points] :
@@ -174,8 +177,9 @@ Expected<AttachedProbes> Attacher::attach(const AttachRequest& request, uint16_t
     }
     probes.links.push_back(std::move(*made));
     for (size_t i = 0; i < points->size(); ++i) {
-      const ProbePoint& point = *(*points)[i];
-      probes.points.push_back({point.role, point.function, point.candidates[chosen[i]], chosen[i]});
+      const gobin::ProbePoint& point = *(*points)[i];
+      const gobin::SiteCandidate& site = point.candidates[chosen[i]];
+      probes.points.push_back({point.role, point.function, site.vaddr + request.load_bias, site, chosen[i]});
     }
   }
   const auto verified = verify_breakpoints(request.process.pid, probes.points);
@@ -189,7 +193,7 @@ Expected<AttachedProbes> Attacher::attach(const AttachRequest& request, uint16_t
 void Attacher::forget_sites(pid_t pid, const std::vector<AttachedPoint>& points) const {
   if (environment_.method == AttachMethod::uprobe_multi) return;
   for (const AttachedPoint& point : points) {
-    const wire::WireSiteKey key{static_cast<uint32_t>(pid), 0, point.site.address};
+    const wire::WireSiteKey key{static_cast<uint32_t>(pid), 0, point.address};
     bpf_map_delete_elem(environment_.sites_map, &key);
   }
 }

@@ -21,10 +21,11 @@
 namespace goheapd::probe {
 
 struct AttachedPoint {
-  ProbeRole role;
+  gobin::ProbeRole role;
   std::string function;
-  SiteCandidate site;    // the one that was taken
-  size_t candidate = 0;  // its place among the candidates
+  uint64_t address = 0;       // of the instruction that was taken, in the process
+  gobin::SiteCandidate site;  // the same in the file
+  size_t candidate = 0;       // its place among the candidates
 };
 
 // The probes of one target; destruction takes them out.
@@ -55,17 +56,17 @@ class Attacher {
 
  private:
   Expected<ProbeLink> link(int program, const AttachRequest& request,
-                           const std::vector<const ProbePoint*>& points, const std::vector<size_t>& chosen,
-                           uint16_t target_index) const;
+                           const std::vector<const gobin::ProbePoint*>& points,
+                           const std::vector<size_t>& chosen, uint16_t target_index) const;
   Expected<ProbeLink> link_with_candidates(int program, const AttachRequest& request,
-                                           const std::vector<const ProbePoint*>& points,
+                                           const std::vector<const gobin::ProbePoint*>& points,
                                            uint16_t target_index, std::vector<size_t>& chosen) const;
 
   Environment environment_;
 };
 
 // The cookie of a site, as bpf/wire.h defines it.
-uint64_t site_cookie(const ProbePoint& point, const SiteCandidate& site, uint16_t target_index);
+uint64_t site_cookie(const gobin::ProbePoint& point, const gobin::SiteCandidate& site, uint16_t target_index);
 
 // Reads the byte at each site in the process and says which site has no breakpoint. Error: the first such
 // site, or the process cannot be read.

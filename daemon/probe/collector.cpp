@@ -48,6 +48,11 @@ wire::WireTarget wire_target(const AttachRequest& request, uint32_t session) {
   target.special_kind = layout.special_kind;
   target.special_bucket = layout.special_bucket;
   target.type_ptr_bytes = layout.type_ptr_bytes;
+  for (const gobin::ProbePoint& point : request.points) {
+    if (!point.ignored_caller) continue;
+    target.ignored_caller_begin = point.ignored_caller->begin + request.load_bias;
+    target.ignored_caller_end = point.ignored_caller->end + request.load_bias;
+  }
   return target;
 }
 
@@ -157,7 +162,7 @@ void Collector::State::forget(pid_t pid, Target& target) {
   for (size_t reason = 0; reason < gone_losses.size(); ++reason) gone_losses[reason] += last.lost[reason];
   const bool was_exact =
       std::any_of(target.probes.points.begin(), target.probes.points.end(),
-                  [](const AttachedPoint& point) { return point.role == ProbeRole::malloc; });
+                  [](const AttachedPoint& point) { return point.role == gobin::ProbeRole::malloc; });
   if (was_exact) {
     if (const auto forgotten = exact.forget(target.wire.session); !forgotten)
       spdlog::warn("exact counts of pid {} stay in the kernel: {}", pid, to_string(forgotten.error()));
@@ -243,8 +248,9 @@ Expected<AttachReport> Collector::attach(const AttachRequest& request) {
       bpf_map_update_elem(state_->object.target_of_process(), &tgid, &index, BPF_ANY) != 0)
     return fail("cannot tell the kernel about a target", request.path, errno);
   state_->free_indices.pop_back();
-  const bool exact = std::any_of(request.points.begin(), request.points.end(),
-                                 [](const ProbePoint& point) { return point.role == ProbeRole::malloc; });
+  const bool exact =
+      std::any_of(request.points.begin(), request.points.end(),
+                  [](const gobin::ProbePoint& point) { return point.role == gobin::ProbeRole::malloc; });
   if (exact) {
     if (const auto added = state_->exact.add_last_resort(target.wire.session); !added) {
       state_->forget(pid, target);

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <set>
+#include <stdexcept>
 
 #include "tests/bpf/target_fixture.h"
 
@@ -12,6 +13,24 @@ struct Workload {
   std::string name;
   int count;
 };
+
+struct Reading {
+  uint64_t mallocs = 0;
+  uint64_t total_alloc = 0;
+  ExactTotals exact;
+};
+
+// The target's figures and ours, of one moment: nothing was allocated (by a thread that ends late, a timer of the
+// runtime) between the target's reading before ours and the one after.
+Reading read_both(GoProgram& program, probe::Collector& collector) {
+  for (int attempt = 0; attempt < 100; ++attempt) {
+    const auto first = program.ask_numbers("mallocs");
+    const auto counts = collector.read_exact(program.pid());
+    if (!counts) throw std::runtime_error(to_string(counts.error()));
+    if (program.ask_numbers("mallocs") == first) return {first[0], first[1], totals(*counts)};
+  }
+  throw std::runtime_error("the target is never quiet");
+}
 
 class ExactCounts : public ::testing::TestWithParam<GoBuild> {};
 
@@ -29,21 +48,16 @@ TEST_P(ExactCounts, EqualTheRuntimesOwn) {
   if (GetParam().cgo) workloads.push_back({"cgo", 2000});
   for (const Workload& workload : workloads) {
     SCOPED_TRACE(workload.name);
-    const auto mallocs_before = program.ask_numbers("mallocs");
-    const auto counts_before = collector.read_exact(program.pid());
+    const Reading before = read_both(program, collector);
     ASSERT_EQ(program.ask("work " + workload.name + " " + std::to_string(workload.count)), "done");
-    const auto mallocs_after = program.ask_numbers("mallocs");
-    const auto counts_after = collector.read_exact(program.pid());
+    const Reading after = read_both(program, collector);
     drain(collector);
-    ASSERT_TRUE(counts_before && counts_after);
-    const ExactTotals before = totals(*counts_before);
-    const ExactTotals after = totals(*counts_after);
-    EXPECT_EQ(after.objects - before.objects, mallocs_after[0] - mallocs_before[0]);
-    EXPECT_GT(after.objects - before.objects, static_cast<uint64_t>(workload.count));
+    EXPECT_EQ(after.exact.objects - before.exact.objects, after.mallocs - before.mallocs);
+    EXPECT_GT(after.mallocs - before.mallocs, static_cast<uint64_t>(workload.count));
     if (workload.name == "untiny") {
-      EXPECT_EQ(after.slot_bytes - before.slot_bytes, mallocs_after[1] - mallocs_before[1]);
+      EXPECT_EQ(after.exact.slot_bytes - before.exact.slot_bytes, after.total_alloc - before.total_alloc);
     }
-    EXPECT_EQ(after.without_stack, 0u);
+    EXPECT_EQ(after.exact.without_stack, 0u);
   }
 
   // Every stack that counts refer to has arrived, and nothing was lost.
@@ -55,7 +69,9 @@ TEST_P(ExactCounts, EqualTheRuntimesOwn) {
   EXPECT_TRUE(missing.empty()) << missing.size() << " of " << counts->size();
   const auto counters = collector.counters(program.pid());
   ASSERT_TRUE(counters);
-  EXPECT_EQ(describe_losses(*counters), "");
+  // C code has no frame pointers: a walk may follow a wild one.
+  const uint64_t wild = GetParam().cgo ? lost(*counters, "stack_unreadable") : 0;
+  EXPECT_EQ(describe_losses(*counters), wild == 0 ? "" : "stack_unreadable=" + std::to_string(wild) + " ");
   EXPECT_GE(counters->hits, totals(*counts).objects);
 }
 

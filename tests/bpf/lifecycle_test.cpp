@@ -22,10 +22,10 @@ using std::chrono::milliseconds;
 // Bytes in the process at the first candidate of each point.
 std::vector<unsigned char> site_bytes(pid_t pid, const probe::AttachRequest& request) {
   std::vector<unsigned char> bytes;
-  for (const probe::ProbePoint& point : request.points) {
+  for (const gobin::ProbePoint& point : request.points) {
     unsigned char byte = 0;
     iovec local{&byte, 1};
-    iovec remote{reinterpret_cast<void*>(point.candidates.front().address), 1};
+    iovec remote{reinterpret_cast<void*>(point.candidates.front().vaddr + request.load_bias), 1};
     EXPECT_EQ(::process_vm_readv(pid, &local, 1, &remote, 1, 0), 1);
     bytes.push_back(byte);
   }

@@ -33,7 +33,7 @@ enum class Watch { exact, sampled };
 probe::AttachRequest request_for(const GoProgram& program, Watch watch);
 
 // The first place in the program's code with these bytes.
-probe::SiteCandidate find_bytes(const GoProgram& program, std::initializer_list<unsigned char> bytes);
+gobin::SiteCandidate find_bytes(const GoProgram& program, std::initializer_list<unsigned char> bytes);
 
 // Takes in everything that is in the ring.
 void drain(probe::Collector& collector);

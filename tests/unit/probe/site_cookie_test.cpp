@@ -8,32 +8,51 @@
 namespace goheapd::probe {
 namespace {
 
+using gobin::CallerPlace;
+using gobin::HitCost;
+using gobin::PointerKnowledge;
+using gobin::ProbePoint;
+using gobin::ProbeRole;
+using gobin::SiteCandidate;
+
+uint64_t flags_of(uint64_t cookie) { return cookie >> wire::kSiteFlagsShift & 0xff; }
+
 TEST(SiteCookie, CarriesRoleFlagsTargetAndFilter) {
-  const ProbePoint point{ProbeRole::malloc, "runtime.mallocgc", 80, SitePointers::by_type, {}};
-  const SiteCandidate site{.file_offset = 1, .address = 2, .filter_taken = true, .own_frame = false};
+  ProbePoint point;
+  point.min_size = 81;
+  SiteCandidate site;
+  site.cost = HitCost::filtered_emulated;
   const uint64_t cookie = site_cookie(point, site, 0xabcd);
   EXPECT_EQ(cookie & 0xff, wire::kRoleMalloc);
-  EXPECT_EQ(cookie >> wire::kSiteFlagsShift & 0xff, wire::kSiteFilterTaken);
+  EXPECT_EQ(flags_of(cookie), wire::kSiteFilterTaken);
   EXPECT_EQ(cookie >> wire::kSiteTargetShift & 0xffff, 0xabcdu);
-  EXPECT_EQ(cookie >> wire::kSiteMinSizeShift, 80u);
+  EXPECT_EQ(cookie >> wire::kSiteMinSizeShift, 80u);  // sizes above this
 }
 
-TEST(SiteCookie, TellsWhatIsKnownOfPointersAndFrames) {
-  ProbePoint point{ProbeRole::malloc, "f", 0, SitePointers::always, {}};
-  const SiteCandidate site{.own_frame = true};
-  EXPECT_EQ(site_cookie(point, site, 1) >> wire::kSiteFlagsShift & 0xff,
-            wire::kSiteOwnFrame | wire::kSiteScan);
-  point.pointers = SitePointers::never;
-  EXPECT_EQ(site_cookie(point, site, 1) >> wire::kSiteFlagsShift & 0xff,
-            wire::kSiteOwnFrame | wire::kSiteNoscan);
+TEST(SiteCookie, TellsWhatIsKnownOfPointersFramesAndCallers) {
+  ProbePoint point;
+  point.min_size = 1;
+  point.pointers = PointerKnowledge::always;
+  SiteCandidate site;
+  site.cost = HitCost::emulated;
+  site.caller = CallerPlace::own_frame;
+  EXPECT_EQ(flags_of(site_cookie(point, site, 1)), wire::kSiteOwnFrame | wire::kSiteScan);
+  EXPECT_EQ(site_cookie(point, site, 1) >> wire::kSiteMinSizeShift, 0u);
+  point.pointers = PointerKnowledge::never;
+  point.ignored_caller = gobin::CodeRange{1, 2};
+  EXPECT_EQ(flags_of(site_cookie(point, site, 1)),
+            wire::kSiteOwnFrame | wire::kSiteNoscan | wire::kSiteIgnoreCaller);
 }
 
 TEST(SiteCookie, EveryRoleIsItsOwn) {
   std::set<uint64_t> roles;
   for (const ProbeRole role :
        {ProbeRole::set_profile_bucket, ProbeRole::free_special, ProbeRole::profile_alloc,
-        ProbeRole::profile_flush, ProbeRole::profile_post_sweep, ProbeRole::malloc})
-    roles.insert(site_cookie({role, "f", 0, SitePointers::by_type, {}}, {}, 0) & 0xff);
+        ProbeRole::profile_flush, ProbeRole::profile_post_sweep, ProbeRole::malloc}) {
+    ProbePoint point;
+    point.role = role;
+    roles.insert(site_cookie(point, {}, 0) & 0xff);
+  }
   EXPECT_EQ(roles.size(), 6u);
   EXPECT_FALSE(roles.contains(0));
 }

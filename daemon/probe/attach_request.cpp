@@ -1,4 +1,4 @@
-#include "daemon/probe/target_layout.h"
+#include "daemon/probe/attach_request.h"
 
 namespace goheapd::probe {
 
