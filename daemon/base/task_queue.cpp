@@ -48,10 +48,7 @@ void Mailbox::close() {
   dropped.swap(tasks_);
 }
 
-WorkerPool::WorkerPool(unsigned threads) {
-  threads_.reserve(threads);
-  for (unsigned i = 0; i < threads; ++i) threads_.emplace_back([this] { run(); });
-}
+WorkerPool::WorkerPool(unsigned max_threads) : max_threads_(max_threads) { start_thread(); }
 
 WorkerPool::~WorkerPool() {
   std::deque<Task> dropped;
@@ -69,17 +66,31 @@ void WorkerPool::post(Task task) {
     std::lock_guard lock(mutex_);
     if (stopping_) return;
     tasks_.push_back(std::move(task));
+    if (tasks_.size() > idle_ && threads_.size() < max_threads_) {
+      try {
+        start_thread();
+      } catch (const std::system_error&) {
+        // No more threads to be had: the task waits for one that is there.
+      }
+    }
   }
   wake_.notify_one();
 }
 
+void WorkerPool::start_thread() {
+  threads_.emplace_back([this] { run(); });
+  ++idle_;
+}
+
 void WorkerPool::run() {
-  for (;;) {
+  for (bool first = true;; first = false) {
     Task task;
     {
       std::unique_lock lock(mutex_);
+      if (!first) ++idle_;
       wake_.wait(lock, [this] { return stopping_ || !tasks_.empty(); });
       if (stopping_) return;
+      --idle_;
       task = std::move(tasks_.front());
       tasks_.pop_front();
     }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <condition_variable>
+#include <cstddef>
 #include <deque>
 #include <functional>
 #include <mutex>
@@ -35,10 +36,12 @@ class Mailbox {
   int wake_fd_ = -1;
 };
 
-// Threads that run tasks in the order they came. Destruction finishes the running tasks and drops the rest.
+// Threads that run tasks in the order they came. One is there from the start, others (at most max_threads) are
+// started when a task finds none idle, by the thread that posts it, whose signal mask they inherit.
+// Destruction finishes the running tasks and drops the rest.
 class WorkerPool {
  public:
-  explicit WorkerPool(unsigned threads);
+  explicit WorkerPool(unsigned max_threads);
   ~WorkerPool();
   WorkerPool(const WorkerPool&) = delete;
   WorkerPool& operator=(const WorkerPool&) = delete;
@@ -47,10 +50,13 @@ class WorkerPool {
 
  private:
   void run();
+  void start_thread();
 
-  std::mutex mutex_;
+  const size_t max_threads_;
+  std::mutex mutex_;  // guards the rest
   std::condition_variable wake_;
   std::deque<Task> tasks_;
+  size_t idle_ = 0;  // threads that wait, or are about to, for a task
   bool stopping_ = false;
   std::vector<std::thread> threads_;  // last: they use all of the above
 };

@@ -1,13 +1,11 @@
-// Listen addresses as users write them, and sockets that listen on them.
+// Listen addresses as users write them.
 #pragma once
 
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "daemon/base/expected.h"
-#include "daemon/base/unique_fd.h"
 
 namespace goheapd::exporters::http {
 
@@ -18,11 +16,5 @@ struct ListenAddress {
 
 // "127.0.0.1:9786", "[::1]:9786", "localhost:9786" or ":9786".
 Expected<ListenAddress> parse_listen_address(std::string_view text);
-
-// A non-blocking listening socket. Where the kernel has no IPv6, an empty host means every IPv4 address.
-Expected<UniqueFd> listen_on(const ListenAddress& address);
-
-// "127.0.0.1:9786" or "[::1]:9786", as the kernel bound the socket.
-std::string bound_address(int socket);
 
 }  // namespace goheapd::exporters::http

@@ -1,33 +1,36 @@
 #include "exporters/http/server.h"
 
-#include <poll.h>
 #include <pthread.h>
-#include <sys/eventfd.h>
-#include <sys/socket.h>
+#include <spdlog/spdlog.h>
 
-#include <array>
-#include <atomic>
-#include <cerrno>
+#include <algorithm>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <chrono>
 #include <csignal>
+#include <exception>
 #include <list>
 #include <mutex>
-#include <stop_token>
-#include <system_error>
+#include <optional>
 #include <thread>
 #include <utility>
 
-#include "daemon/base/unique_fd.h"
+#include "daemon/base/task_queue.h"
 #include "exporters/http/access.h"
-#include "exporters/http/address.h"
-#include "exporters/http/connection.h"
+#include "exporters/http/listener.h"
+#include "exporters/http/session.h"
 
 namespace goheapd::exporters::http {
 namespace {
 
-// How often running requests are looked at for clients that left.
-constexpr int kWatchIntervalMs = 250;
-// How long to leave the backlog alone after accept(2) ran out of descriptors or memory.
-constexpr int kShortageMs = 100;
+using boost::asio::ip::tcp;
+using boost::system::error_code;
+
+// How long to leave the backlog alone after accept(2) failed, mostly for want of descriptors or memory.
+constexpr std::chrono::milliseconds kShortage{100};
+// Connections above the limit that are told so; what comes on top of these is closed without a word.
+constexpr size_t kMaxRefused = 16;
 
 // Blocks every signal for the threads that are started in its scope.
 class SignalsBlocked {
@@ -45,162 +48,129 @@ class SignalsBlocked {
   sigset_t before_{};
 };
 
-struct Connection {
-  UniqueFd socket;  // closed only after the thread was joined, so that its number is not used again too early
-  std::stop_source stop;
-  std::atomic<bool> answering{false};
-  std::atomic<bool> ended{false};
-  std::thread thread;
+struct Listener {
+  explicit Listener(tcp::acceptor from) : acceptor(std::move(from)), retry(acceptor.get_executor()) {}
+  tcp::acceptor acceptor;
+  boost::asio::steady_timer retry;
 };
-
-bool peer_left(int socket) {
-  pollfd entry{socket, POLLRDHUP, 0};
-  return ::poll(&entry, 1, 0) > 0 && (entry.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
-}
 
 }  // namespace
 
 class Server::Impl {
  public:
-  static Expected<std::unique_ptr<Impl>> start(const ServerOptions& options, Router router) {
-    std::unique_ptr<Impl> impl(new Impl(std::move(router), options.max_connections));
-    if (options.listen_addresses.empty()) return fail("no listen address given");
-    auto access = AccessControl::open(options.web_config_file);
-    if (!access) return tl::unexpected(access.error());
-    impl->access_ = std::move(*access);
-    for (const std::string& text : options.listen_addresses) {
-      auto socket = parse_listen_address(text).and_then(listen_on);
-      if (!socket) return tl::unexpected(socket.error());
-      impl->addresses_.push_back(bound_address(socket->get()));
-      impl->listeners_.push_back(std::move(*socket));
-    }
-    impl->wake_ = UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-    if (!impl->wake_) return fail("cannot create an eventfd", {}, errno);
-    const SignalsBlocked blocked;
-    impl->acceptor_ = std::thread([raw = impl.get()] { raw->run(); });
-    return impl;
+  Impl(std::unique_ptr<AccessControl> access, Router router, size_t max_connections)
+      : router_(std::move(router)),
+        access_(std::move(access)),
+        max_connections_(std::max<size_t>(1, max_connections)) {}
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+  ~Impl() { stop(); }
+
+  Expected<void> listen(const std::string& text) {
+    auto acceptor =
+        parse_listen_address(text).and_then([this](const ListenAddress& a) { return listen_on(io_, a); });
+    if (!acceptor) return tl::unexpected(acceptor.error());
+    addresses_.push_back(bound_address(*acceptor));
+    listeners_.emplace_back(std::move(*acceptor));
+    return {};
   }
 
-  ~Impl() { stop(); }
+  void run() {
+    const SignalsBlocked blocked;
+    workers_.emplace(static_cast<unsigned>(max_connections_));
+    shared_.emplace(Session::Shared{router_, *access_, *workers_});
+    for (Listener& listener : listeners_) accept(listener);
+    thread_ = std::thread([this] { take_steps(); });
+  }
 
   void stop() {
     const std::lock_guard lock(stop_mutex_);
-    if (!acceptor_.joinable()) return;
-    stopping_ = true;
-    wake();
-    acceptor_.join();
+    if (!thread_.joinable()) return;
+    boost::asio::post(io_, [this] {
+      listeners_.clear();
+      for (const auto& session : sessions_) {
+        if (const auto alive = session.lock()) alive->stop();
+      }
+      io_.stop();
+    });
+    thread_.join();
+    // Nobody posts to the workers any more; handlers that run have been told to stop. What they still post to
+    // io_ goes with it.
+    workers_.reset();
   }
 
   const std::vector<std::string>& addresses() const { return addresses_; }
   bool uses_tls() const { return access_->uses_tls(); }
 
  private:
-  Impl(Router router, size_t max_connections)
-      : router_(std::move(router)), max_connections_(max_connections) {}
-
-  void wake() const {
-    const uint64_t one = 1;
-    // Fails only when the counter is full: then the acceptor is about to wake anyway.
-    static_cast<void>(!::write(wake_.get(), &one, sizeof(one)));
-  }
-
-  void run() {
-    bool shortage = false;
-    while (!stopping_) {
-      std::vector<pollfd> entries = {{wake_.get(), POLLIN, 0}};
-      if (!shortage) {
-        for (const UniqueFd& listener : listeners_) entries.push_back({listener.get(), POLLIN, 0});
-      }
-      const int timeout = shortage ? kShortageMs : connections_.empty() ? -1 : kWatchIntervalMs;
-      if (::poll(entries.data(), entries.size(), timeout) < 0 && errno != EINTR) break;
-      shortage = false;
-      uint64_t wakes = 0;
-      static_cast<void>(!::read(wake_.get(), &wakes, sizeof(wakes)));
-      for (size_t i = 1; i < entries.size(); ++i) {
-        if (entries[i].revents != 0 && !accept_all(entries[i].fd)) shortage = true;
-      }
-      look_after_connections();
-    }
-    listeners_.clear();
-    for (Connection& connection : connections_) {
-      connection.stop.request_stop();
-      ::shutdown(connection.socket.get(), SHUT_RDWR);
-    }
-    for (Connection& connection : connections_) connection.thread.join();
-    connections_.clear();
-  }
-
-  // False: out of descriptors or memory; what waits in the backlog has to wait longer.
-  bool accept_all(int listener) {
+  void take_steps() {
     for (;;) {
-      UniqueFd socket(::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-      if (socket) {
-        start_connection(std::move(socket));
-      } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-        return false;
-      } else if (errno != EINTR && errno != ECONNABORTED) {
-        return true;
+      try {
+        io_.run();  // until io_.stop()
+        return;
+      } catch (const std::exception& error) {  // out of memory: the step's session is gone with it
+        spdlog::error("a connection failed: {}", error.what());
       }
     }
   }
 
-  void start_connection(UniqueFd socket) {
-    if (connections_.size() >= max_connections_) {
-      if (!uses_tls()) {
-        const Response busy = error_response(503, "too many connections; try again");
-        const std::string bytes = serialize_head(busy, false) + busy.body;
-        static_cast<void>(::send(socket.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT));
-      }
-      return;
-    }
-    Connection& connection = connections_.emplace_back();
-    connection.socket = std::move(socket);
-    try {
-      connection.thread = std::thread([this, &connection] {
-        serve_connection(connection.socket.get(), router_, *access_, connection.stop.get_token(),
-                         connection.answering);
-        ::shutdown(connection.socket.get(), SHUT_RDWR);  // the client need not wait for our close(2)
-        connection.ended = true;
-        wake();
-      });
-    } catch (const std::system_error&) {  // no more threads
-      connections_.pop_back();
-    }
+  void accept(Listener& listener) {
+    listener.acceptor.async_accept([this, &listener](error_code error, tcp::socket socket) {
+      if (error == boost::asio::error::operation_aborted) return;  // the listener is gone
+      if (error) return accept_later(listener);
+      accept(listener);
+      start_session(std::move(socket));
+    });
   }
 
-  void look_after_connections() {
-    for (auto it = connections_.begin(); it != connections_.end();) {
-      if (it->ended) {
-        it->thread.join();
-        it = connections_.erase(it);
-        continue;
-      }
-      if (it->answering.load(std::memory_order_relaxed) && peer_left(it->socket.get()))
-        it->stop.request_stop();
-      ++it;
-    }
+  void accept_later(Listener& listener) {
+    listener.retry.expires_after(kShortage);
+    listener.retry.async_wait([this, &listener](error_code error) {
+      if (!error) accept(listener);
+    });
   }
 
-  // Connections use everything above them: they are joined by stop() before anything goes.
+  void start_session(tcp::socket socket) {
+    close_on_exec(socket.native_handle());
+    std::erase_if(sessions_, [](const auto& session) { return session.expired(); });
+    if (sessions_.size() >= max_connections_ + kMaxRefused) return;
+    const auto admission = sessions_.size() < max_connections_ ? Session::Admission::served  //
+                                                               : Session::Admission::refused;
+    sessions_.push_back(Session::start(std::move(socket), *shared_, admission));
+  }
+
   const Router router_;
+  const std::unique_ptr<AccessControl> access_;
   const size_t max_connections_;
-  std::unique_ptr<AccessControl> access_;
   std::vector<std::string> addresses_;
-  std::vector<UniqueFd> listeners_;
-  UniqueFd wake_;
-  std::atomic<bool> stopping_{false};
-  std::list<Connection> connections_;  // the acceptor's own
+  // Sessions live in the steps that io_ has still to take, and listeners are io_'s too. Sessions use what is
+  // above, and the workers use io_, so they end in the opposite order.
+  boost::asio::io_context io_{1};
+  std::list<Listener> listeners_;                 // the I/O thread's own, as the next
+  std::vector<std::weak_ptr<Session>> sessions_;  // some have ended
+  std::optional<WorkerPool> workers_;
+  std::optional<Session::Shared> shared_;
   std::mutex stop_mutex_;
-  std::thread acceptor_;
+  std::thread thread_;
 };
 
 Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Server::~Server() = default;
 
 Expected<std::unique_ptr<Server>> Server::start(const ServerOptions& options, Router router) {
-  auto impl = Impl::start(options, std::move(router));
-  if (!impl) return tl::unexpected(impl.error());
-  return std::unique_ptr<Server>(new Server(std::move(*impl)));
+  if (options.listen_addresses.empty()) return fail("no listen address given");
+  auto access = AccessControl::open(options.web_config_file);
+  if (!access) return tl::unexpected(access.error());
+  try {
+    auto impl = std::make_unique<Impl>(std::move(*access), std::move(router), options.max_connections);
+    for (const std::string& text : options.listen_addresses) {
+      if (auto listening = impl->listen(text); !listening) return tl::unexpected(listening.error());
+    }
+    impl->run();
+    return std::unique_ptr<Server>(new Server(std::move(impl)));
+  } catch (const std::exception& error) {  // Asio's way to say that there are no descriptors or threads left
+    return fail(std::string("cannot start the HTTP server, ") + error.what());
+  }
 }
 
 const std::vector<std::string>& Server::addresses() const { return impl_->addresses(); }

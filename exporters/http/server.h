@@ -1,14 +1,13 @@
 // The HTTP server: HTTP/1.1, optionally under TLS and basic authentication.
 //
-//   listen sockets ──▶ acceptor thread ──▶ one thread per connection (at most max_connections):
-//                        │   ▲                 TLS ▶ read head ▶ authenticate ▶ route ▶ write answer ▶ again
-//                        │   └── a connection ended ──────────────────────────────────────────────────┘
-//                        ├── sees clients that hang up while their answer is being made, and cancels its
-//                        making └── on stop: cancels, shuts every socket down, joins every thread
+//   listen sockets ──▶ I/O thread: accepts, and takes every connection's steps (session.h)
+//                        │      ▲
+//                head of │      │ finished
+//              a request ▼      │ answer
+//                      worker threads: authenticate ▶ route ▶ handler, which may block for seconds
 //
-// The acceptor alone owns the list of connections, so it needs no lock. Why not a library: the ones that
-// Debian and Ubuntu ship together cannot bound how long a client dribbles its header, nor stop while one
-// does.
+// There are as many workers as there have been requests at once, at most max_connections: a handler that
+// waits (?seconds=N) never keeps another request waiting. Boost.Asio and Boost.Beast do the wire's work.
 #pragma once
 
 #include <cstddef>
