@@ -11,6 +11,7 @@
 #include <sstream>
 #include <utility>
 
+#include "exporters/http/limits.h"
 #include "exporters/http/target.h"
 
 namespace goheapd::exporters::http {
@@ -89,15 +90,17 @@ tl::expected<Request, Response> to_request(const BeastRequest& message) {
   return request;
 }
 
-std::string serialize_head(const Response& response, unsigned version, bool keep_alive) {
+std::string serialize_head(const Response& response, unsigned request_version, bool keep_alive) {
   beast_http::response<beast_http::empty_body> message;
-  message.version(version);
+  message.version(11);
   message.result(static_cast<unsigned>(response.status));
   message.set(beast_http::field::date, http_date());
   message.set(beast_http::field::content_type, one_line(response.content_type));
   for (const auto& [name, value] : response.headers) message.insert(name, one_line(value));
   message.content_length(response.body.size());
   message.keep_alive(keep_alive);
+  // What a newer client takes for granted.
+  if (keep_alive && request_version < 11) message.set(beast_http::field::connection, "keep-alive");
   std::ostringstream text;
   text << message.base();
   return text.str();

@@ -4,7 +4,6 @@
 #include <boost/beast/http/empty_body.hpp>
 #include <boost/beast/http/message.hpp>
 #include <boost/system/error_code.hpp>
-#include <cstddef>
 #include <optional>
 #include <string>
 #include <tl/expected.hpp>
@@ -15,21 +14,16 @@ namespace goheapd::exporters::http {
 
 using BeastRequest = boost::beast::http::request<boost::beast::http::empty_body>;
 
-// What a client may send. The parser buffers its head in up to three pieces, each of which may have this
-// size.
-inline constexpr size_t kMaxHeadBytes = 16 * 1024;
-inline constexpr size_t kMaxTargetBytes = 4 * 1024;
-
 // The answer when Beast could not make sense of a head; nullopt: the connection failed, and nobody would read
 // an answer.
 std::optional<Response> answer_to_bad_head(const boost::system::error_code& error);
 
-// Our request, without its stop token; or the answer that it gets, because HTTP asks for more than Beast
+// Our request, as far as it is in the head; or the answer that it gets, because HTTP asks for more than Beast
 // checks: one Host header, a target that is a valid path.
 tl::expected<Request, Response> to_request(const BeastRequest& message);
 
 // Status line and headers of the answer to a request of that HTTP version (10 or 11); the body follows unless
 // the request was HEAD. (Beast can also send the whole, but compiling that takes longer than all the rest.)
-std::string serialize_head(const Response& response, unsigned version, bool keep_alive);
+std::string serialize_head(const Response& response, unsigned request_version, bool keep_alive);
 
 }  // namespace goheapd::exporters::http

@@ -19,6 +19,7 @@ struct Request {
   Fields query;          // percent-decoded, in the order sent
   Fields headers;        // names in lower case
   Fields captures;       // what the route's {name} segments matched
+  bool secure = false;   // came through TLS
   std::stop_token stop;  // the server stops or the client went away: give up waiting
 
   // The first value of that name.

@@ -58,10 +58,11 @@ struct Listener {
 
 class Server::Impl {
  public:
-  Impl(std::unique_ptr<AccessControl> access, Router router, size_t max_connections)
+  Impl(std::unique_ptr<AccessControl> access, Router router, const ServerOptions& options)
       : router_(std::move(router)),
         access_(std::move(access)),
-        max_connections_(std::max<size_t>(1, max_connections)) {}
+        max_connections_(std::max<size_t>(1, options.max_connections)),
+        deadlines_(options.deadlines) {}
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
   ~Impl() { stop(); }
@@ -78,7 +79,7 @@ class Server::Impl {
   void run() {
     const SignalsBlocked blocked;
     workers_.emplace(static_cast<unsigned>(max_connections_));
-    shared_.emplace(Session::Shared{router_, *access_, *workers_});
+    shared_.emplace(Session::Shared{router_, *access_, *workers_, deadlines_});
     for (Listener& listener : listeners_) accept(listener);
     thread_ = std::thread([this] { take_steps(); });
   }
@@ -142,6 +143,7 @@ class Server::Impl {
   const Router router_;
   const std::unique_ptr<AccessControl> access_;
   const size_t max_connections_;
+  const Deadlines deadlines_;
   std::vector<std::string> addresses_;
   // Sessions live in the steps that io_ has still to take, and listeners are io_'s too. Sessions use what is
   // above, and the workers use io_, so they end in the opposite order.
@@ -162,7 +164,7 @@ Expected<std::unique_ptr<Server>> Server::start(const ServerOptions& options, Ro
   auto access = AccessControl::open(options.web_config_file);
   if (!access) return tl::unexpected(access.error());
   try {
-    auto impl = std::make_unique<Impl>(std::move(*access), std::move(router), options.max_connections);
+    auto impl = std::make_unique<Impl>(std::move(*access), std::move(router), options);
     for (const std::string& text : options.listen_addresses) {
       if (auto listening = impl->listen(text); !listening) return tl::unexpected(listening.error());
     }

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "daemon/base/expected.h"
+#include "exporters/http/limits.h"
 #include "exporters/http/router.h"
 
 namespace goheapd::exporters::http {
@@ -24,6 +25,7 @@ struct ServerOptions {
   std::vector<std::string> listen_addresses;  // as parse_listen_address takes them
   std::string web_config_file;                // empty = neither TLS nor authentication
   size_t max_connections = 128;               // more are answered 503
+  Deadlines deadlines = {};
 };
 
 // Thread safe. The threads block every signal, so that signals reach the thread that waits for them.

@@ -2,6 +2,7 @@
 
 #include <poll.h>
 
+#include <algorithm>
 #include <array>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/post.hpp>
@@ -15,10 +16,13 @@
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/read.hpp>
 #include <chrono>
+#include <cstdint>
 #include <exception>
+#include <limits>
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "exporters/http/beast_message.h"
@@ -30,21 +34,14 @@ namespace asio = boost::asio;
 namespace beast = boost::beast;
 using boost::system::error_code;
 using std::chrono::milliseconds;
-using std::chrono::seconds;
 
-constexpr seconds kHandshakeTimeout{10};
-constexpr seconds kFirstByteTimeout{10};
-constexpr seconds kIdleTimeout{30};
-constexpr seconds kHeadTimeout{10};  // from the first byte of a head to its last, however slowly they come
-constexpr seconds kRefusedTimeout{2};
-constexpr seconds kWriteTimeout{30};
+constexpr milliseconds kRefusedTimeout{2000};
 constexpr milliseconds kGoodbyeTimeout{200};
 constexpr milliseconds kWatchInterval{250};
 constexpr size_t kReadBytes = 4096;
 constexpr size_t kMaxBufferBytes = kMaxHeadBytes + kReadBytes;
 constexpr size_t kJoinBytes = 16 * 1024;
 constexpr size_t kGoodbyeBytes = 256 * 1024;
-constexpr int kMaxRequests = 1000;  // per connection
 
 // Also of a client that has only said that it will send no more: no HTTP client does so and still waits.
 bool peer_left(int socket) {
@@ -91,20 +88,14 @@ class SessionOver : public Session, public std::enable_shared_from_this<SessionO
   }
 
   Stream& stream() { return stream_; }
+  const Deadlines& deadlines() const { return shared_.deadlines; }
   beast::tcp_stream& tcp() { return beast::get_lowest_layer(stream_); }
 
   void wait_for_request() {
-    // A client that does not wait for our answers has sent the next request already.
-    if (buffer_.size() > 0) return read_head();
     tcp().expires_after(admission_ == Admission::refused ? kRefusedTimeout
-                        : answered_ == 0                 ? kFirstByteTimeout
-                                                         : kIdleTimeout);
-    stream_.async_read_some(buffer_.prepare(kReadBytes),
-                            [this, self = this->shared_from_this()](error_code error, size_t size) {
-                              if (error) return;
-                              buffer_.commit(size);
-                              read_head();
-                            });
+                        : answered_ == 0                 ? deadlines().first_byte
+                                                         : deadlines().idle);
+    read_first_bytes();
   }
 
   // Ends the stream's own layer, then calls say_goodbye_tcp.
@@ -120,13 +111,33 @@ class SessionOver : public Session, public std::enable_shared_from_this<SessionO
   }
 
  private:
+  void read_first_bytes() {
+    skip_empty_lines();
+    // A client that does not wait for our answers has sent the next request already.
+    if (buffer_.size() > 0) return read_head();
+    stream_.async_read_some(buffer_.prepare(kReadBytes),
+                            [this, self = this->shared_from_this()](error_code error, size_t size) {
+                              if (error) return;
+                              buffer_.commit(size);
+                              read_first_bytes();
+                            });
+  }
+
+  // RFC 9112 2.2: those before a request are to be ignored. Beast does not.
+  void skip_empty_lines() {
+    const auto bytes = buffer_.cdata();
+    const std::string_view text(static_cast<const char*>(bytes.data()), bytes.size());
+    buffer_.consume(std::min(text.find_first_not_of("\r\n"), text.size()));
+  }
+
   void read_head() {
-    tcp().expires_after(admission_ == Admission::refused ? kRefusedTimeout : kHeadTimeout);
+    tcp().expires_after(admission_ == Admission::refused ? kRefusedTimeout : deadlines().head);
     version_ = 11;
     head_only_ = false;
     parser_.emplace();
     parser_->header_limit(kMaxHeadBytes);
-    parser_->body_limit(boost::none);  // whatever it says, none is read
+    // Bodies are not read, so they may have any length. (No limit at all, in Boost 1.74, is a limit of zero.)
+    parser_->body_limit(std::numeric_limits<uint64_t>::max());
     beast::http::async_read_header(
         stream_, buffer_, *parser_,
         [this, self = this->shared_from_this()](error_code error, size_t) { on_head(error); });
@@ -148,6 +159,7 @@ class SessionOver : public Session, public std::enable_shared_from_this<SessionO
     if (!request) return send(std::move(request.error()), false);
     if (admission_ == Admission::refused)
       return send(error_response(503, "too many connections; try again"), false);
+    request->secure = shared_.access.uses_tls();
     make_answer(std::move(*request));
   }
 
@@ -185,7 +197,7 @@ class SessionOver : public Session, public std::enable_shared_from_this<SessionO
     if (!head_only_ && response.body.size() <= kJoinBytes) head += std::exchange(response.body, {});
     if (head_only_) response.body.clear();
     outgoing_ = {std::move(head), std::move(response.body)};
-    tcp().expires_after(kWriteTimeout);
+    tcp().expires_after(deadlines().write);
     asio::async_write(stream_, std::array{asio::buffer(outgoing_[0]), asio::buffer(outgoing_[1])},
                       [this, self = this->shared_from_this(), keep_alive](error_code error, size_t) {
                         outgoing_ = {};  // a profile is large, and the connection may idle
@@ -238,7 +250,7 @@ class TlsSession final : public SessionOver<asio::ssl::stream<beast::tcp_stream>
       : SessionOver(shared, admission, std::move(socket), context), settings_(std::move(settings)) {}
 
   void begin() {
-    tcp().expires_after(kHandshakeTimeout);
+    tcp().expires_after(deadlines().handshake);
     stream().async_handshake(asio::ssl::stream_base::server,
                              [this, self = shared_from_this()](error_code error) {
                                if (error) return;

@@ -14,6 +14,7 @@
 
 #include "daemon/base/task_queue.h"
 #include "exporters/http/access.h"
+#include "exporters/http/limits.h"
 #include "exporters/http/router.h"
 
 namespace goheapd::exporters::http {
@@ -26,6 +27,7 @@ class Session {
     const Router& router;
     AccessControl& access;
     WorkerPool& workers;
+    const Deadlines deadlines;
   };
   // `refused`: there are too many connections, and the first request is answered 503.
   enum class Admission { served, refused };

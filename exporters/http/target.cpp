@@ -50,9 +50,10 @@ std::optional<Target> parse_target(std::string_view text) {
     text.remove_prefix(end_of_host == std::string_view::npos ? text.size() : end_of_host);
     if (!text.starts_with('/')) return parse_target("/" + std::string(text));
   }
+  if (!text.starts_with('/')) return std::nullopt;
   std::string_view rest = text.substr(0, text.find('#'));
   auto path = percent_decode(cut(rest, '?'), false);
-  if (!path || !path->starts_with('/')) return std::nullopt;
+  if (!path) return std::nullopt;
   Target target{std::move(*path), {}};
   while (!rest.empty()) {
     std::string_view value = cut(rest, '&');

@@ -4,8 +4,12 @@
 #include <gtest/gtest.h>
 #include <httplib.h>
 
+#include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <csignal>
+#include <mutex>
+#include <thread>
 
 #include "exporters/http/server.h"
 #include "tests/unit/exporters/fixtures.h"
@@ -26,6 +30,17 @@ class HttpAccess : public testing::Test {
     Router router;
     router.get("/hello", [](const Request& request) {
       return Response{200, "text/plain", request.secure ? "hello through TLS" : "hello", {}};
+    });
+    router.get("/large", [](const Request&) {
+      return Response{200, "text/plain", std::string(20 << 20, 'x'), {}};
+    });
+    router.get("/slow", [this](const Request& request) {
+      std::mutex mutex;
+      std::unique_lock lock(mutex);
+      ++waiting_;
+      std::condition_variable_any().wait(lock, request.stop, [] { return false; });
+      --waiting_;
+      return error_response(503, "stopped");
     });
     auto server = Server::start({{"127.0.0.1:0"}, config_, 16}, std::move(router));
     EXPECT_TRUE(server) << to_string(server.error());
@@ -62,6 +77,7 @@ class HttpAccess : public testing::Test {
   fixtures::TemporaryDirectory directory_;
   std::string config_;
   int port_ = 0;
+  std::atomic<int> waiting_{0};
   const Certificate authority_ = Certificate::authority("test authority");
   const Certificate server_ = Certificate::signed_by(authority_, "server", "DNS:localhost,IP:127.0.0.1");
   const Certificate client_ =
@@ -134,6 +150,32 @@ TEST_F(HttpAccess, SpeaksTls) {
   EXPECT_EQ(result->body, "hello through TLS");
   EXPECT_FALSE(raw_exchange("127.0.0.1:" + std::to_string(port_), "GET /hello HTTP/1.0\r\n\r\n")
                    .starts_with("HTTP/1.1 200"));
+}
+
+TEST_F(HttpAccess, LargeAnswersComeWholeThroughTls) {
+  write_server_certificate(server_);
+  const auto server = start("tls_server_config: {cert_file: server.crt, key_file: server.key}\n");
+  const auto client = tls_client();
+  client->set_keep_alive(true);
+  for (int i = 0; i < 2; ++i) {
+    const auto result = client->Get("/large");
+    ASSERT_TRUE(result) << httplib::to_string(result.error());
+    EXPECT_EQ(result->body, std::string(20 << 20, 'x'));
+  }
+}
+
+TEST_F(HttpAccess, ATlsClientThatLeavesEndsItsRequest) {
+  write_server_certificate(server_);
+  const auto server = start("tls_server_config: {cert_file: server.crt, key_file: server.key}\n");
+  const auto client = tls_client();
+  client->set_read_timeout(std::chrono::milliseconds(300));
+  EXPECT_FALSE(client->Get("/slow"));
+  EXPECT_EQ(waiting_, 1);
+  client->stop();
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  while (waiting_ != 0 && std::chrono::steady_clock::now() < deadline)
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  EXPECT_EQ(waiting_, 0);
 }
 
 TEST_F(HttpAccess, ANewCertificateIsTakenUpWithoutRestart) {

@@ -22,24 +22,5 @@ TEST(ListenAddress, RefusesOtherShapes) {
   }
 }
 
-TEST(ListenAddress, BindsAndTellsWhere) {
-  const auto v4 = listen_on({"127.0.0.1", 0});
-  ASSERT_TRUE(v4) << to_string(v4.error());
-  EXPECT_TRUE(bound_address(v4->get()).starts_with("127.0.0.1:"));
-  EXPECT_FALSE(bound_address(v4->get()).ends_with(":0"));
-  EXPECT_TRUE(listen_on({"", 0}));
-}
-
-TEST(ListenAddress, FailuresNameTheAddress) {
-  const auto first = listen_on({"127.0.0.1", 0});
-  ASSERT_TRUE(first);
-  const std::string address = bound_address(first->get());
-  const auto second = parse_listen_address(address).and_then(listen_on);
-  ASSERT_FALSE(second);
-  EXPECT_EQ(second.error().subject, address);
-  EXPECT_EQ(second.error().errno_value, EADDRINUSE);
-  EXPECT_FALSE(listen_on({"no such host.invalid", 0}));
-}
-
 }  // namespace
 }  // namespace goheapd::exporters::http

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <httplib.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <atomic>
@@ -137,6 +138,93 @@ TEST_F(HttpServer, MoreConnectionsThanAllowedAreToldSo) {
   wait_until_waiting(2);
   EXPECT_TRUE(
       raw_exchange(address, std::string("GET /hello HTTP/1.1\r\n") + kClose).starts_with("HTTP/1.1 503"));
+}
+
+TEST_F(HttpServer, AFloodIsClosedWithoutAWord) {
+  const auto server = start({{}, "", 1});
+  const std::string address = server->addresses().front();
+  std::vector<UniqueFd> flood;
+  for (int i = 0; i < 40; ++i) flood.push_back(connect_to(address));
+  EXPECT_EQ(raw_exchange(address, std::string("GET /hello HTTP/1.1\r\n") + kClose), "");
+  flood.clear();
+  const auto deadline = steady_clock::now() + seconds(10);
+  std::string answer;
+  while (!answer.starts_with("HTTP/1.1 200") && steady_clock::now() < deadline) {
+    answer = raw_exchange(address, std::string("GET /hello HTTP/1.1\r\n") + kClose);
+  }
+  EXPECT_TRUE(answer.starts_with("HTTP/1.1 200")) << answer;
+}
+
+TEST_F(HttpServer, HandlersThatWaitKeepNobodyElseWaiting) {
+  const auto server = start({{}, "", 32});
+  const std::string address = server->addresses().front();
+  std::vector<UniqueFd> slow;
+  for (int i = 0; i < 31; ++i) {
+    slow.push_back(connect_to(address));
+    send_bytes(slow.back().get(), "GET /slow HTTP/1.1\r\nHost: h\r\n\r\n");
+  }
+  wait_until_waiting(31);
+  EXPECT_TRUE(
+      raw_exchange(address, std::string("GET /hello HTTP/1.1\r\n") + kClose).starts_with("HTTP/1.1 200"));
+}
+
+TEST_F(HttpServer, CutsOffWhoDribbles) {
+  Deadlines deadlines;
+  deadlines.head = milliseconds(300);
+  const auto server = start({{}, "", 16, deadlines});
+  const UniqueFd client = connect_to(server->addresses().front());
+  const auto begin = steady_clock::now();
+  send_bytes(client.get(), "GET /hello HTTP/1.1\r\nX: ");
+  std::thread dribble([&] {
+    // Each byte comes well before the deadline; only all of them together come too late.
+    while (steady_clock::now() - begin < seconds(5) && ::send(client.get(), "x", 1, MSG_NOSIGNAL) == 1)
+      std::this_thread::sleep_for(milliseconds(20));
+  });
+  EXPECT_EQ(read_to_end(client.get()), "");
+  EXPECT_LT(steady_clock::now() - begin, seconds(4));
+  dribble.join();
+}
+
+TEST_F(HttpServer, CutsOffWhoIsSilentIdleOrDeaf) {
+  Deadlines deadlines;
+  deadlines.first_byte = deadlines.idle = deadlines.write = milliseconds(200);
+  const auto server = start({{}, "", 16, deadlines});
+  const std::string address = server->addresses().front();
+  const auto begin = steady_clock::now();
+  EXPECT_EQ(raw_exchange(address, ""), "");
+  EXPECT_EQ(raw_exchange(address, "\r\n\r\n"), "");
+  EXPECT_TRUE(raw_exchange(address, "GET /hello HTTP/1.1\r\nHost: h\r\n\r\n").ends_with("\r\n\r\nhello"));
+  const UniqueFd deaf = connect_to(address);
+  send_bytes(deaf.get(), "GET /large HTTP/1.1\r\nHost: h\r\n\r\n");
+  std::this_thread::sleep_for(seconds(1));
+  EXPECT_LT(read_to_end(deaf.get()).size(), size_t{20} << 20);
+  EXPECT_LT(steady_clock::now() - begin, seconds(5));
+}
+
+TEST_F(HttpServer, EndlessHeadsAreRefusedHoweverTheyCome) {
+  const auto server = start({});
+  const UniqueFd client = connect_to(server->addresses().front());
+  send_bytes(client.get(), "GET /hello HTTP/1.1\r\nHost: h\r\n");
+  size_t sent = 0;
+  pollfd entry{client.get(), POLLIN, 0};
+  while (sent < 3 * kMaxHeadBytes && ::poll(&entry, 1, 1) == 0) {
+    send_bytes(client.get(), "X-Field: " + std::string(500, 'x') + "\r\n");
+    sent += 511;
+  }
+  EXPECT_TRUE(read_to_end(client.get()).starts_with("HTTP/1.1 431 "));
+}
+
+TEST_F(HttpServer, HeadHasNoBodyAndTheConnectionGoesOn) {
+  const auto server = start({});
+  const std::string all = raw_exchange(server->addresses().front(),
+                                       "HEAD /large HTTP/1.1\r\nHost: h\r\n\r\n"
+                                       "HEAD /hello HTTP/1.1\r\nHost: h\r\n\r\n"
+                                       "nonsense\r\n\r\n");
+  EXPECT_NE(all.find("Content-Length: 20971520\r\n"), std::string::npos);
+  EXPECT_NE(all.find("Content-Length: 5\r\n"), std::string::npos);
+  EXPECT_NE(all.find("HTTP/1.1 400 "), std::string::npos);
+  EXPECT_TRUE(all.ends_with("}\n")) << "the error has its body again";
+  EXPECT_LT(all.size(), size_t{2000});
 }
 
 TEST_F(HttpServer, AClientThatLeavesEndsItsRequest) {
