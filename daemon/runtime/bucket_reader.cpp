@@ -1,11 +1,10 @@
 #include "daemon/runtime/bucket_reader.h"
 
-#include <time.h>
-
 #include <algorithm>
-#include <array>
 #include <cerrno>
+#include <chrono>
 #include <string>
+#include <thread>
 
 #include "daemon/base/clock.h"
 
@@ -16,11 +15,8 @@ namespace {
 // that sixteen in a row mean that something is wrong with the target.
 constexpr uint32_t kMaxRetries = 16;
 
-// Lets the flush that is in our way go on, 0.2 ms.
-void pause() {
-  const timespec duration{0, 200'000};
-  ::nanosleep(&duration, nullptr);
-}
+// Lets the flush that is in our way go on.
+constexpr std::chrono::microseconds kPause{200};
 
 }  // namespace
 
@@ -29,7 +25,7 @@ BucketReader::BucketReader(const RuntimeView& view)
 
 Expected<void> BucketReader::adopt_new_buckets() {
   const size_t before = buckets_.size();
-  if (const auto walked = list_.walk_new(buckets_); !walked) return walked;
+  if (auto walked = list_.walk_new(buckets_); !walked) return walked;
   if (buckets_.size() == before) return {};
   const auto by_counters = [](const Bucket& a, const Bucket& b) { return a.counters < b.counters; };
   const auto middle = buckets_.begin() + static_cast<std::ptrdiff_t>(before);
@@ -137,7 +133,7 @@ Expected<model::BucketReading> BucketReader::read() {
     reading.consistent = *consistent;
     if (*consistent || reading.retries == kMaxRetries) break;
     ++reading.retries;
-    pause();
+    std::this_thread::sleep_for(kPause);
   }
   if (const auto same = view_->memory().verify(); !same) return Unexpected(same.error());
   reading.end_ns = kernel_time_ns();

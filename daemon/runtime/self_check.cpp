@@ -1,11 +1,11 @@
 #include "daemon/runtime/self_check.h"
 
-#include <time.h>
-
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "daemon/runtime/bucket_list.h"
@@ -18,15 +18,11 @@ constexpr uint64_t kSpansToTry = 64;
 constexpr size_t kBucketsToTry = 16;
 // sweepgen and numgc are changed one after the other while the world is stopped, which takes up to milliseconds.
 constexpr int kSweepgenTries = 50;
+constexpr std::chrono::milliseconds kPause{1};
 
 Unexpected refuse(const RuntimeView& view, const std::string& what) {
   return fail("the runtime's memory is not laid out as this Go version's should be: " + what,
               "pid " + std::to_string(view.memory().pid()));
-}
-
-void pause() {
-  const timespec duration{0, 1'000'000};
-  ::nanosleep(&duration, nullptr);
 }
 
 // The field of a struct in the target.
@@ -53,7 +49,7 @@ Expected<void> check_generations(const RuntimeView& view) {
     sweepgen = *generation;
     cycles = *count;
     if (static_cast<uint32_t>(sweepgen) == static_cast<uint32_t>(2 * cycles)) return {};
-    pause();
+    std::this_thread::sleep_for(kPause);
   }
   return refuse(
       view, "sweepgen is " + std::to_string(sweepgen) + " after " + std::to_string(cycles) + " GC cycles");
@@ -154,7 +150,7 @@ Expected<void> check_profile(const RuntimeView& view) {
 Expected<void> runtime_self_check(const RuntimeView& view) {
   for (const auto check :
        {check_generations, check_spans, check_main_thread, check_scheduler, check_profile}) {
-    if (const auto passed = check(view); !passed) {
+    if (auto passed = check(view); !passed) {
       // A fault says the same as a wrong value, but less clearly.
       if (passed.error().errno_value != EFAULT) return passed;
       return refuse(view, "an address leads nowhere");

@@ -179,7 +179,7 @@ Expected<void> SpecialsReader::walk_lists(std::vector<Span>& spans) {
     addresses.clear();
     for (const Step& step : steps) addresses.push_back(step.address);
     next_steps.clear();
-    const auto done = specials_.read(addresses, [&](size_t index, ByteView record) {
+    auto done = specials_.read(addresses, [&](size_t index, ByteView record) {
       Span& span = spans[steps[index].span];
       if (!append(span, addresses[index], record)) {
         span.readable = false;
@@ -195,16 +195,16 @@ Expected<void> SpecialsReader::walk_lists(std::vector<Span>& spans) {
 }
 
 Expected<void> SpecialsReader::collect(std::vector<Span>& spans) {
-  if (const auto done = read_mspans(spans); !done) return done;
+  if (auto done = read_mspans(spans); !done) return done;
   return walk_lists(spans);
 }
 
 // `pending`: spans in ascending order of `mspan`.
 Expected<void> SpecialsReader::read_block(std::vector<Span> pending, model::LiveSampleReading& reading) {
-  if (const auto done = collect(pending); !done) return done;
+  if (auto done = collect(pending); !done) return done;
   for (int tries = 0; tries < kTries && !pending.empty(); ++tries) {
     std::vector<Span> again = pending;
-    if (const auto done = collect(again); !done) return done;
+    if (auto done = collect(again); !done) return done;
     std::vector<Span> changed;
     for (size_t i = 0; i < again.size(); ++i) {
       if (!again[i].readable || again[i] != pending[i]) {

@@ -110,6 +110,9 @@ const std::vector<LedgerVariant>& ledger_variants() {
       {"stripped", {"-ldflags=-s -w"}},
       {"pie", {"-buildmode=pie"}},
       {"stripped_pie", {"-buildmode=pie", "-ldflags=-s -w"}},
+      // The system's linker: other sections, other load address.
+      {"external", {"-ldflags=-linkmode=external"}, {"CGO_ENABLED=1"}},
+      {"external_pie", {"-buildmode=pie", "-ldflags=-linkmode=external"}, {"CGO_ENABLED=1"}, /*strip=*/true},
   };
   return variants;
 }
@@ -118,6 +121,8 @@ std::string build_ledger(int minor, const LedgerVariant& variant) {
   GoBuild build;
   build.program = "heap_ledger";
   build.flags = variant.flags;
+  build.environment = variant.environment;
+  build.strip = variant.strip;
   auto path = build_go_program(minor, build);
   if (!path) throw std::runtime_error(to_string(path.error()));
   return *std::move(path);

@@ -43,10 +43,12 @@ class LedgerProcess {
   std::string buffered_;
 };
 
-// The kinds of executable that the readers are tested on.
+// The kinds of executable that the readers are tested on; the first is the plain one.
 struct LedgerVariant {
   std::string name;
   std::vector<std::string> flags = {};
+  std::vector<std::string> environment = {};
+  bool strip = false;
 };
 const std::vector<LedgerVariant>& ledger_variants();
 std::string build_ledger(int minor, const LedgerVariant& variant);

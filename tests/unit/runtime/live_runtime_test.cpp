@@ -30,7 +30,14 @@ struct Case {
 
 void PrintTo(const Case& subject, std::ostream* out) { *out << subject.minor << " " << subject.variant.name; }
 
-std::vector<Case> cases() {
+// Where things are depends on how a program was linked, and is tested on every kind; how the runtime behaves depends
+// on its version only.
+std::vector<Case> plain_cases() {
+  std::vector<Case> all;
+  for (const int minor : test::go_minors()) all.push_back({minor, test::ledger_variants().front()});
+  return all;
+}
+std::vector<Case> all_cases() {
   std::vector<Case> all;
   for (const int minor : test::go_minors()) {
     for (const auto& variant : test::ledger_variants()) all.push_back({minor, variant});
@@ -147,11 +154,12 @@ class Observed {
   std::unique_ptr<BucketReader> reader;
 };
 
+class LiveExecutable : public testing::TestWithParam<Case> {};
 class LiveRuntime : public testing::TestWithParam<Case> {};
 
 TEST(Toolchains, AreThere) { ASSERT_GE(test::go_minors().size(), 7u) << "run tests/tools/fetch-go"; }
 
-TEST_P(LiveRuntime, SelfCheckPasses) {
+TEST_P(LiveExecutable, SelfCheckPasses) {
   Observed program(GetParam(), 1, 1000);
   for (int i = 0; i < 3; ++i) {
     const auto passed = runtime_self_check(*program.view);
@@ -160,7 +168,7 @@ TEST_P(LiveRuntime, SelfCheckPasses) {
   }
 }
 
-TEST_P(LiveRuntime, BucketsAreWhatMemProfileSays) {
+TEST_P(LiveExecutable, BucketsAreWhatMemProfileSays) {
   Observed program(GetParam(), 1, 20000);
   // No garbage collection yet: all that was allocated shows.
   EXPECT_EQ(program.disagreement(), "");
@@ -200,13 +208,16 @@ TEST_P(LiveRuntime, FreshValuesAreOfNow) {
 TEST_P(LiveRuntime, SampledBooksAgreeAtTheDefaultRate) {
   Observed program(GetParam(), 512 * 1024, 20000);
   program.ledger.command("churn 3000");
-  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  // One sample per half MiB: how long this takes depends on how busy the machine is.
+  for (int i = 0; i < 100 && program.read().buckets.size() <= 20; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
   program.ledger.command("calm");
   program.ledger.command("gc");
   EXPECT_EQ(program.disagreement(), "");
   const auto reading = program.read();
   EXPECT_EQ(reading.sample_rate, 512u * 1024);
-  EXPECT_GT(reading.buckets.size(), 10u);
+  EXPECT_GT(reading.buckets.size(), 20u);
   program.ledger.command("rate 4096");
   EXPECT_EQ(program.read().sample_rate, 4096u);
 }
@@ -350,7 +361,7 @@ TEST_P(LiveRuntime, AnExitedProcessIsAnError) {
 
 // A variable that is not where we think: beside its place, or far off as with a wrong bias. (What lies behind mbuckets
 // may be another list's empty head, which is not wrong in itself, so that is tried with a wrong list.)
-TEST_P(LiveRuntime, SelfCheckRefusesWrongAddresses) {
+TEST_P(LiveExecutable, SelfCheckRefusesWrongAddresses) {
   Observed program(GetParam(), 1, 20000);
   program.ledger.command("hold 0 100");
   const auto check_with = [&](uint64_t RuntimeAddresses::*member, uint64_t address) {
@@ -371,9 +382,12 @@ TEST_P(LiveRuntime, SelfCheckRefusesWrongAddresses) {
   EXPECT_FALSE(check_with(&RuntimeAddresses::mbuckets, right.allgptr));
 }
 
-INSTANTIATE_TEST_SUITE_P(Go, LiveRuntime, testing::ValuesIn(cases()), [](const auto& parameter) {
+std::string name_of_case(const testing::TestParamInfo<Case>& parameter) {
   return "1_" + std::to_string(parameter.param.minor) + "_" + parameter.param.variant.name;
-});
+}
+
+INSTANTIATE_TEST_SUITE_P(Go, LiveExecutable, testing::ValuesIn(all_cases()), name_of_case);
+INSTANTIATE_TEST_SUITE_P(Go, LiveRuntime, testing::ValuesIn(plain_cases()), name_of_case);
 
 }  // namespace
 }  // namespace goheapd::runtime
