@@ -61,9 +61,12 @@ def test_record(mode, tmp_path):
     """The profile of a while, in a file that go tool pprof opens."""
     output = tmp_path / "heap.pb.gz"
     with Target.of(24, "stripped", profile_rate=1024) as target:
-        with subprocess.Popen([GOHEAPD, "record", "--pid", str(target.pid), "--duration", "3s", "-o", output, "--mode", mode,
+        with subprocess.Popen([GOHEAPD, "record", "--pid", str(target.pid), "--duration", "4s", "-o", output, "--mode", mode,
                                "--type", "allocs"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as recording:
-            time.sleep(1.2)
+            deadline = time.monotonic() + 20
+            while not target.text_differences():
+                assert time.monotonic() < deadline and recording.poll() is None, "no probe comes"
+            time.sleep(0.7)
             target.run("direct", 3000)
             text = recording.communicate(timeout=30)[0]
         assert recording.returncode == 0, text

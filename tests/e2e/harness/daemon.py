@@ -84,7 +84,11 @@ class Daemon:
         for pid in pids:
             command += ["--pid", str(pid)]
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=subprocess.STDOUT)
-        self.wait_until(self._is_ready, "goheapd does not become ready", timeout=45)
+        try:
+            self.wait_until(self._is_ready, "goheapd does not become ready", timeout=45)
+        except BaseException:
+            self.kill()
+            raise
 
     @classmethod
     def watching(cls, executable, arguments=()):

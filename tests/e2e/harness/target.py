@@ -18,7 +18,11 @@ class Target:
         self.process = subprocess.Popen([binary], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env)
         self.pid = self.process.pid
         self._pending = b""
-        self.version = self.answer()[0]
+        try:
+            self.version = self.answer()[0]
+        except BaseException:
+            self.kill()
+            raise
 
     @classmethod
     def of(cls, minor, variant="plain", profile_rate=None, tags="", **environment):
