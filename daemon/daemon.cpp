@@ -123,7 +123,7 @@ void Daemon::run() {
     }
   }
   mailbox_.close();
-  for (auto& [key, target] : targets_) detach(*target);
+  if (collector_) collector_->detach_all();
 }
 
 void Daemon::drain_probes() {
