@@ -11,6 +11,8 @@ from harness.daemon import GOHEAPD  # noqa: E402
 
 # tests/run --all
 LONG = bool(os.environ.get("GOHEAPD_LONG_TESTS"))
+# Versions that differ in how the runtime allocates, for tests in which the program's version hardly matters.
+FEW_VERSIONS = (19, 23, 27)
 
 
 def pytest_sessionstart(session):
@@ -21,9 +23,12 @@ def pytest_sessionstart(session):
 
 
 def pytest_generate_tests(metafunc):
-    """A test that asks for (minor, variant) runs over the whole matrix; for minor alone, over all Go versions."""
+    """A test that asks for (minor, variant) runs over the whole matrix; for minor alone, over all Go versions; for
+    some_minor, over a few of them unless all are wanted."""
     if {"minor", "variant"} <= set(metafunc.fixturenames):
         metafunc.parametrize("minor,variant", [(m, v) for m in golang.VERSIONS for v in golang.VARIANTS],
                              ids=lambda value: f"go1.{value}" if isinstance(value, int) else value)
     elif "minor" in metafunc.fixturenames:
         metafunc.parametrize("minor", golang.VERSIONS, ids=lambda value: f"go1.{value}")
+    elif "some_minor" in metafunc.fixturenames:
+        metafunc.parametrize("some_minor", golang.VERSIONS if LONG else FEW_VERSIONS, ids=lambda value: f"go1.{value}")

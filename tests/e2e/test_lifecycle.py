@@ -34,8 +34,8 @@ def start_daemon(target, mode):
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL], ids=lambda s: s.name)
-def test_the_daemon_ends_under_load(minor, mode, how):
-    with Target.of(minor, "stripped_pie") as target:
+def test_the_daemon_ends_under_load(some_minor, mode, how):
+    with Target.of(some_minor, "stripped_pie") as target:
         target.ask("load 6")
         with start_daemon(target, mode) as daemon:
             assert_works(target)
@@ -111,6 +111,16 @@ def test_an_exited_target_is_served_for_a_while_and_then_gone():
         daemon.wait_until(lambda: daemon.get(path).status == 410, "the profile is never dropped")
         assert "exited" in daemon.get(path).json()["error"]
         assert target.pid not in daemon.targets()
+
+
+def test_an_exited_target_is_forgotten_in_the_end():
+    with Target.of(24) as target:
+        with Daemon(target.pid, arguments=["--exited-retention", "2s"]) as daemon:
+            daemon.wait_for_state(target.pid)
+            assert target.exit() == 0
+            path = f"/targets/{target.pid}/debug/pprof/heap"
+            daemon.wait_until(lambda: daemon.get(path).status == 410, "never forgotten", timeout=6)
+            assert "exited" in daemon.get(path).json()["error"]
 
 
 @pytest.mark.parametrize("mode", MODES)

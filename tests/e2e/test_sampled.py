@@ -79,6 +79,21 @@ def test_profile_equals_the_programs_own(minor, variant, tmp_path):
             assert not daemon.lost_events()
 
 
+@pytest.mark.parametrize("column", range(4))
+@pytest.mark.parametrize("by", [1, -1])
+def test_the_comparison_can_fail(column, by, tmp_path):
+    """A profile that differs by one in a single value of a single record is not the same."""
+    with Target.of(24, profile_rate=RATE) as target:
+        target.run("direct", 500)
+        target.settle()
+        own, changed = target.own_profile(tmp_path), target.own_profile(tmp_path)
+    assert compare(own, own)
+    sample = next(s for s in changed.samples if "main.direct" in s.functions() and all(s.values))
+    sample.values = tuple(v + by * (n == column) for n, v in enumerate(sample.values))
+    with pytest.raises(AssertionError):
+        compare(own, changed)
+
+
 def test_buckets_mode_equals_too(minor, tmp_path):
     with Target.of(minor, profile_rate=RATE) as target, Daemon(target.pid, arguments=["--mode", "buckets"]) as daemon:
         assert daemon.wait_for_state(target.pid)["mode"] == "buckets"
