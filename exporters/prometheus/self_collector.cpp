@@ -11,6 +11,8 @@
 #include <string>
 #include <utility>
 
+#include "exporters/prometheus/memory_limit.h"
+
 namespace goheapd::exporters::prometheus_text {
 namespace {
 
@@ -92,6 +94,12 @@ std::vector<MetricFamily> SelfCollector::Collect() const {
   if (::getrlimit(RLIMIT_NOFILE, &limit) == 0) {
     families.push_back(single("process_max_fds", "Limit of open file descriptors of goheapd itself.",
                               MetricType::Gauge, static_cast<double>(limit.rlim_cur)));
+  }
+  if (const auto bytes = memory_limit_bytes()) {
+    families.push_back(
+        single("goheapd_memory_limit_bytes",
+               "Memory that the cgroups of goheapd let it use; not there if they set no limit.",
+               MetricType::Gauge, static_cast<double>(*bytes)));
   }
   static const std::optional<double> kStart = start_time();
   if (kStart) {

@@ -1,0 +1,73 @@
+#include "exporters/prometheus/memory_limit.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+namespace goheapd::exporters::prometheus_text {
+namespace {
+
+// A made-up /proc and /sys.
+class MemoryLimit : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string pattern = testing::TempDir() + "cgroup-XXXXXX";
+    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
+    root_ = pattern;
+  }
+  void TearDown() override { std::filesystem::remove_all(root_); }
+  void write(const std::string& path, const std::string& text) {
+    std::filesystem::create_directories((root_ / path).parent_path());
+    std::ofstream(root_ / path) << text;
+  }
+
+  std::filesystem::path root_;
+};
+
+TEST_F(MemoryLimit, NoneWithoutProc) { EXPECT_EQ(memory_limit_bytes(root_), std::nullopt); }
+
+TEST_F(MemoryLimit, OwnGroupOfVersion2) {
+  write("proc/self/cgroup", "0::/system.slice/goheapd.service\n");
+  write("sys/fs/cgroup/system.slice/goheapd.service/memory.max", "536870912\n");
+  write("sys/fs/cgroup/system.slice/memory.max", "max\n");
+  EXPECT_EQ(memory_limit_bytes(root_), 536'870'912U);
+}
+
+TEST_F(MemoryLimit, TighterGroupAbove) {
+  write("proc/self/cgroup", "0::/kubepods.slice/pod1.scope/container.scope\n");
+  write("sys/fs/cgroup/kubepods.slice/pod1.scope/container.scope/memory.max", "1000000\n");
+  write("sys/fs/cgroup/kubepods.slice/pod1.scope/memory.max", "900000\n");
+  EXPECT_EQ(memory_limit_bytes(root_), 900'000U);
+}
+
+// Without a cgroup namespace the name is the host's while the mount shows the container's own group.
+TEST_F(MemoryLimit, NamedFromTheHostsRoot) {
+  write("proc/self/cgroup", "0::/kubepods.slice/pod1.scope/container.scope\n");
+  write("sys/fs/cgroup/memory.max", "268435456\n");
+  EXPECT_EQ(memory_limit_bytes(root_), 268'435'456U);
+}
+
+TEST_F(MemoryLimit, Unlimited) {
+  write("proc/self/cgroup", "0::/\n");
+  write("sys/fs/cgroup/memory.max", "max\n");
+  EXPECT_EQ(memory_limit_bytes(root_), std::nullopt);
+}
+
+TEST_F(MemoryLimit, Version1) {
+  write("proc/self/cgroup", "11:cpu,cpuacct:/other\n4:hugetlb,memory:/docker/abc\n0::/\n");
+  write("sys/fs/cgroup/memory/docker/abc/memory.limit_in_bytes", "123456789\n");
+  write("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
+  EXPECT_EQ(memory_limit_bytes(root_), 123'456'789U);
+}
+
+TEST_F(MemoryLimit, DoesNotLeaveTheMount) {
+  write("proc/self/cgroup", "0::/../outside\nnonsense\n0:\n");
+  write("sys/fs/outside/memory.max", "1\n");
+  EXPECT_EQ(memory_limit_bytes(root_), std::nullopt);
+}
+
+}  // namespace
+}  // namespace goheapd::exporters::prometheus_text
