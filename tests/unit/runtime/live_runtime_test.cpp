@@ -263,6 +263,7 @@ TEST_P(LiveRuntime, SpecialsLeadToEveryLiveObject) {
   program.ledger.command("gc");
   program.ledger.command("gc");
   SpecialsReader specials(*program.view);
+  const auto before = program.read();
   const auto live = specials.read();
   ASSERT_TRUE(live) << to_string(live.error());
   EXPECT_EQ(live->unreadable_spans, 0u);
@@ -281,10 +282,16 @@ TEST_P(LiveRuntime, SpecialsLeadToEveryLiveObject) {
     EXPECT_EQ(bucket->second->object_size, sample.size);
     ++live_by_bucket[sample.bucket];
   }
-  // The same number of objects as the books have: all that is allocated and not freed.
-  for (const auto& bucket : reading.buckets) {
+  // The same number of objects as the books have: all that is allocated and not freed. (The runtime allocates by itself
+  // now and then, to start a thread; such a bucket proves nothing.)
+  size_t compared = 0;
+  for (const auto& bucket : before.buckets) {
+    const auto& after = buckets.at(bucket.address)->fresh;
+    if (after.allocs != bucket.fresh.allocs || after.frees != bucket.fresh.frees) continue;
     EXPECT_EQ(live_by_bucket[bucket.address], bucket.fresh.allocs - bucket.fresh.frees);
+    ++compared;
   }
+  EXPECT_GE(compared, 1900u);
 
   const auto objects = program.ledger.objects();
   EXPECT_EQ(objects.size(), 1900u);
