@@ -204,12 +204,15 @@ void Daemon::on_opened(const model::ProcessKey& key, OpenedTarget opened, uint32
     return;
   }
   auto& slot = targets_[key];
-  if (slot == nullptr) slot = std::make_unique<Target>(opened.status, options_.top_sites);
+  const bool is_new = slot == nullptr;
+  if (is_new) slot = std::make_unique<Target>(opened.status, options_.top_sites);
   if (slot->is_live()) return;
   if (opened.verdict == Verdict::refused) {
-    if (slot->reason() != opened.status.reason) {
-      spdlog::info("pid {} ({}): {}: {}", key.pid, opened.status.comm, model::name_of(opened.status.state),
-                   opened.status.reason);
+    // What the operator asked for is no news, what cannot be done is.
+    const bool is_asked_for = opened.status.state == model::TargetState::ignored;
+    if (is_new || slot->reason() != opened.status.reason) {
+      spdlog::log(is_asked_for ? spdlog::level::debug : spdlog::level::info, "pid {} ({}): {}: {}", key.pid,
+                  opened.status.comm, model::name_of(opened.status.state), opened.status.reason);
     }
     slot->set_status(std::move(opened.status));
   } else {
@@ -262,6 +265,11 @@ void Daemon::on_process_gone(const model::ProcessKey& key) {
   if (target.is_live()) {
     detach(target);
     spdlog::info("pid {}: exited", key.pid);
+  }
+  over_budget_.erase(key);
+  if (!target.has_profile()) {
+    targets_.erase(found);  // there is nothing of it to show
+    return;
   }
   target.mark_exited(wall_time_ns());
 }
@@ -332,7 +340,15 @@ void Daemon::update_from_kernel() {
     if (!collector_) continue;
     const auto counters = collector_->counters(key.pid);
     const auto cpu = proc_.cpu_time_ns(key.pid);
-    if (counters && cpu) target->note_cost(counters->hits, *cpu, hit_cost_ns_);
+    if (!counters || !cpu) continue;
+    target->note_cost(counters->hits, *cpu, hit_cost_ns_);
+    if (target->overhead_ratio() * 100 > options_.overhead_budget_percent &&
+        over_budget_.insert(key).second) {
+      spdlog::warn(
+          "pid {}: its probes take about {:.1f} % of its CPU time, more than --overhead-budget {} allows; "
+          "--mode sampled or buckets costs less",
+          key.pid, target->overhead_ratio() * 100, options_.overhead_budget_percent);
+    }
   }
 }
 

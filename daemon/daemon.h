@@ -19,6 +19,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <stop_token>
 #include <string>
 #include <unordered_map>
@@ -40,6 +41,8 @@ namespace goheapd {
 struct DaemonOptions {
   TargetSelection selection;
   size_t top_sites = 20;
+  // Share of a target's CPU time that its probes may take before the log says so.
+  double overhead_budget_percent = 1;
   // How long the last profile of a process that has exited is served.
   int64_t keep_exited_ns = 600'000'000'000;
   // Find out at start what a probe hit costs here, for goheapd_overhead_ratio; takes a quarter of a second.
@@ -131,6 +134,7 @@ class Daemon final : public exporters::ProfileSource {
   std::map<model::ProcessKey, std::unique_ptr<Target>> targets_;
   std::unordered_map<pid_t, model::ProcessKey> current_;                     // the present life of each pid
   std::multimap<uint64_t, std::pair<model::ProcessKey, uint32_t>> retries_;  // by time: process and attempt
+  std::set<model::ProcessKey> over_budget_;                                  // the log has said so
   std::deque<pid_t> forgotten_;  // exited so long ago that only this is known
   std::vector<model::ProcessExec> exec_hints_;
   uint64_t failed_readings_ = 0;

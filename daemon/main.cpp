@@ -1,9 +1,20 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <exception>
+#include <string>
 
 #include "daemon/cli/commands.h"
 #include "daemon/version.h"
+
+namespace {
+
+bool knows_command(const CLI::App& program, const std::string& name) {
+  const auto commands =
+      program.get_subcommands([&name](const CLI::App* command) { return command->get_name() == name; });
+  return !commands.empty();
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
   using namespace goheapd;
@@ -16,6 +27,10 @@ int main(int argc, char** argv) {
   cli::add_record(program, action);
   cli::add_inspect(program, action);
   cli::add_doctor(program, action);
+  if (argc > 1 && argv[1][0] != '-' && !knows_command(program, argv[1])) {
+    std::fprintf(stderr, "goheapd: unknown command '%s'\nRun with --help to see the commands.\n", argv[1]);
+    return cli::kExitUsage;
+  }
   try {
     program.parse(argc, argv);
   } catch (const CLI::Success& done) {  // --help, --version

@@ -29,6 +29,7 @@ class Target {
   const std::string& reason() const { return status_.reason; }
   model::Mode mode() const { return status_.mode; }
   const std::string& exe() const { return status_.exe; }
+  double overhead_ratio() const { return status_.overhead_ratio; }
   bool is_exact() const { return exact_.has_value(); }
   bool is_live() const { return status_.state == model::TargetState::attached; }
 

@@ -70,9 +70,19 @@ Expected<void> wait_until_attached(Daemon& daemon, int pid) {
               std::to_string(pid));
 }
 
+// Beside the target and renamed, so that a full disk leaves no half profile under the name asked for.
+std::string temporary_name(const std::string& path) { return path + ".part"; }
+
+Expected<void> check_writable(const std::string& path) {
+  const std::string temporary = temporary_name(path);
+  const bool opened = std::ofstream(temporary, std::ios::binary | std::ios::trunc).is_open();
+  if (!opened) return fail("cannot write the profile", path, errno);
+  std::remove(temporary.c_str());
+  return {};
+}
+
 Expected<void> write_file(const std::string& path, const std::string& bytes) {
-  // Beside the target and renamed, so that a full disk leaves no half profile under the name asked for.
-  const std::string temporary = path + ".part";
+  const std::string temporary = temporary_name(path);
   std::ofstream file(temporary, std::ios::binary | std::ios::trunc);
   file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
   file.close();
@@ -100,6 +110,8 @@ int record(const RecordOptions& options) {
   if (!gobin::may_be_go(process + "/exe")) {
     return report("process " + std::to_string(options.pid) + " is not a Go program");
   }
+  // Not after the wait: a recording that cannot be written should not be made.
+  if (auto writable = check_writable(options.output); !writable) return report(to_string(writable.error()));
   daemon_options.measure_hit_cost = false;
   auto daemon = Daemon::create(std::move(daemon_options));
   if (!daemon) return report(to_string(daemon.error()));
@@ -133,12 +145,13 @@ void add_record(CLI::App& program, Action& action) {
   auto options = std::make_shared<RecordOptions>();
   command->add_option("--pid", options->pid, "the process")
       ->required()
-      ->check(CLI::PositiveNumber)
+      ->check(CLI::Range(1, 4 * 1024 * 1024))
       ->type_name("N");
   command
       ->add_option("--duration", options->seconds,
                    "how long: allocs are those of this time, heap is what is held at its end")
       ->transform(CLI::AsNumberWithUnit(time_units()))
+      ->check(CLI::NonNegativeNumber)
       ->type_name("TIME")
       ->default_str("10s");
   command->add_option("-o,--output", options->output, "the file to write, gzipped pprof")

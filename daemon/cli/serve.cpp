@@ -81,6 +81,7 @@ int serve(int argc, const char* const* argv) {
   auto daemon =
       Daemon::create({.selection = selection_of(*options),
                       .top_sites = options->top_sites,
+                      .overhead_budget_percent = options->overhead_budget_percent,
                       .keep_exited_ns = static_cast<int64_t>(options->exited_retention_seconds * 1e9),
                       .on_round = [&manager](uint64_t now_ns) { manager->beat(now_ns); }});
   if (!daemon) return report(daemon.error());

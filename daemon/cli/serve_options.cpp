@@ -10,6 +10,9 @@
 namespace goheapd::cli {
 namespace {
 
+// PID_MAX_LIMIT of 64-bit Linux.
+constexpr int kMaxPid = 4 * 1024 * 1024;
+
 std::string line_of(const YAML::Node& node) {
   return node.Mark().is_null() ? std::string() : " (line " + std::to_string(node.Mark().line + 1) + ")";
 }
@@ -70,14 +73,14 @@ void bind_serve_flags(CLI::App& app, ServeOptions& options) {
       ->check(CLI::IsMember({"auto", "sampled", "exact", "buckets"}))
       ->capture_default_str();
   app.add_option("--pid", options.pids, "profile only this process; repeatable")
-      ->check(CLI::PositiveNumber)
+      ->check(CLI::Range(1, kMaxPid))
       ->type_name("N");
   app.add_option("--include", options.include, "profile only executables whose path matches; repeatable")
       ->type_name("REGEX");
   app.add_option("--exclude", options.exclude, "never profile executables whose path matches; repeatable")
       ->type_name("REGEX");
   app.add_option("--overhead-budget", options.overhead_budget_percent,
-                 "share of a target's CPU time that probes may take, in percent")
+                 "share of a target's CPU time that probes may take, in percent; beyond it the log warns")
       ->check(CLI::Range(0.001, 100.0))
       ->type_name("PERCENT")
       ->capture_default_str();
