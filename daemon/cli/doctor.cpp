@@ -14,8 +14,6 @@ namespace {
 
 using probe::AttachMethod;
 
-constexpr std::array kMethods = {AttachMethod::uprobe_multi, AttachMethod::tracefs_event,
-                                 AttachMethod::perf_uprobe};
 constexpr std::array<std::string_view, 3> kVerdictNames = {"ok", "warn", "fail"};
 
 std::string_view name_of(Verdict verdict) { return kVerdictNames[static_cast<size_t>(verdict)]; }
@@ -39,7 +37,7 @@ Check check_capabilities(const probe::HostSupport& host) {
   need(have.bpf, "CAP_BPF");
   need(have.perfmon, "CAP_PERFMON");
   // Only perf uprobes need it. Where uprobe_multi is merely not permitted, the two above are what is missing.
-  if (!host.uprobe_multi && host.uprobe_multi_errno != EPERM) need(have.sys_admin, "CAP_SYS_ADMIN");
+  if (host.uprobe_multi_errno != 0 && host.uprobe_multi_errno != EPERM) need(have.sys_admin, "CAP_SYS_ADMIN");
   need(have.sys_ptrace, "CAP_SYS_PTRACE");
   if (missing.empty()) return {"capabilities", Verdict::good, "all that is needed", ""};
   // Without SYS_PTRACE a process can still be profiled by its own user.
@@ -78,13 +76,14 @@ Check check_memlock(const probe::HostSupport& host) {
           "this kernel charges maps to the limit: set LimitMEMLOCK=infinity or grant CAP_SYS_RESOURCE"};
 }
 
-Check check_attach(const probe::HostSupport& host, std::optional<AttachMethod> method) {
-  if (!method)
+Check check_attach(const probe::HostSupport& host) {
+  if (!host.method)
     return {"attaching", Verdict::broken,
             "uprobe_multi: " + errno_text(host.uprobe_multi_errno) +
-                "; perf uprobes: " + errno_text(host.perf_uprobe_errno),
+                "; perf uprobes: " + errno_text(host.perf_uprobe_errno) +
+                "; kernel.perf_event_paranoid: " + std::to_string(host.perf_event_paranoid),
             "Linux 6.6 or newer needs CAP_BPF and CAP_PERFMON for it, older kernels CAP_SYS_ADMIN"};
-  switch (*method) {
+  switch (*host.method) {
     case AttachMethod::uprobe_multi:
       return {"attaching", Verdict::good, "uprobe_multi links", ""};
     case AttachMethod::tracefs_event:
@@ -128,10 +127,9 @@ Check check_hit_cost(const DoctorFindings& findings) {
 
 Diagnosis diagnose(const DoctorFindings& findings) {
   const probe::HostSupport& host = findings.host;
-  const auto method = probe::choose_method(host, kMethods);
   Diagnosis diagnosis;
   diagnosis.hit_cost = findings.hit_cost;
-  if (method) diagnosis.method = probe::name_of(*method);
+  if (host.method) diagnosis.method = probe::name_of(*host.method);
   diagnosis.checks = {
       {"kernel", Verdict::good, "Linux " + host.kernel_release + ", libbpf " + host.libbpf_version, ""},
       check_pid_namespace(host),
@@ -141,11 +139,11 @@ Diagnosis diagnose(const DoctorFindings& findings) {
       check_memlock(host),
       check_ring_buffer(host),
       {"tracefs", Verdict::good,
-       host.tracefs        ? *host.tracefs
-       : host.uprobe_multi ? "not mounted, not needed"
-                           : "not mounted, or not writable",
+       host.tracefs                                ? *host.tracefs
+       : host.method == AttachMethod::uprobe_multi ? "not mounted, not needed"
+                                                   : "not mounted, or not writable",
        ""},
-      check_attach(host, method),
+      check_attach(host),
       check_programs(findings),
       check_hit_cost(findings),
   };
@@ -203,8 +201,7 @@ std::string to_json(const Diagnosis& diagnosis) {
 int run_doctor(const DoctorOptions& options) {
   DoctorFindings findings{
       .host = probe::inspect_host(), .load_error = {}, .hit_cost = {}, .hit_cost_error = {}};
-  const AttachMethod method =
-      probe::choose_method(findings.host, kMethods).value_or(AttachMethod::uprobe_multi);
+  const AttachMethod method = findings.host.method.value_or(AttachMethod::uprobe_multi);
   const auto object = probe::BpfObject::load({}, method, gobin::kSizeClassBytes);
   if (object) {
     const auto cost = probe::measure_hit_cost(*object);

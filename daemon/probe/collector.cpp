@@ -180,7 +180,7 @@ Collector::~Collector() {
 Expected<Collector> Collector::create(const CollectorOptions& options, Sinks sinks) {
   if (options.sizes.targets == 0 || options.sizes.targets >= 0xffff)
     return fail("the number of targets must be between 1 and 65534");
-  const HostSupport host = inspect_host();
+  const HostSupport host = inspect_host(options.methods);
   if (!host.initial_pid_namespace)
     return fail(
         "goheapd must run in the host's pid namespace (hostPID: true, or --pid=host), since the kernel "
@@ -188,14 +188,13 @@ Expected<Collector> Collector::create(const CollectorOptions& options, Sinks sin
         "processes by their pids there");
   if (!host.bpf_syscall)
     return fail("cannot load a BPF program: " + explain_load_error(host.bpf_errno, host), {}, host.bpf_errno);
-  const auto method = choose_method(host, options.methods);
-  if (!method)
+  if (!host.method)
     return fail(
         "no way to attach probes: uprobe_multi (Linux 6.6) is refused, and so are perf probes, which need "
         "CAP_SYS_ADMIN",
         {}, host.uprobe_multi_errno);
 
-  auto object = BpfObject::load(options.sizes, *method, gobin::kSizeClassBytes);
+  auto object = BpfObject::load(options.sizes, *host.method, gobin::kSizeClassBytes);
   if (!object) {
     const int error = object.error().errno_value;
     return fail("cannot load the BPF programs: " + explain_load_error(error, host), object.error().subject,
@@ -203,24 +202,24 @@ Expected<Collector> Collector::create(const CollectorOptions& options, Sinks sin
   }
   if (const auto watching = object->watch_processes(); !watching) return tl::unexpected(watching.error());
 
-  Attacher::Environment environment{.method = *method,
+  Attacher::Environment environment{.method = *host.method,
                                     .kernel_filters_pid = true,
                                     .tracefs = host.tracefs.value_or(""),
                                     .sampled_program = object->sampled_program(),
                                     .exact_program = object->exact_program(),
                                     .sites_map = object->sites()};
-  if (*method == AttachMethod::uprobe_multi) {
+  if (*host.method == AttachMethod::uprobe_multi) {
     const auto covers = pid_filter_covers_threads(*object);
     if (!covers) return tl::unexpected(covers.error());
     environment.kernel_filters_pid = *covers;
-  } else if (*method == AttachMethod::tracefs_event) {
+  } else if (*host.method == AttachMethod::tracefs_event) {
     remove_stale_tracefs_events(*host.tracefs);
   }
-  spdlog::info("probes attach by {} on Linux {}, libbpf {}", name_of(*method), host.kernel_release,
+  spdlog::info("probes attach by {} on Linux {}, libbpf {}", name_of(*host.method), host.kernel_release,
                host.libbpf_version);
 
   auto state = std::make_unique<State>(std::move(*object), Attacher(std::move(environment)));
-  state->method = *method;
+  state->method = *host.method;
   state->sinks = std::move(sinks);
   const int cpus = libbpf_num_possible_cpus();
   if (cpus <= 0) return fail("cannot find the number of CPUs", {}, -cpus);

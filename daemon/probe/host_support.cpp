@@ -63,6 +63,15 @@ int try_link(bpf_attach_type attach_type, Link link) {
   return result.error().errno_value != 0 ? result.error().errno_value : EIO;
 }
 
+// Older kernels accept a program for uprobe_multi and refuse the link, so the link is what has to be tried.
+int try_uprobe_multi() {
+  return try_link(static_cast<bpf_attach_type>(kUprobeMultiAttachType),
+                  [](int program, const ProbePlaces& places) {
+                    const uint64_t cookie = 0;
+                    return link_uprobe_multi(program, places, std::span(&cookie, 1));
+                  });
+}
+
 int try_perf_uprobe() { return try_link(static_cast<bpf_attach_type>(0), link_perf_uprobes); }
 
 std::optional<std::string> find_tracefs() {
@@ -71,6 +80,26 @@ std::optional<std::string> find_tracefs() {
     if (::access(events.c_str(), W_OK) == 0) return path;
   }
   return std::nullopt;
+}
+
+void find_method(HostSupport& host, std::span<const AttachMethod> methods) {
+  for (const AttachMethod method : methods) {
+    int error = ENOENT;
+    switch (method) {
+      case AttachMethod::uprobe_multi:
+        error = host.uprobe_multi_errno = try_uprobe_multi();
+        break;
+      case AttachMethod::tracefs_event:
+        if (host.tracefs) error = host.perf_uprobe_errno = try_perf_uprobe();
+        break;
+      case AttachMethod::perf_uprobe:
+        error = host.perf_uprobe_errno = try_perf_uprobe();
+        break;
+    }
+    if (error != 0) continue;
+    host.method = method;
+    return;
+  }
 }
 
 // Before 5.11 maps are charged to RLIMIT_MEMLOCK; from then on to the memory cgroup.
@@ -104,29 +133,11 @@ Capabilities parse_capabilities(const std::string& proc_status) {
 
 Capabilities own_capabilities() { return parse_capabilities(read_text("/proc/self/status")); }
 
-std::optional<AttachMethod> choose_method(const HostSupport& host, std::span<const AttachMethod> methods) {
-  for (const AttachMethod method : methods) {
-    bool works = host.perf_uprobe;
-    if (method == AttachMethod::uprobe_multi) works = host.uprobe_multi;
-    if (method == AttachMethod::tracefs_event) works = host.perf_uprobe && host.tracefs.has_value();
-    if (works) return method;
-  }
-  return std::nullopt;
-}
-
 std::string libbpf_version() {
   return std::to_string(libbpf_major_version()) + "." + std::to_string(libbpf_minor_version());
 }
 
-int try_uprobe_multi() {
-  return try_link(static_cast<bpf_attach_type>(kUprobeMultiAttachType),
-                  [](int program, const ProbePlaces& places) {
-                    const uint64_t cookie = 0;
-                    return link_uprobe_multi(program, places, std::span(&cookie, 1));
-                  });
-}
-
-HostSupport inspect_host() {
+HostSupport inspect_host(std::span<const AttachMethod> methods) {
   HostSupport host;
   utsname names{};
   if (::uname(&names) == 0) host.kernel_release = names.release;
@@ -142,11 +153,8 @@ HostSupport inspect_host() {
   const UniqueFd program_fd(program >= 0 ? program : -1);
   const UniqueFd ring(bpf_map_create(BPF_MAP_TYPE_RINGBUF, "goheapd_try", 0, 0, 4096, nullptr));
   host.ring_buffer = static_cast<bool>(ring);
-  host.uprobe_multi_errno = try_uprobe_multi();
-  host.uprobe_multi = host.uprobe_multi_errno == 0;
-  host.perf_uprobe_errno = try_perf_uprobe();
-  host.perf_uprobe = host.perf_uprobe_errno == 0;
   host.tracefs = find_tracefs();
+  find_method(host, methods);
   std::ifstream("/proc/sys/kernel/perf_event_paranoid") >> host.perf_event_paranoid;
   rlimit limit{};
   if (::getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)

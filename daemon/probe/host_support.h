@@ -1,6 +1,7 @@
 // What this host's kernel and our privileges allow, found by trying and not by version numbers.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -29,10 +30,11 @@ struct HostSupport {
   bool bpf_syscall = false;  // a minimal program loads
   int bpf_errno = 0;         // why not
   bool ring_buffer = false;
-  bool uprobe_multi = false;  // a link to a function of ours could be made
+  // The way in which probes will be attached: the first of those asked for that works. Those before it have been tried
+  // in vain, those after it have not been tried.
+  std::optional<AttachMethod> method;
   int uprobe_multi_errno = 0;
-  bool perf_uprobe = false;
-  int perf_uprobe_errno = 0;
+  int perf_uprobe_errno = 0;           // of tracefs events, too: they need the same rights
   std::optional<std::string> tracefs;  // where it is mounted, if its uprobe_events can be written
   int perf_event_paranoid = 0;
   // Bytes that may be locked, which limits maps on kernels before 5.11; nullopt = unlimited.
@@ -40,15 +42,10 @@ struct HostSupport {
   bool maps_count_as_locked = false;  // such a kernel
   std::string libbpf_version;
 };
-// Tries everything. Takes some 50 ms: closing a link waits for a grace period.
-HostSupport inspect_host();
-
-// The first of `methods` that this host allows.
-std::optional<AttachMethod> choose_method(const HostSupport& host, std::span<const AttachMethod> methods);
-
-// Can sites be attached with one uprobe_multi link? 0 or the errno. Older kernels accept the program and
-// refuse the link, so the link has to be tried.
-int try_uprobe_multi();
+inline constexpr std::array kAllMethods = {AttachMethod::uprobe_multi, AttachMethod::tracefs_event,
+                                           AttachMethod::perf_uprobe};
+// Takes some 50 ms with uprobe_multi and 200 ms with the others: taking out the probe that was tried waits for the kernel.
+HostSupport inspect_host(std::span<const AttachMethod> methods = kAllMethods);
 
 std::string libbpf_version();
 
