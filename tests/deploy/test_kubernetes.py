@@ -1,0 +1,140 @@
+"""Manifests and chart: what they render is valid Kubernetes, and names only flags that goheapd has."""
+import re
+import shutil
+
+import pytest
+import yaml
+
+from harness.daemon import GOHEAPD
+from tools import DEPLOY, OPERATIONS, TREE, run
+
+CHART = DEPLOY / "helm" / "goheapd"
+HELM = OPERATIONS / "helm" / "helm"
+KUBECTL = OPERATIONS / "helm" / "kubectl"
+OVERLAYS = sorted(file.parent.name for file in (DEPLOY / "kubernetes").glob("*/kustomization.yaml"))
+VALUES = sorted(file.name for file in (CHART / "ci").glob("*-values.yaml"))
+LEAST = ["BPF", "PERFMON", "SYS_PTRACE"]
+
+
+def validate(path):
+    return run("node", TREE / "tests/deploy/check_manifests.mjs", OPERATIONS / "schemas" / "node_modules", path)
+
+
+def rendered(values, *arguments):
+    text = run(HELM, "template", "probe", CHART, "-n", "heaps", "-f", CHART / "ci" / values, *arguments)
+    # helm says on stderr that it followed the link to the rules.
+    return "\n".join(line for line in text.splitlines() if not line.startswith("level=INFO"))
+
+
+def daemon_set(text):
+    return next(o for o in yaml.safe_load_all(text) if o and o["kind"] == "DaemonSet")
+
+
+def flags():
+    return set(re.findall(r"--([a-z][a-z.-]*)", run(GOHEAPD, "serve", "--help")))
+
+
+def check_daemon_set(text):
+    """What every form of it must have."""
+    pod = daemon_set(text)["spec"]["template"]["spec"]
+    assert pod["hostPID"] is True
+    assert pod["automountServiceAccountToken"] is False
+    container, = pod["containers"]
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    assert container["args"][0] == "serve"
+    used = {word[2:] for word in container["args"] if word.startswith("--")}
+    assert used and used <= flags()
+    objects = [o for o in yaml.safe_load_all(text) if o]
+    config = next(o for o in objects if o["kind"] == "ConfigMap")
+    keys = yaml.safe_load(config["data"]["goheapd.yml"])
+    assert set(keys) <= flags()
+    return container
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_manifests(overlay, tmp_path):
+    text = run(KUBECTL, "kustomize", DEPLOY / "kubernetes" / overlay)
+    (tmp_path / "all.yaml").write_text(text)
+    validate(tmp_path / "all.yaml")
+    security = check_daemon_set(text)["securityContext"]
+    if overlay == "privileged":
+        assert security["privileged"] is True
+        return
+    assert security["allowPrivilegeEscalation"] is False
+    assert security["capabilities"]["drop"] == ["ALL"]
+    more = ["SYS_ADMIN", "DAC_READ_SEARCH", "SYS_RESOURCE"] if overlay == "older-kernel" else []
+    assert security["capabilities"]["add"] == LEAST + more
+
+
+@pytest.mark.parametrize("kubernetes", ["1.25.0", "1.29.0", "1.31.0", "1.35.0"])
+@pytest.mark.parametrize("values", VALUES)
+def test_chart_renders(values, kubernetes, tmp_path):
+    run(HELM, "lint", "--strict", "--kube-version", kubernetes, CHART, "-f", CHART / "ci" / values)
+    text = rendered(values, "--kube-version", kubernetes)
+    (tmp_path / "all.yaml").write_text(text)
+    validate(tmp_path / "all.yaml")
+    check_daemon_set(text)
+
+
+def test_chart_default_is_least_privilege():
+    text = rendered("default-values.yaml", "--kube-version", "1.31.0")
+    security = check_daemon_set(text)["securityContext"]
+    assert security["capabilities"] == {"drop": ["ALL"], "add": LEAST}
+    assert security["allowPrivilegeEscalation"] is False
+    assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert "privileged" not in security
+    kinds = sorted(o["kind"] for o in yaml.safe_load_all(text) if o)
+    assert kinds == ["ConfigMap", "DaemonSet", "ServiceAccount"]
+
+
+def test_chart_options_have_effect():
+    text = rendered("everything-values.yaml")
+    objects = {(o["kind"], o["metadata"]["name"]): o for o in yaml.safe_load_all(text) if o}
+    kinds = {kind for kind, _ in objects}
+    assert {"PodMonitor", "ServiceMonitor", "PrometheusRule", "NetworkPolicy", "Service"} <= kinds
+    pod = daemon_set(text)["spec"]["template"]
+    container, = pod["spec"]["containers"]
+    assert container["image"].startswith("registry.example/team/goheapd@sha256:")
+    assert container["securityContext"]["capabilities"]["add"] == LEAST + ["SYS_ADMIN", "DAC_READ_SEARCH", "SYS_RESOURCE"]
+    assert container["args"][-2:] == ["--top-sites", "50"]
+    assert ":9787" in container["args"]
+    assert container["livenessProbe"]["httpGet"]["scheme"] == "HTTPS"
+    assert pod["spec"]["priorityClassName"] == "system-node-critical"
+    groups = [group["name"] for (kind, _), o in objects.items() if kind == "PrometheusRule" for group in o["spec"]["groups"]]
+    assert sorted(groups) == ["go-programs", "goheapd", "goheapd-recording"]
+
+
+def test_chart_rolls_pods_when_the_configuration_changes():
+    def checksum(*arguments):
+        text = rendered("default-values.yaml", *arguments)
+        return daemon_set(text)["spec"]["template"]["metadata"]["annotations"]["checksum/config"]
+    assert checksum() == checksum()
+    assert checksum() != checksum("--set", "config.mode=exact")
+
+
+@pytest.mark.parametrize("setting", ["prviilegeMode=minimal", "privilegeMode=root", "port=0", "config.config=/x",
+                                     "image.digest=sha256:12", "prometheus.podMonitor.interval=often"])
+def test_chart_refuses_mistakes(setting):
+    output = run(HELM, "template", "probe", CHART, "--set", setting, fails=True)
+    assert "schema" in output
+
+
+def test_checker_finds_mistakes(tmp_path):
+    good = rendered("default-values.yaml")
+    for wrong, right, finding in [("hostPid: true", "hostPID: true", "unknown field .spec.template.spec.hostPid"),
+                                  ("containerPort: http", "containerPort: 9786", "containerPort type"),
+                                  ("kind: DemonSet", "kind: DaemonSet", "no schema for apps/v1 DemonSet")]:
+        assert right in good
+        (tmp_path / "bad.yaml").write_text(good.replace(right, wrong))
+        output = run("node", TREE / "tests/deploy/check_manifests.mjs", OPERATIONS / "schemas" / "node_modules",
+                     tmp_path / "bad.yaml", fails=True)
+        assert finding in output
+
+
+def test_chart_packages(tmp_path):
+    run(HELM, "package", CHART, "-d", tmp_path)
+    package, = tmp_path.glob("goheapd-*.tgz")
+    shutil.unpack_archive(package, tmp_path)
+    for rules in (DEPLOY / "prometheus").glob("*.rules.yml"):
+        packed = tmp_path / "goheapd" / "files" / "prometheus" / rules.name
+        assert packed.read_text() == rules.read_text()

@@ -1,0 +1,163 @@
+"""Rules and dashboards: promtool's judgement, and a real Prometheus that scrapes a real goheapd and answers every query."""
+import json
+import re
+import subprocess
+import time
+import urllib.parse
+
+import pytest
+import yaml
+
+from harness.daemon import Daemon, fetch, free_port
+from tools import DEPLOY, PROMETHEUS, TREE, run
+
+PROMTOOL = PROMETHEUS / "promtool"
+RULES = sorted((DEPLOY / "prometheus").glob("*.rules.yml"))
+DASHBOARDS = sorted((DEPLOY / "grafana").glob("*.json"))
+RULE_TESTS = sorted((TREE / "tests/deploy/prometheus").glob("*.test.yml"))
+# There only where a cgroup sets a limit.
+MAY_BE_MISSING = {"goheapd_memory_limit_bytes"}
+FROM_PROMETHEUS = {"up"}
+NAME = re.compile(r"\b(?:[a-z]+:)?(?:goheapd|process|go)_[a-z0-9_]+(?::[a-z0-9_]+)?\b|\bup\b")
+
+
+def rules():
+    return [rule for file in RULES for group in yaml.safe_load(file.read_text())["groups"] for rule in group["rules"]]
+
+
+def panels(dashboard):
+    return [panel for panel in json.loads(dashboard.read_text())["panels"] if panel["type"] != "row"]
+
+
+def queries(dashboard):
+    return [(f"{panel['title']} {target['refId']}", target["expr"]) for panel in panels(dashboard) for target in panel["targets"]]
+
+
+def without_strings(expression):
+    return re.sub(r'"[^"]*"', '""', expression)
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory):
+    """A Prometheus, which is a Go program, profiled by a goheapd that it scrapes."""
+    folder = tmp_path_factory.mktemp("prometheus")
+    daemon_port, port = free_port(), free_port()
+    config = {"global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+              "rule_files": [str(file) for file in RULES],
+              "scrape_configs": [{"job_name": "goheapd", "honor_labels": True,
+                                  "static_configs": [{"targets": [f"127.0.0.1:{daemon_port}"]}]}]}
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
+    log = open(folder / "log", "w")
+    prometheus = subprocess.Popen(
+        [PROMETHEUS / "prometheus", f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data",
+         f"--web.listen-address=127.0.0.1:{port}"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    try:
+        with Daemon(prometheus.pid, arguments=["--web.listen-address", f"127.0.0.1:{daemon_port}"]) as daemon:
+            daemon.wait_for_state(prometheus.pid)
+
+            def ask(expression):
+                answer = fetch(f"http://127.0.0.1:{port}/api/v1/query?" + urllib.parse.urlencode({"query": expression})).json()
+                assert answer["status"] == "success", answer
+                return answer["data"]["result"]
+            # A counter's rate wants two scrapes, a pause's quantile two garbage collections.
+            deadline = time.monotonic() + 60
+            while not (ask("increase(goheapd_gc_pause_seconds_count[30s]) > 0") and ask("increase(goheapd_alloc_objects_total[30s]) > 0")):
+                assert time.monotonic() < deadline, f"no data: {daemon.log()}\n{(folder / 'log').read_text()}"
+                # Makes it allocate.
+                for _ in range(20):
+                    ask('count({__name__=~".+"})')
+                time.sleep(0.2)
+            yield daemon, ask
+    finally:
+        prometheus.kill()
+        prometheus.wait()
+        log.close()
+
+
+def test_rules_are_clean():
+    assert len(RULES) == 2
+    run(PROMTOOL, "check", "rules", "--lint=all", "--lint-fatal", *RULES)
+
+
+@pytest.mark.parametrize("file", RULE_TESTS, ids=lambda file: file.name)
+def test_rules_do_what_they_say(file):
+    run(PROMTOOL, "test", "rules", file)
+
+
+def test_every_rule_is_tested():
+    tested = "".join(file.read_text() for file in RULE_TESTS)
+    for rule in rules():
+        assert re.search(rf"\b{rule.get('alert') or rule['record']}\b", tested), rule
+
+
+def test_alerts_say_what_to_do():
+    page = (DEPLOY / "prometheus" / "README.md").read_text()
+    alerts = [rule for rule in rules() if "alert" in rule]
+    for alert in alerts:
+        assert set(alert["annotations"]) == {"summary", "description"}
+        assert alert["labels"]["severity"] in ("info", "warning", "critical")
+        assert f"\n## {alert['alert']}\n" in page
+    assert len(re.findall(r"^## Go", page, re.MULTILINE)) == len(alerts)
+
+
+def test_metrics_are_clean(fleet):
+    daemon, _ = fleet
+    run_input = daemon.get("/metrics").text
+    result = subprocess.run([PROMTOOL, "check", "metrics"], input=run_input, text=True, capture_output=True, timeout=60)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_only_metrics_that_exist(fleet):
+    daemon, _ = fleet
+    exist = set(MAY_BE_MISSING | FROM_PROMETHEUS)
+    for name, kind in re.findall(r"^# TYPE (\S+) (\S+)$", daemon.get("/metrics").text, re.MULTILINE):
+        exist |= {name + suffix for suffix in ("_bucket", "_sum", "_count")} if kind == "histogram" else {name}
+    exist |= {rule["record"] for rule in rules() if "record" in rule}
+    expressions = [rule["expr"] for rule in rules()] + [expr for file in DASHBOARDS for _, expr in queries(file)]
+    used = {name for expression in expressions for name in NAME.findall(without_strings(expression))}
+    assert len(used) > 20
+    assert used <= exist, used - exist
+
+
+def test_every_rule_can_be_evaluated(fleet):
+    _, ask = fleet
+    for rule in rules():
+        ask(rule["expr"])
+    for healthy in ("GoheapdDown", "GoheapdConfigReloadFailed", "GoheapdCannotAttach", "GoheapdTargetsWithoutSeries"):
+        assert not ask(next(rule["expr"] for rule in rules() if rule.get("alert") == healthy)), healthy
+
+
+@pytest.mark.parametrize("dashboard", DASHBOARDS, ids=lambda file: file.name)
+def test_dashboard_has_data(dashboard, fleet):
+    _, ask = fleet
+    values = {"job": "goheapd", "instance": ".*", "comm": "prometheus", "pid": ".*", "__rate_interval": "30s"}
+    if dashboard.name == "goheapd-process.json":
+        values["instance"] = ask("goheapd_build_info")[0]["metric"]["instance"]
+        values["comm"] = ask("goheapd_target_info")[0]["metric"]["comm"]
+    empty = []
+    for title, expression in queries(dashboard):
+        expression = re.sub(r"\$(__rate_interval|\w+)", lambda match: values[match[1]], expression)
+        if not ask(expression) and not any(name in expression for name in MAY_BE_MISSING):
+            empty.append((title, expression))
+    assert not empty
+
+
+@pytest.mark.parametrize("dashboard", DASHBOARDS, ids=lambda file: file.name)
+def test_dashboard_is_portable(dashboard):
+    board = json.loads(dashboard.read_text())
+    assert board["id"] is None and board["uid"] == dashboard.stem
+    variables = {variable["name"] for variable in board["templating"]["list"]}
+    ids = [panel["id"] for panel in board["panels"]]
+    assert len(ids) == len(set(ids))
+    for panel in panels(dashboard):
+        assert panel["datasource"]["uid"] == "${datasource}"
+        assert panel["fieldConfig"]["defaults"]["unit"]
+        for target in panel["targets"]:
+            assert target["datasource"]["uid"] == "${datasource}"
+            assert set(re.findall(r"\$(\w+)", target["expr"])) <= variables | {"__rate_interval"}
+    places = set()
+    for panel in board["panels"]:
+        place = panel["gridPos"]
+        cells = {(x, y) for x in range(place["x"], place["x"] + place["w"]) for y in range(place["y"], place["y"] + place["h"])}
+        assert place["x"] + place["w"] <= 24 and not cells & places, panel["title"]
+        places |= cells
