@@ -1,5 +1,5 @@
-// What handlers see of HTTP, as plain values: a request and a finished response. goheapd answers GET and HEAD
-// only, never reads a body, and has each answer in memory before it sends it.
+// What handlers see of HTTP, as plain values: a request and a finished response. goheapd never reads a
+// request's body, and has each answer in memory before it sends it.
 #pragma once
 
 #include <optional>

@@ -35,7 +35,11 @@ std::optional<Fields> match(const std::vector<std::string>& pattern, const std::
 }  // namespace
 
 void Router::get(std::string_view pattern, Handler handler) {
-  rows_.push_back(Row{split(pattern), std::move(handler)});
+  rows_.push_back(Row{split(pattern), std::move(handler), false});
+}
+
+void Router::get_or_post(std::string_view pattern, Handler handler) {
+  rows_.push_back(Row{split(pattern), std::move(handler), true});
 }
 
 Response Router::route(Request request) const {
@@ -43,9 +47,12 @@ Response Router::route(Request request) const {
   for (const Row& row : rows_) {
     auto captures = match(row.segments, segments);
     if (!captures) continue;
-    if (request.method != "GET" && request.method != "HEAD") {
-      Response response = error_response(405, "only GET and HEAD are allowed on this path");
-      response.headers.emplace_back("Allow", "GET, HEAD");
+    const bool allowed =
+        request.method == "GET" || request.method == "HEAD" || (row.takes_post && request.method == "POST");
+    if (!allowed) {
+      const std::string methods = row.takes_post ? "GET, HEAD, POST" : "GET, HEAD";
+      Response response = error_response(405, "this path takes " + methods + " only");
+      response.headers.emplace_back("Allow", methods);
       return response;
     }
     request.captures = std::move(*captures);

@@ -18,15 +18,18 @@ class Router {
   // `pattern` is a path whose segments are literal or "{name}", which matches any one non-empty segment.
   // A later row does not override an earlier one.
   void get(std::string_view pattern, Handler handler);
+  // The same for POST as well. The handler does not see the body: nobody reads it.
+  void get_or_post(std::string_view pattern, Handler handler);
 
-  // 404 for a path that no row has, 405 for a method other than GET and HEAD on one that a row has. HEAD is
-  // answered by the GET handler; the connection leaves the body out.
+  // 404 for a path that no row has, 405 for a method that the path's row does not take. HEAD is answered by
+  // the GET handler; the connection leaves the body out.
   Response route(Request request) const;
 
  private:
   struct Row {
     std::vector<std::string> segments;
     Handler handler;
+    bool takes_post = false;
   };
   std::vector<Row> rows_;
 };

@@ -53,7 +53,7 @@ model::HeapSnapshot snapshot() {
   };
   s.mappings = {
       {0x400000, 0x800000, 0, "/usr/bin/shop", "5b1e64a3c0ffee"},
-      {0x7f0000001000, 0x7f0000005000, 0x1000, "/lib/x86_64-linux-gnu/libc.so.6", ""},
+      {0x7f0000001000, 0x7f0000005000, 0x1000, "/opt/shop/libshop.so", ""},
   };
   s.locations = {
       {0x401233, 1, {{0, 14}, {1, 33}}, 0x401200},  // main.fill inlined into main.Grow
@@ -92,7 +92,6 @@ model::HeapSnapshot large_snapshot(size_t stacks, size_t depth) {
                            "/src/example.com/some/module/package" + std::to_string(i % 300) + "/file.go",
                            static_cast<int64_t>(i)});
   }
-  std::minstd_rand random(1);  // NOLINT(cert-msc51-cpp): the same every time
   for (size_t i = 0; i < locations; ++i) {
     model::Location location{0x401000 + i * 48, 1, {}, 0};
     const size_t lines = i % 4 == 0 ? 2 : 1;
@@ -102,16 +101,24 @@ model::HeapSnapshot large_snapshot(size_t stacks, size_t depth) {
     }
     s.locations.push_back(std::move(location));
   }
+  // Leaves differ, callers are shared: each stack is an earlier one with its innermost frames replaced.
+  std::minstd_rand random(1);  // NOLINT(cert-msc51-cpp): the same every time
   for (size_t i = 0; i < stacks; ++i) {
     model::Sample sample;
     sample.object_bytes = static_cast<int64_t>(16 << (i % 12));
-    for (size_t frame = 0; frame < depth; ++frame) {
+    const size_t fresh = i == 0 ? depth : 1 + random() % 6;
+    for (size_t frame = 0; frame < fresh; ++frame) {
       sample.locations.push_back(static_cast<uint32_t>(random() % locations));
     }
-    sample.recorded = {static_cast<int64_t>(i), sample.object_bytes * static_cast<int64_t>(i), 1,
-                       sample.object_bytes};
-    sample.scaled = {static_cast<int64_t>(random()), static_cast<int64_t>(random()),
-                     static_cast<int64_t>(random()), static_cast<int64_t>(random())};
+    if (i > 0) {
+      const auto& caller = s.samples[random() % i].locations;
+      sample.locations.insert(sample.locations.end(), caller.begin() + static_cast<long>(fresh),
+                              caller.end());
+    }
+    const auto count = static_cast<int64_t>(1 + random() % 50);
+    sample.recorded = {count, sample.object_bytes * count, count / 2, sample.object_bytes * (count / 2)};
+    sample.scaled = {count * 1000, sample.object_bytes * count * 1000, count / 2 * 1000,
+                     sample.object_bytes * (count / 2) * 1000};
     s.samples.push_back(std::move(sample));
   }
   return s;

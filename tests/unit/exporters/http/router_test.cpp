@@ -36,6 +36,19 @@ TEST(HttpRouter, UnknownPathsAreNotFound) {
   }
 }
 
+TEST(HttpRouter, PostIsForThoseThatTakeIt) {
+  Router r;
+  r.get_or_post("/symbol", [](const Request&) { return Response{200, "text/plain", "none", {}}; });
+  Request request;
+  request.path = "/symbol";
+  for (const char* method : {"GET", "HEAD", "POST"}) {
+    request.method = method;
+    EXPECT_EQ(r.route(request).status, 200) << method;
+  }
+  request.method = "PUT";
+  EXPECT_EQ(r.route(request).headers.back(), std::pair(std::string("Allow"), std::string("GET, HEAD, POST")));
+}
+
 TEST(HttpRouter, OtherMethodsAreNotAllowedOnKnownPaths) {
   EXPECT_EQ(ask("HEAD", "/").status, 200);
   EXPECT_EQ(ask("POST", "/").status, 405);

@@ -3,8 +3,10 @@
 
 #include <cstdlib>
 
+#include "exporters/http/server.h"
 #include "exporters/pprof/encoder.h"
 #include "exporters/pprof/text.h"
+#include "exporters/registry.h"
 #include "tests/support/go_toolchain.h"
 #include "tests/unit/exporters/fixtures.h"
 
@@ -19,7 +21,7 @@ class GoToolPprof : public testing::Test {
     // The oldest that is there: newer ones would build the tool first.
     const std::string root = test::go_root(minors.front());
     command_ = "env -u GOROOT GOTOOLCHAIN=local PPROF_TMPDIR=" + directory_.path("") +
-               " HOME=" + directory_.path("") + " " + root + "/bin/go tool pprof -symbolize=none ";
+               " HOME=" + directory_.path("") + " " + root + "/bin/go tool pprof ";
   }
 
   std::string pprof(const std::string& arguments) {
@@ -70,7 +72,7 @@ TEST_F(GoToolPprof, RawHasWhatWasWritten) {
            "     1: 0x401233 M=1 main.fill /src/shop/fill.go:14",
            "             main.Grow[go.shape.int,go.shape.string] /src/shop/grow.go:33",
            "1: 0x400000/0x800000/0x0 /usr/bin/shop 5b1e64a3c0ffee [FN][FL][LN][IN]\n",
-           "2: 0x7f0000001000/0x7f0000005000/0x1000 /lib/x86_64-linux-gnu/libc.so.6  \n",
+           "2: 0x7f0000001000/0x7f0000005000/0x1000 /opt/shop/libshop.so  \n",
        }) {
     EXPECT_TRUE(contains(raw, line)) << line << "\nis not in\n" << raw;
   }
@@ -108,6 +110,20 @@ TEST_F(GoToolPprof, ExactProfilesOpenWithAllocations) {
   fixtures::FixedSource source;
   const std::string top = pprof("-top " + write("exact.pb.gz", **source.heap(102)));
   EXPECT_TRUE(contains(top, "Type: alloc_space\n")) << top;
+}
+
+// A fetched profile with an address that has no function makes it ask us for symbols.
+TEST_F(GoToolPprof, FetchesFromTheServer) {
+  fixtures::FixedSource source;
+  const auto server = http::Server::start({{"127.0.0.1:0"}, "", 16}, all_routes(source));
+  ASSERT_TRUE(server) << to_string(server.error());
+  const std::string base = "http://" + (*server)->addresses().front();
+  for (const char* path : {"/targets/101/debug/pprof/heap", "/debug/pprof/heap?pid=101"}) {
+    const std::string top = pprof("-top -unit=b '" + base + path + "'");
+    EXPECT_TRUE(contains(top, "1579015B 41.11% ")) << top;
+  }
+  const std::string delta = pprof("-top -seconds 1 " + base + "/targets/101/debug/pprof/allocs");
+  EXPECT_TRUE(contains(delta, "Type: alloc_space\n")) << delta;
 }
 
 TEST_F(GoToolPprof, LargeProfile) {
