@@ -65,7 +65,7 @@ def same_moment(daemon, target, directory):
 def test_profile_equals_the_programs_own(minor, variant, tmp_path):
     with Target.of(minor, variant, profile_rate=RATE) as target:
         for scenario in target.scenarios():
-            target.run(scenario, 50)
+            target.run(scenario, 200)
         # All of this was allocated before goheapd came.
         with Daemon(target.pid, arguments=["--mode", "sampled"]) as daemon:
             row = daemon.wait_for_state(target.pid)
