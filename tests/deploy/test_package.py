@@ -1,0 +1,175 @@
+"""The Debian package and the unit, judged by dpkg and systemd-analyze and lived through in a real systemd."""
+import os
+import re
+import shutil
+import subprocess
+import time
+import urllib.error
+
+import pytest
+import yaml
+
+from harness.daemon import Daemon, GOHEAPD, fetch, free_port
+from tools import DEPLOY, OPERATIONS, PROMETHEUS, TREE, run
+
+HERE = TREE / "tests/deploy/systemd"
+
+
+@pytest.fixture(scope="session")
+def package(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("package")
+    printed = run(DEPLOY / "package", folder, timeout=1800).split()
+    deb, = folder.glob("*.deb")
+    assert printed[-1] == str(deb)
+    return deb
+
+
+@pytest.fixture(scope="session")
+def unpacked(package, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("unpacked")
+    run("dpkg", "-x", package, folder)
+    run("dpkg", "-e", package, folder / "DEBIAN")
+    return folder
+
+
+def test_contents(unpacked):
+    files = {str(file.relative_to(unpacked)) for file in unpacked.rglob("*") if file.is_file()}
+    expected = {"usr/bin/goheapd", "usr/lib/systemd/system/goheapd.service", "etc/default/goheapd", "etc/goheapd/goheapd.yml",
+                "usr/share/doc/goheapd/copyright", "usr/share/doc/goheapd/README.md",
+                "usr/share/goheapd/systemd/older-kernel.conf"}
+    expected |= {f"usr/share/goheapd/prometheus/{file.name}" for file in (DEPLOY / "prometheus").glob("*.yml")}
+    expected |= {f"usr/share/goheapd/grafana/{file.name}" for file in (DEPLOY / "grafana").glob("*.json")}
+    control = {f"DEBIAN/{name}" for name in ("control", "md5sums", "conffiles", "postinst", "prerm", "postrm")}
+    assert files == expected | control
+    for file in unpacked.rglob("*"):
+        assert not file.stat().st_mode & 0o6022, file   # nothing is setuid, nothing is writable for others
+    fields = (unpacked / "DEBIAN/control").read_text()
+    # By shlibdeps: nothing that Debian 12 does not have, nothing forgotten.
+    assert re.search(r"^Depends: .*libc6 .*libyaml-cpp", fields, re.MULTILINE)
+    assert (unpacked / "DEBIAN/conffiles").read_text().split() == ["/etc/default/goheapd", "/etc/goheapd/goheapd.yml"]
+    assert "goheapd serve" in run(unpacked / "usr/bin/goheapd", "serve", "--help")
+
+
+def test_plain_install(tmp_path):
+    run("cmake", "--install", GOHEAPD.parent, "--prefix", "/usr/local", env={**os.environ, "DESTDIR": str(tmp_path)})
+    assert os.access(tmp_path / "usr/local/bin/goheapd", os.X_OK)
+    unit = next(tmp_path.rglob("goheapd.service")).read_text()
+    assert "@" not in re.sub(r"@[a-z-]+", "", unit)   # but for @system-service
+    for path in re.findall(r"^EnvironmentFile=-(\S+)|--config (\S+)", unit, re.MULTILINE):
+        assert (tmp_path / (path[0] or path[1]).lstrip("/")).exists()
+
+
+def test_unit(unpacked, tmp_path):
+    unit = tmp_path / "goheapd.service"
+    text = (unpacked / "usr/lib/systemd/system/goheapd.service").read_text()
+    assert "ExecStart=/usr/bin/goheapd serve" in text
+    unit.write_text(text.replace("/usr/bin/goheapd", str(GOHEAPD)))   # verify wants the file to be there
+    printed = run("systemd-analyze", "verify", "--man=no", unit)
+    # Mistakes in other units of this machine are none of ours.
+    assert not [line for line in printed.splitlines() if "goheapd" in line]
+    run("systemd-analyze", "security", "--offline=yes", "--threshold=25", unit)
+    used = set(re.findall(r" --([a-z.-]+)", next(line for line in text.splitlines() if line.startswith("ExecStart="))))
+    assert used and used <= set(re.findall(r"--([a-z][a-z.-]*)", run(GOHEAPD, "serve", "--help")))
+
+
+def test_drop_in_for_older_kernels(unpacked, tmp_path):
+    text = (unpacked / "usr/lib/systemd/system/goheapd.service").read_text().replace("/usr/bin/goheapd", str(GOHEAPD))
+    extra = (unpacked / "usr/share/goheapd/systemd/older-kernel.conf").read_text()
+    (tmp_path / "goheapd.service").write_text(text.replace("[Install]", extra + "\n[Install]"))
+    printed = run("systemd-analyze", "verify", "--man=no", tmp_path / "goheapd.service")
+    assert not [line for line in printed.splitlines() if "goheapd" in line]
+
+
+def test_example_configuration(tmp_path):
+    """Every key of the example is one that the daemon takes, also when all of them are uncommented."""
+    example = (DEPLOY / "systemd/goheapd.yml").read_text()
+    assert yaml.safe_load(example) is None   # as shipped: the defaults
+    text = re.sub(r"^#(?=[a-z.-]+: )", "", example, flags=re.MULTILINE)
+    keys = yaml.safe_load(text)
+    assert len(keys) >= 9
+    # The file that this one names is not there, and the address is the harness's.
+    text = "\n".join(line for line in text.splitlines() if not line.startswith("web."))
+    (tmp_path / "all.yml").write_text(text.replace("mode: sampled", "mode: buckets"))
+    with Daemon(os.getpid(), arguments=["--config", str(tmp_path / "all.yml")]) as daemon:
+        assert daemon.get("/-/ready").status == 200
+    assert set(keys) <= set(re.findall(r"--([a-z][a-z.-]*)", run(GOHEAPD, "serve", "--help")))
+
+
+def test_installs_where_no_systemd_runs(package, tmp_path):
+    """As in an image that is being built."""
+    root = tmp_path / "root"
+    root.mkdir()
+    run("tar", "-C", root, "-xf", OPERATIONS / "rootfs.tar")
+    shutil.copy(package, root / "goheapd.deb")
+    chroot = ["unshare", "--mount", "--pid", "--fork", "chroot", root]
+    run(*chroot, "dpkg", "-i", "/goheapd.deb")
+    assert (root / "etc/systemd/system/multi-user.target.wants/goheapd.service").is_symlink()
+    run(*chroot, "goheapd", "--version")
+    run(*chroot, "dpkg", "--purge", "goheapd")
+    assert not [file for file in root.rglob("*goheapd*") if file.name != "goheapd.deb"]
+    shutil.rmtree(root)
+
+
+def test_three_capabilities_are_enough(unpacked, tmp_path):
+    """A user that is nobody, with what the unit grants and no more, profiles another user's program by probes."""
+    unit = (unpacked / "usr/lib/systemd/system/goheapd.service").read_text()
+    granted = re.search(r"^AmbientCapabilities=(.*)$", unit, re.MULTILINE)[1].split()
+    assert granted == re.search(r"^CapabilityBoundingSet=(.*)$", unit, re.MULTILINE)[1].split()
+    names = ",".join("+" + name.removeprefix("CAP_").lower() for name in granted)
+    binary = tmp_path / "goheapd"   # where nobody may read it
+    shutil.copy(GOHEAPD, binary)
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    prometheus = subprocess.Popen([PROMETHEUS / "prometheus", "--config.file=/dev/null", f"--storage.tsdb.path={tmp_path}/data",
+                                   f"--web.listen-address=127.0.0.1:{free_port()}"], stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    port = free_port()
+    daemon = subprocess.Popen(["setpriv", "--reuid=65532", "--regid=65532", "--clear-groups", "--no-new-privs",
+                               f"--inh-caps=-all,{names}", f"--ambient-caps=-all,{names}", f"--bounding-set=-all,{names}",
+                               binary, "serve", "--mode", "sampled", "--pid", str(prometheus.pid),
+                               "--web.listen-address", f"127.0.0.1:{port}"],
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        deadline = time.monotonic() + 30
+        state = None
+        while state != "attached":
+            assert daemon.poll() is None, daemon.stdout.read()
+            assert time.monotonic() < deadline, state
+            try:
+                targets = fetch(f"http://127.0.0.1:{port}/api/v1/targets").json()["targets"]
+                state = targets[0]["state"] if targets else None
+                assert state in (None, "attached"), targets
+            except urllib.error.URLError:
+                pass
+            time.sleep(0.1)
+        assert fetch(f"http://127.0.0.1:{port}/targets/{prometheus.pid}/debug/pprof/heap").status == 200
+    finally:
+        daemon.terminate()
+        daemon.wait(20)
+        prometheus.kill()
+        prometheus.wait()
+    assert daemon.returncode == 0
+
+
+def test_lives_in_systemd(package, tmp_path):
+    root = tmp_path / "root"
+    (root / "outside").mkdir(parents=True)
+    run("tar", "-C", root, "-xf", OPERATIONS / "rootfs.tar")
+    shutil.copy(package, root / "outside/goheapd.deb")
+    shutil.copy(PROMETHEUS / "prometheus", root / "outside/prometheus")
+    shutil.copy(HERE / "inside.sh", root / "inside.sh")
+    units = root / "etc/systemd/system"
+    (units / "inside.service").write_text("[Unit]\nAfter=multi-user.target\n[Service]\nExecStart=/inside.sh\n")
+    wants = units / "multi-user.target.wants"
+    wants.mkdir(exist_ok=True)
+    (wants / "inside.service").symlink_to("../inside.service")
+    booted = subprocess.run([HERE / "boot", root, OPERATIONS / "nspawn"], stdin=subprocess.DEVNULL, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300)
+    log = root / "outside/log"
+    shown = booted.stdout[-4000:] + (log.read_text()[-6000:] if log.exists() else "")
+    assert (root / "outside/done").exists(), shown
+    results = (root / "outside/result").read_text().splitlines()
+    failed = [line for line in results if not line.startswith("ok ")]
+    shutil.rmtree(root)
+    assert not failed, "\n".join(failed)
+    assert len(results) == len(re.findall(r"^check ", (HERE / "inside.sh").read_text(), re.MULTILINE))
