@@ -6,11 +6,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
 #include <climits>
 #include <cstring>
+#include <iterator>
 #include <memory>
 
 namespace goheapd::process {
@@ -136,6 +138,7 @@ Expected<std::vector<FileMapping>> ProcFs::file_mappings(pid_t pid) const {
 
 Expected<uint64_t> ProcFs::program_start(pid_t pid) const {
   const auto auxv = read_file(pid, "auxv", kSmallFileLimit);
+  if (!auxv && auxv.error().errno_value == EACCES) return program_start_by_code(pid);
   if (!auxv) return Unexpected(auxv.error());
   const auto headers = find_auxv(ByteView(auxv->data(), auxv->size()), AT_PHDR);
   if (!headers) return fail("no program headers in the auxiliary vector", path(pid, "auxv"));
@@ -147,6 +150,23 @@ Expected<uint64_t> ProcFs::program_start(pid_t pid) const {
     return mapping.start - mapping.file_offset;
   }
   return fail("the program's headers are not mapped from a file", path(pid, "maps"));
+}
+
+Expected<uint64_t> ProcFs::program_start_by_code(pid_t pid) const {
+  const auto parsed = stat(pid);
+  if (!parsed) return Unexpected(parsed.error());
+  const auto mappings = file_mappings(pid);
+  if (!mappings) return Unexpected(mappings.error());
+  const auto code = std::find_if(mappings->begin(), mappings->end(), [&](const FileMapping& mapping) {
+    return mapping.start <= parsed->code_start && parsed->code_start < mapping.end;
+  });
+  if (code == mappings->end()) return fail("the program's code is not mapped from a file", path(pid, "maps"));
+  // From the code downwards, as far as it is the same file.
+  for (auto mapping = std::make_reverse_iterator(std::next(code)); mapping != mappings->rend(); ++mapping) {
+    if (mapping->inode != code->inode) break;
+    if (mapping->file_offset == 0) return mapping->start;
+  }
+  return fail("the program's headers are not mapped", path(pid, "maps"));
 }
 
 Expected<uint64_t> ProcFs::cpu_time_ns(pid_t pid) const {

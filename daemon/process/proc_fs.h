@@ -50,7 +50,11 @@ class ProcFs {
   // Address at which file offset 0 of the main program is mapped: the mapping with the program headers that
   // the kernel told the process of (AT_PHDR). Names, devices and inodes in maps are not compared, since
   // overlayfs and btrfs print others than stat(2) gives.
+  // auxv is readable by its owner and CAP_DAC_READ_SEARCH only; others, with CAP_SYS_PTRACE, learn from stat where the
+  // program's code is and take the mapping of that file's beginning.
   Expected<uint64_t> program_start(pid_t pid) const;
+  // That other way alone.
+  Expected<uint64_t> program_start_by_code(pid_t pid) const;
 
   // CPU time that all threads of the process have used, user and system, in nanoseconds; resolution one clock
   // tick (10 ms).

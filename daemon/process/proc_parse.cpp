@@ -87,6 +87,7 @@ std::optional<ProcessStat> parse_stat(std::string_view text) {
     }
   }
   stat.parent = static_cast<pid_t>(fields[4]);
+  stat.code_start = fields[26];
   stat.kernel_thread = (fields[9] & kFlagKernelThread) != 0;
   stat.cpu_ticks = fields[14] + fields[15];
   stat.start_time = fields[22];

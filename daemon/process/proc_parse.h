@@ -23,6 +23,7 @@ struct ProcessStat {
   bool kernel_thread = false;
   uint64_t cpu_ticks = 0;    // utime + stime of all threads, dead ones too, in clock ticks
   uint64_t start_time = 0;   // clock ticks since boot
+  uint64_t code_start = 0;   // in the main program's code; 0 or 1 where we may not ptrace the process
   uint64_t stack_start = 0;  // drawn anew by each exec (ASLR); 0 where we may not ptrace the process
 };
 

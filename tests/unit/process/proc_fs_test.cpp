@@ -84,6 +84,38 @@ TEST(ProcFs, ProgramStartIsWhereOurElfHeaderIs) {
   EXPECT_EQ(*start + header->e_phoff, ::getauxval(AT_PHDR));
 }
 
+TEST(ProcFs, ProgramStartIsFoundWithoutTheAuxiliaryVector) {
+  const ProcFs proc = open_proc();
+  const auto by_headers = proc.program_start(::getpid());
+  const auto by_code = proc.program_start_by_code(::getpid());
+  ASSERT_TRUE(by_code) << to_string(by_code.error());
+  EXPECT_EQ(*by_code, by_headers.value_or(0));
+}
+
+TEST(ProcFs, ProgramStartWithoutTheAuxiliaryVectorIsOfTheFileWithTheCode) {
+  FakeProc fake;
+  fake.put(kPid, {});
+  fake.write(kPid, "maps",
+             "00400000-00500000 r--p 00000000 fd:01 9 /other\n"
+             "7f0000000000-7f0000001000 r--p 00000000 00:2e 77 /name\n"
+             "7f0000001000-7f0000003000 r-xp 00001000 00:2e 77 /name\n");
+  const ProcFs proc = open_proc(fake.root());
+  const auto put_code_at = [&fake](uint64_t address) {
+    fake.write(kPid, "stat",
+               std::to_string(kPid) + " (fake) S 1 1 1 0 -1 4194304 0 0 0 0 3 4 0 0 20 0 1 0 100 0 0 0 " +
+                   std::to_string(address) + " 0 7 0 0 0 0\n");
+  };
+  put_code_at(0x7f0000001000);
+  EXPECT_EQ(proc.program_start_by_code(kPid).value_or(0), 0x7f0000000000u);
+  put_code_at(1);  // what the kernel says to those who may not know
+  EXPECT_FALSE(proc.program_start_by_code(kPid));
+  put_code_at(0x7f0000001000);
+  fake.write(kPid, "maps",
+             "7f0000000000-7f0000001000 r--p 00000000 00:2e 78 /other\n"
+             "7f0000001000-7f0000003000 r-xp 00001000 00:2e 77 /name\n");
+  EXPECT_FALSE(proc.program_start_by_code(kPid));
+}
+
 TEST(ProcFs, ProgramStartFollowsTheProgramHeadersAndNotTheNames) {
   FakeProc fake;
   fake.put(kPid, {});
