@@ -44,6 +44,7 @@ class Tables {
     if (!inserted) return entry->second;
     model::Location location;
     location.address = code.address + bias_;
+    if (code.entry != 0) location.entry = code.entry + bias_;
     for (uint32_t i = 0; i < snapshot_.mappings.size(); ++i) {
       const model::Mapping& mapping = snapshot_.mappings[i];
       if (location.address >= mapping.start && location.address < mapping.limit) location.mapping = i + 1;

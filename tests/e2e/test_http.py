@@ -75,7 +75,8 @@ def test_text_form(daemon, target):
     head = re.match(r"heap profile: (\d+): (\d+) \[(\d+): (\d+)\] @ heap/(\d+)\n", answer.text)
     assert head, answer.text[:100]
     assert int(head[5]) == 2 * 1024
-    assert "main.direct" in answer.text
+    # A frame as Go prints it: address, function and the offset in it, file and line.
+    assert re.search(r"^#\t0x[0-9a-f]+\t+main\.direct\+0x[0-9a-f]+\t+\S+\.go:\d+$", answer.text, re.M), answer.text[:2000]
 
 
 @pytest.mark.parametrize("path,status,says", [
