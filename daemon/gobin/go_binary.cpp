@@ -188,8 +188,12 @@ const Globals& GoBinary::globals() const {
 
 const ProbeSites& GoBinary::probe_sites() const {
   std::call_once(parts_->probe_sites_once, [this] {
-    parts_->probe_sites = ProbeSites::find(parts_->elf, parts_->layout,
-                                           [this](std::string_view name) { return function(name); });
+    const auto mallocgc = parts_->find("runtime.mallocgc");
+    const InlineCopies copies =
+        mallocgc ? InlineCopies::find(parts_->pclntab, parts_->symbolizer, parts_->layout, *mallocgc)
+                 : InlineCopies();
+    parts_->probe_sites = ProbeSites::find(
+        parts_->elf, parts_->layout, [this](std::string_view name) { return function(name); }, copies);
   });
   return parts_->probe_sites;
 }

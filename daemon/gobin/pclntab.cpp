@@ -194,4 +194,21 @@ int32_t Pclntab::pc_value(uint32_t table, uint64_t pc_delta) const {
   return -1;
 }
 
+int32_t Pclntab::highest_pc_value(uint32_t table) const {
+  if (table == 0) return -1;
+  uint64_t at = table;
+  uint32_t value = ~uint32_t{0};
+  int32_t highest = -1;
+  for (uint32_t step = 0; step < kMaxPcSteps; ++step) {
+    auto value_delta = read_varint32(pctab_, at);
+    if (!value_delta || (value_delta->value == 0 && step != 0)) break;
+    auto step_bytes = read_varint32(pctab_, value_delta->next);
+    if (!step_bytes) break;
+    value += (0u - (value_delta->value & 1)) ^ (value_delta->value >> 1);  // zigzag
+    highest = std::max(highest, static_cast<int32_t>(value));
+    at = step_bytes->next;
+  }
+  return highest;
+}
+
 }  // namespace goheapd::gobin

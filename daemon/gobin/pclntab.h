@@ -93,6 +93,8 @@ class Pclntab {
   // Value at `pc_delta` bytes after the function's entry of the table at pctab offset `table`; -1 where the
   // table does not exist or does not reach that far (the runtime's convention).
   int32_t pc_value(uint32_t table, uint64_t pc_delta) const;
+  // The highest value of that table; -1 where there is none.
+  int32_t highest_pc_value(uint32_t table) const;
 
  private:
   Pclntab() = default;

@@ -6,20 +6,6 @@
 namespace goheapd::gobin {
 namespace {
 
-constexpr RegisterSet kAmd64G = register_bit(14);
-constexpr RegisterSet kArm64G = register_bit(28);
-constexpr RegisterSet kAmd64Arguments[] = {register_bit(0), register_bit(3),
-                                           register_bit(1)};  // rax, rbx, rcx
-constexpr RegisterSet kArm64Arguments[] = {register_bit(0), register_bit(1), register_bit(2)};
-
-// The registers of the first `count` arguments and of g.
-// https://github.com/golang/go/blob/go1.24.4/src/cmd/compile/abi-internal.md
-RegisterSet argument_registers(Arch arch, size_t count) {
-  RegisterSet set = arch == Arch::amd64 ? kAmd64G : kArm64G;
-  for (size_t i = 0; i < count; ++i) set |= arch == Arch::amd64 ? kAmd64Arguments[i] : kArm64Arguments[i];
-  return set;
-}
-
 enum class Branch : unsigned char { other, below, below_or_equal };
 
 // Condition of a conditional branch as far as stack checks use it.
@@ -157,145 +143,7 @@ SiteCandidate make_candidate(SiteKind kind, const Instruction& instruction, cons
   return site;
 }
 
-struct SampledFunction {
-  ProbeRole role;
-  std::string_view name;
-  size_t arguments;
-};
-constexpr SampledFunction kSampled[] = {
-    {ProbeRole::profile_alloc, "runtime.profilealloc", 3},
-    {ProbeRole::set_profile_bucket, "runtime.setprofilebucket", 2},
-    {ProbeRole::free_special, "runtime.freeSpecial", 3},
-    {ProbeRole::profile_flush, "runtime.mProf_Flush", 0},
-    {ProbeRole::profile_post_sweep, "runtime.mProf_PostSweep", 0},
-};
-
-// Functions that allocate small objects of one size class and are called by compiled code directly, in place of mallocgc.
-// mallocgc calls them too, so it sees only larger sizes when they are there.
-// https://github.com/golang/go/blob/go1.27.3/src/runtime/malloc_generated.go
-struct SpecializedFamily {
-  std::string_view prefix;
-  int first, last;  // numbers behind the prefix
-  PointerKnowledge pointers;
-};
-constexpr SpecializedFamily kSpecialized[] = {
-    {"runtime.mallocgcTinySize", 1, 15, PointerKnowledge::never},       // GOEXPERIMENT in 1.26
-    {"runtime.mallocgcTinySC", 2, 2, PointerKnowledge::never},          // 1.27
-    {"runtime.mallocgcSmallNoScanSC", 2, 26, PointerKnowledge::never},  // to 7 in 1.27
-    {"runtime.mallocgcSmallScanNoHeaderSC", 1, 26, PointerKnowledge::always},
-};
-// The second halves of the size-specialised functions of 1.27.
-constexpr std::string_view kSlowPaths[] = {"runtime.mallocgcTinySlowPath",
-                                           "runtime.mallocgcSmallNoScanSlowPath",
-                                           "runtime.mallocgcSmallScanSlowPath"};
-constexpr std::string_view kTiny = "runtime.mallocgcTinySC2";
-constexpr std::string_view kLargestFamily = "runtime.mallocgcSmallScanNoHeaderSC";
-constexpr std::string_view kMallocgc = "runtime.mallocgc";
-
-// The largest size class that has functions of its own.
-int specialized_size_classes(int minor) { return minor == 26 ? 26 : minor == 27 ? 7 : 0; }
-
-class SiteFinder {
- public:
-  SiteFinder(const ElfFile& elf, const RuntimeLayout& layout, const FunctionLookup& functions)
-      : elf_(elf), layout_(layout), functions_(functions) {}
-
-  Expected<std::vector<ProbePoint>> sampled() const {
-    std::vector<ProbePoint> points;
-    for (const SampledFunction& wanted : kSampled) {
-      auto point = find_point(wanted.role, wanted.name, wanted.arguments);
-      if (!point) return Unexpected(point.error());
-      points.push_back(std::move(*point));
-    }
-    return points;
-  }
-
-  // 1.27 has two ways to count everything once. mallocgc hands small sizes on to the specialised functions, so it can be
-  // left out for these; but a profile-guided build may have copied their code into mallocgc, and what goes
-  // through the copy is seen by mallocgc only. There mallocgc counts all sizes, and the specialised functions count
-  // only when somebody else calls them.
-  Expected<std::vector<ProbePoint>> exact() const {
-    std::vector<ProbePoint> points;
-    int largest = 0;
-    for (const SpecializedFamily& family : kSpecialized) {
-      for (int number = family.first; number <= family.last; ++number) {
-        const std::string name = std::string(family.prefix) + std::to_string(number);
-        if (!functions_(name)) continue;
-        auto point = find_malloc(name, family.pointers);
-        if (!point) return Unexpected(point.error());
-        points.push_back(std::move(*point));
-        if (family.prefix == kLargestFamily) largest = number;
-      }
-    }
-    if (!points.empty() && largest != specialized_size_classes(layout_.minor)) {
-      return fail("a set of size-specialised allocation functions that this Go version does not have");
-    }
-    auto mallocgc = find_malloc(kMallocgc, PointerKnowledge::by_type);
-    if (!mallocgc) return Unexpected(mallocgc.error());
-    if (hands_small_sizes_on()) {
-      mallocgc->min_size = kSizeClassBytes[static_cast<size_t>(largest)] + uint64_t{1};
-    } else if (auto function = functions_(kMallocgc)) {
-      for (ProbePoint& point : points) point.ignored_caller = CodeRange{function->entry, function->end};
-    }
-    points.insert(points.begin(), std::move(*mallocgc));
-    return points;
-  }
-
- private:
-  Expected<ProbePoint> find_point(ProbeRole role, std::string_view name, size_t arguments) const {
-    auto function = functions_(name);
-    if (!function) return fail("the function was inlined away or is not linked", std::string(name));
-    ProbePoint point;
-    point.role = role;
-    point.function = name;
-    point.candidates = site_candidates(*function, layout_.arch, argument_registers(layout_.arch, arguments),
-                                       role == ProbeRole::malloc,
-                                       [this](uint64_t vaddr) { return elf_.file_offset(vaddr); });
-    if (point.candidates.empty())
-      return fail("no instruction of the function can carry a probe", std::string(name));
-    return point;
-  }
-
-  // Proof that mallocgc still calls every specialised function: it calls the one for tiny objects, and none of the
-  // slow paths, which only these functions do.
-  bool hands_small_sizes_on() const {
-    const auto mallocgc = functions_(kMallocgc);
-    const auto tiny = functions_(kTiny);
-    if (!mallocgc || !tiny) return false;
-    const auto code = disassemble(*mallocgc, layout_.arch);
-    if (!code) return false;
-    const auto calls = [&](const FunctionCode& callee) {
-      return std::any_of(code->begin(), code->end(), [&](const Instruction& instruction) {
-        return instruction.flow == Flow::call && instruction.target == callee.entry;
-      });
-    };
-    return calls(*tiny) &&
-           std::none_of(std::begin(kSlowPaths), std::end(kSlowPaths), [&](std::string_view name) {
-             const auto slow_path = functions_(name);
-             return slow_path && calls(*slow_path);
-           });
-  }
-
-  Expected<ProbePoint> find_malloc(std::string_view name, PointerKnowledge pointers) const {
-    auto point = find_point(ProbeRole::malloc, name, 2);
-    if (!point) return point;
-    point->min_size = 1;
-    point->pointers = pointers;
-    return point;
-  }
-
-  const ElfFile& elf_;
-  const RuntimeLayout& layout_;
-  const FunctionLookup& functions_;
-};
-
 }  // namespace
-
-std::string_view name_of(ProbeRole role) {
-  static constexpr std::string_view kNames[] = {"profile_alloc", "set_profile_bucket", "free_special",
-                                                "profile_flush", "profile_post_sweep", "malloc"};
-  return kNames[static_cast<size_t>(role)];
-}
 
 std::string_view name_of(HitCost cost) {
   static constexpr std::string_view kNames[] = {"emulated", "filtered_emulated", "single_step"};
@@ -346,15 +194,6 @@ std::vector<SiteCandidate> site_candidates(
   if (!hot) add(SiteKind::after_frame, found.after_frame);
   add(SiteKind::stack_check, found.stack_check);
   add(SiteKind::entry, found.entry);
-  return sites;
-}
-
-ProbeSites ProbeSites::find(const ElfFile& elf, const RuntimeLayout& layout,
-                            const FunctionLookup& functions) {
-  const SiteFinder finder(elf, layout, functions);
-  ProbeSites sites;
-  sites.sampled_ = finder.sampled();
-  sites.exact_ = finder.exact();
   return sites;
 }
 

@@ -28,6 +28,7 @@
 #include "daemon/gobin/disassembler.h"
 #include "daemon/gobin/function_code.h"
 #include "daemon/gobin/globals.h"
+#include "daemon/gobin/inline_copies.h"
 #include "daemon/gobin/runtime_layout.h"
 
 namespace goheapd::gobin {
@@ -99,7 +100,8 @@ struct ProbePoint {
 
 class ProbeSites {
  public:
-  static ProbeSites find(const ElfFile& elf, const RuntimeLayout& layout, const FunctionLookup& functions);
+  static ProbeSites find(const ElfFile& elf, const RuntimeLayout& layout, const FunctionLookup& functions,
+                         const InlineCopies& copies);
 
   // Errors say which function is missing or has no usable instruction.
   const Expected<std::vector<ProbePoint>>& sampled() const { return sampled_; }

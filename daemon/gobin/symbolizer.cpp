@@ -12,6 +12,7 @@ constexpr uint32_t kPcdataInlineIndex = 2;
 constexpr uint32_t kFuncdataInlineTree = 3;
 constexpr uint32_t kNoFuncdata = ~uint32_t{0};
 // Compilers stop at a few dozen levels; a file that goes on and on (or in a circle) is broken.
+constexpr int32_t kMaxInlinedCalls = 1 << 14;  // in one function
 constexpr int kMaxInlineDepth = 256;
 // 64 Ki pcs are some 6 MB. Programs have a few thousand distinct ones in their profiles.
 constexpr size_t kMaxCachedPcs = 64 * 1024;
@@ -108,6 +109,25 @@ class Symbolizer::Tables {
     }
   }
 
+  // Outer calls have lower numbers than those inlined into them, so the highest number in use leads to all.
+  std::vector<std::string_view> inlined_into(uint32_t index) const {
+    std::vector<std::string_view> names;
+    auto record = pclntab_.record(index);
+    if (!record) return names;
+    const auto tables = static_cast<uint32_t>(read_field(*record, layout_.func.npcdata).value_or(0));
+    const auto funcdata = static_cast<uint32_t>(read_field(*record, layout_.func.nfuncdata).value_or(0));
+    const uint64_t tables_at = layout_.func.sizeof_struct;
+    auto tree = inline_tree(*record, tables_at, tables, funcdata);
+    if (!tree || kPcdataInlineIndex >= tables) return names;
+    const uint32_t table = record->read<uint32_t>(tables_at + kPcdataInlineIndex * 4).value_or(0);
+    const int32_t last = std::min(pclntab_.highest_pc_value(table), kMaxInlinedCalls);
+    PcFacts call;
+    for (int32_t i = 0; i <= last && read_inlined(*tree, static_cast<uint32_t>(i), 0, call); ++i) {
+      names.push_back(call.source.function);
+    }
+    return names;
+  }
+
  private:
   PcFacts read_facts(uint64_t pc) const {
     PcFacts facts;
@@ -195,6 +215,10 @@ Symbolizer::Symbolizer(const ElfFile& elf, const Pclntab& pclntab, const ModuleD
     : tables_(std::make_unique<Tables>(elf, pclntab, module_data, layout)) {}
 
 Symbolizer::~Symbolizer() = default;
+
+std::vector<std::string_view> Symbolizer::functions_inlined_into(uint32_t index) const {
+  return tables_->inlined_into(index);
+}
 
 std::vector<uint64_t> Symbolizer::logical_stack(std::span<const uint64_t> pcs, bool first_is_leaf) const {
   std::lock_guard lock(tables_->mutex);

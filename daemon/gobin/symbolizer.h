@@ -89,6 +89,9 @@ class Symbolizer {
   // nullopt: not Go code.
   std::optional<Frame> frame_of(uint64_t logical_pc) const;
 
+  // Names of all functions of which machine function `index` holds a copy, however deep; with repetitions.
+  std::vector<std::string_view> functions_inlined_into(uint32_t index) const;
+
   // Name of the function that a direct CALL instruction ending at `return_pc` calls. nullopt: no direct call
   // there, or not to the start of a Go function.
   std::optional<std::string_view> callee_before(uint64_t return_pc) const;

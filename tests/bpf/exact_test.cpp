@@ -81,6 +81,7 @@ std::vector<GoBuild> builds() {
     all.push_back({.minor = minor});
     all.push_back({.minor = minor, .pie = true, .strip = true});
     all.push_back({.minor = minor, .cgo = true});
+    if (minor >= 21) all.push_back({.minor = minor, .profile_guided = true});  // the first with -pgo
   }
   return all;
 }

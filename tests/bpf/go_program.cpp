@@ -27,6 +27,14 @@ std::string go_command(int minor) {
   return (cache_directory() / "go/usr/lib" / ("go-1." + std::to_string(minor)) / "bin/go").string();
 }
 
+std::string compiler_profile(int minor) {
+  return "'" +
+         (cache_directory() / "go/usr/lib" / ("go-1." + std::to_string(minor)) /
+          "src/cmd/compile/default.pgo")
+             .string() +
+         "'";
+}
+
 std::string run(const std::string& command) {
   std::string output;
   FILE* const pipe = ::popen((command + " 2>&1").c_str(), "r");
@@ -44,6 +52,7 @@ std::string name_of(const GoBuild& build) {
   if (build.pie) name += "_pie";
   if (build.strip) name += "_strip";
   if (build.cgo) name += "_cgo";
+  if (build.profile_guided) name += "_pgo";
   return name;
 }
 
@@ -64,7 +73,7 @@ std::string build_go_program(const std::string& name, const GoBuild& build) {
           << " GOFLAGS=-mod=mod GOCACHE='" << (cache_directory() / "gocache").string()
           << "' CGO_ENABLED=" << (build.cgo ? 1 : 0) << " '" << go_command(build.minor) << "' build -o '"
           << output << "'" << (build.pie ? " -buildmode=pie" : "") << (build.strip ? " -ldflags='-s -w'" : "")
-          << " .";
+          << (build.profile_guided ? " -pgo=" + compiler_profile(build.minor) : "") << " .";
   run(command.str());
   return output;
 }

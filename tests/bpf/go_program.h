@@ -17,6 +17,8 @@ struct GoBuild {
   bool pie = false;
   bool strip = false;
   bool cgo = false;
+  // With the profile that the Go compiler itself is built with, which has calls of the allocator inlined.
+  bool profile_guided = false;
 };
 // For test names: "go1_24_pie_strip".
 std::string name_of(const GoBuild& build);
