@@ -101,7 +101,7 @@ def by_function(profile, column):
 
 
 def top(table, n=10):
-    return sorted(table, key=table.get, reverse=True)[:n]
+    return sorted(table, key=lambda name: (-table[name], name))[:n]
 
 
 @pytest.mark.parametrize("server", SERVERS, ids=lambda s: s.name)

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/personality.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -246,6 +247,8 @@ class RealWorld : public testing::Test {
       std::vector<char*> argv;
       for (const char* argument : arguments) argv.push_back(const_cast<char*>(argument));
       argv.push_back(nullptr);
+      // ThreadSanitizer may have turned address randomization off for itself, and children inherit that.
+      ::personality(PER_LINUX);
       ::execv(argv[0], argv.data());
       ::_exit(127);
     }
