@@ -9,6 +9,8 @@
 //	profile       ALLOCS FREES ALLOC_BYTES FREE_BYTES PC PC ... of each record of runtime.MemProfile
 //	objects       SITE ADDRESS of each object that is held
 //	gcstats       NUMGC NUMFORCEDGC PAUSE PAUSE ..., the pauses of the last 256 cycles, oldest first
+//	memstats      the numbers of runtime.ReadMemStats: one line of the totals in the order of the struct, one line
+//	              SIZE MALLOCS FREES for each size class
 //	rate N        sets runtime.MemProfileRate
 //	churn N       allocates at the call sites 0 to N-1 and collects garbage, without pause, until
 //	calm          ends that
@@ -167,6 +169,16 @@ func obey(command string, a, b int) {
 			fmt.Fprint(output, " ", stats.PauseNs[cycle%256])
 		}
 		fmt.Fprintln(output)
+	case "memstats":
+		runtime.ReadMemStats(&stats)
+		m := &stats
+		fmt.Fprintln(output, m.Alloc, m.TotalAlloc, m.Sys, m.Lookups, m.Mallocs, m.Frees, m.HeapAlloc, m.HeapSys,
+			m.HeapIdle, m.HeapInuse, m.HeapReleased, m.HeapObjects, m.StackInuse, m.StackSys, m.MSpanInuse,
+			m.MSpanSys, m.MCacheInuse, m.MCacheSys, m.BuckHashSys, m.GCSys, m.OtherSys, m.NextGC, m.LastGC,
+			m.PauseTotalNs, m.NumGC, m.NumForcedGC)
+		for i := range m.BySize {
+			fmt.Fprintln(output, m.BySize[i].Size, m.BySize[i].Mallocs, m.BySize[i].Frees)
+		}
 	case "rate":
 		runtime.MemProfileRate = a
 	case "churn":
@@ -187,7 +199,7 @@ func obey(command string, a, b int) {
 
 // Splits "word number number", without allocating; the word is one of those that obey knows.
 func parse(line []byte) (command string, numbers [2]int) {
-	for _, known := range [...]string{"hold", "drop", "gcstats", "gc", "profile", "objects", "rate", "churn", "calm"} {
+	for _, known := range [...]string{"hold", "drop", "memstats", "gcstats", "gc", "profile", "objects", "rate", "churn", "calm"} {
 		if len(line) >= len(known) && string(line[:len(known)]) == known {
 			command = known
 			break

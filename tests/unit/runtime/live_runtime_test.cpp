@@ -7,18 +7,15 @@
 #include <memory>
 #include <thread>
 
-#include "daemon/gobin/go_binary.h"
-#include "daemon/process/proc_fs.h"
 #include "daemon/runtime/bucket_reader.h"
 #include "daemon/runtime/gc_reader.h"
 #include "daemon/runtime/self_check.h"
 #include "daemon/runtime/specials_reader.h"
-#include "tests/unit/runtime/ledger_process.h"
+#include "tests/unit/runtime/ledger_view.h"
 
 namespace goheapd::runtime {
 namespace {
 
-using test::LedgerProcess;
 using test::LedgerRecord;
 
 constexpr size_t kRecordDepth = 32;  // what runtime.MemProfileRecord holds of a stack
@@ -83,19 +80,11 @@ std::vector<Line> sorted(std::vector<Line> lines) {
 }
 
 // A ledger and what goheapd makes of it.
-class Observed {
+class Observed : public test::LedgerView {
  public:
   Observed(const Case& subject, uint64_t rate, uint64_t records)
-      : executable_(test::build_ledger(subject.minor, subject.variant)), ledger(executable_, rate, records) {
-    auto opened = gobin::GoBinary::open(executable_);
-    if (!opened) throw std::runtime_error(to_string(opened.error()));
-    binary_ = *opened;
-    const auto proc = process::ProcFs::open();
-    auto opened_view = RuntimeView::open(*proc, *binary_, ledger.pid());
-    if (!opened_view) throw std::runtime_error(to_string(opened_view.error()));
-    view = std::make_unique<RuntimeView>(*std::move(opened_view));
-    reader = std::make_unique<BucketReader>(*view);
-  }
+      : LedgerView(subject.minor, subject.variant, rate, records),
+        reader(std::make_unique<BucketReader>(*view)) {}
 
   // Reads, and completes the stacks of buckets that an earlier reading had.
   model::BucketReading read() {
@@ -143,15 +132,10 @@ class Observed {
     return text;
   }
 
- private:
-  std::string executable_;
-  std::shared_ptr<const gobin::GoBinary> binary_;
-  std::map<uint64_t, std::vector<uint64_t>> stacks_;
-
- public:
-  LedgerProcess ledger;
-  std::unique_ptr<RuntimeView> view;
   std::unique_ptr<BucketReader> reader;
+
+ private:
+  std::map<uint64_t, std::vector<uint64_t>> stacks_;
 };
 
 class LiveExecutable : public testing::TestWithParam<Case> {};
