@@ -19,6 +19,8 @@ constexpr uint64_t kMillisecond = 1'000'000;
 constexpr uint64_t kSecond = 1000 * kMillisecond;
 // The ring does not wake us for each record (that would cost the target microseconds), so we look this often.
 constexpr int kTickMillis = 50;
+// Hundreds of programs that start at once take seconds to attach; the ring and exits are looked at in between.
+constexpr std::chrono::milliseconds kMailboxTurn{100};
 // The collector delivers about this many events per call.
 constexpr size_t kFullBatch = 50'000;
 constexpr uint64_t kScanEvery = 1 * kSecond;
@@ -101,7 +103,7 @@ void Daemon::run() {
     std::array<epoll_event, 4> ready{};
     ::epoll_wait(epoll.get(), ready.data(), static_cast<int>(ready.size()), kTickMillis);
     drain_probes();
-    mailbox_.run_pending();
+    mailbox_.run_pending(kMailboxTurn);
     take_exec_hints();
     take_changes(discovery_->take_exits());
     const uint64_t now = kernel_time_ns();
@@ -167,14 +169,18 @@ void Daemon::scan_processes() {
 }
 
 void Daemon::take_changes(const std::vector<process::ProcessChange>& changes) {
+  // Of one pid, an end always comes before a beginning. Ends are taken together: to detach takes the kernel 30 ms,
+  // which hundreds of processes that exit at once had better not wait for one after the other.
+  std::vector<model::ProcessKey> gone;
   for (const process::ProcessChange& change : changes) {
+    if (change.kind != process::ProcessChange::Kind::appeared) gone.push_back(change.process.key);
+  }
+  if (!gone.empty()) on_processes_gone(gone);
+  for (const process::ProcessChange& change : changes) {
+    if (change.kind != process::ProcessChange::Kind::appeared) continue;
     const model::ProcessKey key = change.process.key;
-    if (change.kind == process::ProcessChange::Kind::appeared) {
-      current_[key.pid] = key;
-      open_later(key, 0);
-    } else {
-      on_process_gone(key);
-    }
+    current_[key.pid] = key;
+    open_later(key, 0);
   }
 }
 
@@ -228,7 +234,10 @@ void Daemon::attach(Target& target, OpenedTarget opened) {
     auto attached = collector_->attach(opened.request);
     if (!attached) {
       target.set_state(model::TargetState::failed, to_string(attached.error()));
-      spdlog::warn("pid {} ({}): cannot attach: {}", pid, opened.status.comm, to_string(attached.error()));
+      // A process that lives shorter than it takes to look at it is nothing to warn of.
+      const bool has_exited = attached.error().errno_value == ESRCH;
+      spdlog::log(has_exited ? spdlog::level::debug : spdlog::level::warn, "pid {} ({}): cannot attach: {}",
+                  pid, opened.status.comm, to_string(attached.error()));
       return;
     }
     spdlog::info("pid {} ({}, {}): attached in mode {} by {}", pid, opened.status.comm,
@@ -255,23 +264,29 @@ void Daemon::detach(Target& target) {
   if (collector_) collector_->detach(target.pid());
 }
 
-void Daemon::on_process_gone(const model::ProcessKey& key) {
-  if (auto current = current_.find(key.pid); current != current_.end() && current->second == key)
-    current_.erase(current);
-  auto found = targets_.find(key);
-  if (found == targets_.end()) return;
-  Target& target = *found->second;
-  drain_probes();  // what it did last is still in the ring
-  if (target.is_live()) {
-    detach(target);
+void Daemon::on_processes_gone(const std::vector<model::ProcessKey>& keys) {
+  drain_probes();  // what they did last is still in the ring
+  std::vector<pid_t> attached;
+  for (const model::ProcessKey& key : keys) {
+    Target* const target = find(key);
+    if (target == nullptr || !target->is_live()) continue;
+    drain_exact(*target);
+    attached.push_back(key.pid);
     spdlog::info("pid {}: exited", key.pid);
   }
-  over_budget_.erase(key);
-  if (!target.has_profile()) {
-    targets_.erase(found);  // there is nothing of it to show
-    return;
+  if (collector_) collector_->detach(attached);
+  for (const model::ProcessKey& key : keys) {
+    if (auto current = current_.find(key.pid); current != current_.end() && current->second == key)
+      current_.erase(current);
+    over_budget_.erase(key);
+    auto found = targets_.find(key);
+    if (found == targets_.end()) continue;
+    if (found->second->has_profile()) {
+      found->second->mark_exited(wall_time_ns());
+    } else {
+      targets_.erase(found);  // there is nothing of it to show
+    }
   }
-  target.mark_exited(wall_time_ns());
 }
 
 void Daemon::start_reading(Target& target, bool with_live_samples) {

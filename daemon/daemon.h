@@ -100,7 +100,7 @@ class Daemon final : public exporters::ProfileSource {
   void on_opened(const model::ProcessKey& key, OpenedTarget opened, uint32_t attempt);
   void attach(Target& target, OpenedTarget opened);
   void detach(Target& target);
-  void on_process_gone(const model::ProcessKey& key);
+  void on_processes_gone(const std::vector<model::ProcessKey>& keys);
   void start_reading(Target& target, bool with_live_samples);
   void start_due_readings(uint64_t now_ns);
   void reexamine();

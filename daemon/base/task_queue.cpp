@@ -3,7 +3,9 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <iterator>
 #include <system_error>
 #include <utility>
 
@@ -30,7 +32,7 @@ bool Mailbox::post(Task task) {
   return true;
 }
 
-void Mailbox::run_pending() {
+void Mailbox::run_pending(std::chrono::nanoseconds limit) {
   uint64_t count = 0;
   [[maybe_unused]] auto got = ::read(wake_fd_, &count, sizeof count);
   std::deque<Task> tasks;
@@ -38,7 +40,20 @@ void Mailbox::run_pending() {
     std::lock_guard lock(mutex_);
     tasks.swap(tasks_);
   }
-  for (Task& task : tasks) task();
+  const auto begin = std::chrono::steady_clock::now();
+  while (!tasks.empty()) {
+    const Task task = std::move(tasks.front());
+    tasks.pop_front();
+    task();
+    if (std::chrono::steady_clock::now() - begin >= limit) break;
+  }
+  if (tasks.empty()) return;
+  std::lock_guard lock(mutex_);
+  if (closed_) return;
+  std::move(tasks_.begin(), tasks_.end(), std::back_inserter(tasks));
+  tasks_.swap(tasks);
+  const uint64_t one = 1;
+  [[maybe_unused]] auto written = ::write(wake_fd_, &one, sizeof one);
 }
 
 void Mailbox::close() {

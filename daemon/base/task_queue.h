@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <deque>
@@ -23,8 +24,8 @@ class Mailbox {
 
   // False if closed: the task will never run and is dropped here.
   bool post(Task task);
-  // Runs all that is there; owner only.
-  void run_pending();
+  // Runs what is there until all is done or `limit` has passed; what is left wakes the owner again. Owner only.
+  void run_pending(std::chrono::nanoseconds limit = std::chrono::nanoseconds::max());
   // Refuses further tasks and drops those not yet run (their promises break, so that nobody waits for ever).
   void close();
   int wake_fd() const { return wake_fd_; }

@@ -267,32 +267,40 @@ Expected<AttachReport> Collector::attach(const AttachRequest& request) {
   return report;
 }
 
-void Collector::detach(pid_t pid) {
-  const auto found = state_->targets.find(pid);
-  if (found == state_->targets.end()) return;
-  found->second.probes.links.clear();
-  state_->forget(pid, found->second);
-  state_->targets.erase(found);
-}
+void Collector::detach(pid_t pid) { detach(std::span(&pid, 1)); }
 
-void Collector::detach_all() {
+void Collector::detach(std::span<const pid_t> pids) {
   // Each close waits some 30 ms for the kernel; side by side they wait together.
   constexpr size_t kMostThreads = 64;
   std::vector<ProbeLink> links;
-  for (auto& [pid, target] : state_->targets) {
-    std::move(target.probes.links.begin(), target.probes.links.end(), std::back_inserter(links));
-    target.probes.links.clear();
+  for (const pid_t pid : pids) {
+    const auto found = state_->targets.find(pid);
+    if (found == state_->targets.end()) continue;
+    std::vector<ProbeLink>& own = found->second.probes.links;
+    std::move(own.begin(), own.end(), std::back_inserter(links));
+    own.clear();
   }
   std::vector<std::thread> closers;
   const size_t threads = std::min(kMostThreads, links.size());
-  for (size_t first = 0; first < threads; ++first) {
+  for (size_t first = 1; first < threads; ++first) {
     closers.emplace_back([&links, first, threads] {
       for (size_t i = first; i < links.size(); i += threads) links[i] = ProbeLink();
     });
   }
+  for (size_t i = 0; i < links.size(); i += threads) links[i] = ProbeLink();
   for (std::thread& closer : closers) closer.join();
-  for (auto& [pid, target] : state_->targets) state_->forget(pid, target);
-  state_->targets.clear();
+  for (const pid_t pid : pids) {
+    const auto found = state_->targets.find(pid);
+    if (found == state_->targets.end()) continue;
+    state_->forget(pid, found->second);
+    state_->targets.erase(found);
+  }
+}
+
+void Collector::detach_all() {
+  std::vector<pid_t> pids;
+  for (const auto& [pid, target] : state_->targets) pids.push_back(pid);
+  detach(pids);
 }
 
 Expected<bool> Collector::set_recording(pid_t pid, bool recording) {

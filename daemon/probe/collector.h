@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -65,6 +66,7 @@ class Collector {
   // Takes the probes out and forgets the exact counts: read them before. Unknown pids are fine.
   void detach(pid_t pid);
   // Many at once: waiting for the kernel's grace periods is shared.
+  void detach(std::span<const pid_t> pids);
   void detach_all();
   Expected<bool> set_recording(pid_t pid, bool recording);
 

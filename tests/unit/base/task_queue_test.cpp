@@ -31,6 +31,25 @@ TEST(Mailbox, RunsTasksInOrderOnTheOwner) {
   EXPECT_EQ(::poll(&wake, 1, 0), 0);
 }
 
+TEST(Mailbox, WhatDoesNotFitIntoItsTurnComesNextInOrder) {
+  Mailbox mailbox;
+  std::vector<int> order;
+  for (int i = 0; i < 3; ++i) {
+    mailbox.post([&, i] {
+      order.push_back(i);
+      mailbox.post([&order, i] { order.push_back(10 + i); });
+    });
+  }
+  pollfd wake{mailbox.wake_fd(), POLLIN, 0};
+  for (size_t turn = 1; turn <= 6; ++turn) {
+    EXPECT_EQ(::poll(&wake, 1, 0), 1);
+    mailbox.run_pending(std::chrono::nanoseconds(0));  // at least one, so that no task waits for ever
+    EXPECT_EQ(order.size(), turn);
+  }
+  EXPECT_EQ(::poll(&wake, 1, 0), 0);
+  EXPECT_EQ(order, (std::vector<int>{0, 1, 2, 10, 11, 12}));
+}
+
 TEST(Mailbox, ClosingBreaksThePromisesOfDroppedTasks) {
   Mailbox mailbox;
   auto promise = std::make_shared<std::promise<int>>();
