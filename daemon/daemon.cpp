@@ -146,7 +146,9 @@ void Daemon::on_event(const model::Event& event) {
           // Later, not here: looking at a process may attach, and this runs inside the collector's poll.
           exec_hints_.push_back(value);
         } else if constexpr (!std::is_same_v<T, model::ProcessExit> &&  // the pidfd tells the same
-                             !std::is_same_v<T, model::SampledAllocation>) {
+                             !std::is_same_v<T, model::SampledAllocation> &&
+                             !std::is_same_v<T, model::SpanRunOpened> &&
+                             !std::is_same_v<T, model::SpanRunCut>) {
           if (Target* target = find(value.pid)) target->on(value);
         }
       },

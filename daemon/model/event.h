@@ -49,6 +49,53 @@ struct GcProfileFlush {
   bool post_sweep = false;
 };
 
+// ---- source `spans`: sampling where the runtime's own sampler is off
+//
+// Each P takes small objects of a span class from one span at a time, its *run*, until that is full or a GC takes it
+// back. Runs, not objects, are sampled:
+//
+//   refill ─▶ run opens, plans N = free slots of its span ──▶ ... objects ... ──▶ full: all N were handed out
+//               │ sampled with p = 1 - exp(-N*slot/mean)                     └──▶ GC:   SpanRunCut, n < N were
+//               ▼
+//             SpanRunOpened: address and stack of its first object
+//
+// One Poisson process of one point per `mean_distance` bytes runs over all planned bytes; a run with at least one
+// point in it is sampled. So with w = 1 / (1 - exp(-planned_objects * object_bytes / mean_distance)), which is
+// profile::unsampling_factor(planned bytes, mean_distance), a sampled run stands for
+//
+//   w * used_objects             objects of its stack      used_objects = planned_objects, or what SpanRunCut says
+//   w * used_objects * object_bytes   bytes
+//
+// Whether a run is sampled depends on what it plans, never on what becomes of it, so cut runs keep the weight of their
+// plan: the expectation of w * used is what was used. Taking every run would
+// give the bytes of each class exactly, to the stacks that open its runs; sampling adds noise and no bias. What one stack
+// opens for another evens out as far as the phase of the runs is random; two stacks that take turns in one class can
+// share wrongly, within the total of that class.
+//
+// The first object also stands for its run in the live heap: while it lives, w * used_objects objects count as alive.
+struct SpanRunOpened {
+  pid_t pid = 0;
+  uint64_t time_ns = 0;
+  uint64_t address = 0;     // of the slot of the first object. {address, time_ns} names the run
+  uint32_t span_class = 0;  // size class << 1 | noscan; 0 and 1 = a large object, a run of its own, never cut
+  uint64_t object_bytes = 0;     // of a slot; of a large object its whole pages
+  uint32_t planned_objects = 0;  // slots: tiny objects share one of 16 bytes (span class 5)
+  uint64_t mean_distance = 0;    // in bytes, as it was in force for this run; changes while the target runs
+  uint32_t sweepgen = 0;         // mheap_.sweepgen at birth
+  uint64_t goid = 0;             // 0 = unknown
+  bool truncated = false;        // deeper than the probe walks
+  std::vector<uint64_t> stack;   // return addresses, innermost (a function of the allocator) first
+};
+
+// A GC took a sampled run's span back before it was full ((*mcache).releaseAll). Comes after its SpanRunOpened.
+struct SpanRunCut {
+  pid_t pid = 0;
+  uint64_t time_ns = 0;
+  uint64_t address = 0;       // } of the run
+  uint64_t opened_ns = 0;     // }
+  uint32_t used_objects = 0;  // 1 to planned_objects
+};
+
 struct ProcessExec {
   pid_t pid = 0;
   uint64_t time_ns = 0;
@@ -58,8 +105,8 @@ struct ProcessExit {
   uint64_t time_ns = 0;
 };
 
-using Event =
-    std::variant<SampledBirth, SampledDeath, SampledAllocation, GcProfileFlush, ProcessExec, ProcessExit>;
+using Event = std::variant<SampledBirth, SampledDeath, SampledAllocation, GcProfileFlush, ProcessExec,
+                           ProcessExit, SpanRunOpened, SpanRunCut>;
 
 // Exact mode: what the kernel has counted for one (stack, size class, type) since attach. Cumulative.
 struct ExactCount {
