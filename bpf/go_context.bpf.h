@@ -38,6 +38,8 @@ const volatile __u8 sites_have_cookies = 1;
 struct Hit {
   __u64 cookie;
   struct WireTarget* target;
+  struct WireStatistics* statistics;
+  __u64 began_ns;  // 0: this run is not timed
   __u32 target_index;
 };
 
@@ -45,8 +47,43 @@ static __always_inline __u8 site_flags(__u64 cookie) { return cookie >> kSiteFla
 static __always_inline __u8 site_role(__u64 cookie) { return cookie; }
 static __always_inline __u32 site_min_size(__u64 cookie) { return cookie >> kSiteMinSizeShift; }
 
-// Counts the hit and finds its site and target. False: nothing to record, and that has been counted if it is
-// a loss.
+// So many hits in so short a time cost the target more than its operator allows: nothing is recorded any more, and the
+// daemon is woken to take the probes out. Waking it the usual way would be too late: hits at the full speed of a program
+// that does nothing but allocate take more than half of its time.
+static __always_inline void check_storm(const struct Hit* hit, __u64 now) {
+  struct WireTarget* target = hit->target;
+  __u64 since = hit->statistics->storm_check_ns;
+  hit->statistics->storm_check_ns = now;
+  if (!since || now - since >= target->storm_ns) return;
+  if (!*(volatile __u32*)&target->recording) return;
+  *(volatile __u32*)&target->recording = 0;
+  struct WireHeader* event = reserve_event(WireHeader, hit->target_index);
+  if (!event) return;
+  fill_header(event, kEventHitStorm, target->session);
+  bpf_ringbuf_submit(event, BPF_RB_FORCE_WAKEUP);
+}
+
+static __always_inline void count_hit(struct Hit* hit) {
+  struct WireStatistics* entry = hit->statistics;
+  __sync_fetch_and_add(&entry->hits, 1);
+  if (site_flags(hit->cookie) & kSiteSingleStep) __sync_fetch_and_add(&entry->single_step_hits, 1);
+  __u64 hits = *(volatile __u64*)&entry->hits;
+  if (hits & (kTimedRuns - 1)) return;
+  hit->began_ns = bpf_ktime_get_ns();
+  if (!(hits & (kStormHits - 1))) check_storm(hit, hit->began_ns);
+}
+
+// The end of every program that has resolved a hit. A run that was preempted is counted as a long one, not with the time
+// that others ran meanwhile.
+static __always_inline void finish_hit(const struct Hit* hit) {
+  if (!hit->began_ns) return;
+  __u64 took = bpf_ktime_get_ns() - hit->began_ns;
+  if (took > kLongestRunNs) took = kLongestRunNs;
+  __sync_fetch_and_add(&hit->statistics->program_ns, took * kTimedRuns);
+}
+
+// Counts the hit and finds its site and target. False: the hit means nothing, and that has been counted if it is a loss.
+// finish_hit() is due in any case.
 static __always_inline int resolve_hit(struct pt_regs* ctx, struct Hit* hit) {
   __u32 tgid = bpf_get_current_pid_tgid() >> 32;
   __u64 cookie;
@@ -69,12 +106,17 @@ static __always_inline int resolve_hit(struct pt_regs* ctx, struct Hit* hit) {
     return 0;
   }
   struct WireStatistics* entry = bpf_map_lookup_elem(&statistics, &index);
-  if (entry) __sync_fetch_and_add(&entry->hits, 1);
-  if ((site_flags(cookie) & kSiteFilterTaken) && GO_BRANCH_TAKEN(ctx)) return 0;
+  if (!entry) return 0;  // cannot be: the index is that of a target
   hit->cookie = cookie;
   hit->target = target;
+  hit->statistics = entry;
   hit->target_index = index;
-  return *(volatile __u32*)&target->recording != 0;
+  count_hit(hit);
+  return !((site_flags(cookie) & kSiteFilterTaken) && GO_BRANCH_TAKEN(ctx));
+}
+
+static __always_inline int is_recording(const struct Hit* hit, __u32 group) {
+  return (*(volatile __u32*)&hit->target->recording & group) != 0;
 }
 
 // A word of the target's memory; false and counted when its page is not there.

@@ -15,32 +15,27 @@ char kLicense[] SEC("license") = "GPL";
 SEC("uprobe")
 int sampled_hit(struct pt_regs* ctx) {
   struct Hit hit = {};
-  if (!resolve_hit(ctx, &hit)) return 0;
-  switch (site_role(hit.cookie)) {
-    case kRoleSetProfileBucket:
-      on_set_profile_bucket(ctx, &hit);
-      break;
-    case kRoleFreeSpecial:
-      on_free_special(ctx, &hit);
-      break;
-    case kRoleProfileAlloc:
-      on_profile_alloc(ctx, &hit);
-      break;
-    case kRoleProfileFlush:
-      on_profile_flush(&hit, 0);
-      break;
-    case kRoleProfilePostSweep:
-      on_profile_flush(&hit, 1);
-      break;
+  if (resolve_hit(ctx, &hit)) {
+    __u8 role = site_role(hit.cookie);
+    if (is_recording(&hit, kGroupSampled)) {
+      if (role == kRoleSetProfileBucket) on_set_profile_bucket(ctx, &hit);
+      if (role == kRoleFreeSpecial) on_free_special(ctx, &hit);
+      if (role == kRoleProfileAlloc) on_profile_alloc(ctx, &hit);
+    }
+    if (is_recording(&hit, kGroupGc)) {
+      if (role == kRoleProfileFlush) on_profile_flush(&hit, 0);
+      if (role == kRoleProfilePostSweep) on_profile_flush(&hit, 1);
+    }
   }
+  finish_hit(&hit);
   return 0;
 }
 
 SEC("uprobe")
 int exact_hit(struct pt_regs* ctx) {
   struct Hit hit = {};
-  if (!resolve_hit(ctx, &hit)) return 0;
-  on_malloc(ctx, &hit);
+  if (resolve_hit(ctx, &hit) && is_recording(&hit, kGroupExact)) on_malloc(ctx, &hit);
+  finish_hit(&hit);
   return 0;
 }
 

@@ -49,6 +49,14 @@ enum WireRole {
   kRoleSelfTest = 7,          // our own function: does a hit arrive, and what does it cost
 };
 
+// What the probes of a target are there for: each group has its own link per target, and its own bit in
+// WireTarget.recording, so that groups come, go, start and stop by themselves.
+enum WireGroup {
+  kGroupGc = 1,       // the collector's cycles
+  kGroupSampled = 2,  // births and deaths by the runtime's sampler
+  kGroupExact = 4,    // every allocation
+};
+
 // A site's cookie says everything about it, so that a hit needs no look-up to find its site:
 //   bits 0-7 role | 8-15 flags | 16-31 index into `targets` | 32-63 count only sizes above this
 enum {
@@ -70,6 +78,8 @@ enum WireSiteFlags {
   kSiteNoscan = 8,
   // Calls from the target's `ignored_caller` range were already counted at another site.
   kSiteIgnoreCaller = 16,
+  // The kernel single-steps the instruction, which makes the trap several times dearer.
+  kSiteSingleStep = 32,
 };
 
 // Where no cookie can be had (older kernels, tracefs events) the site is found by address.
@@ -84,10 +94,9 @@ struct WireSiteKey {
 
 // What the programs must know of a process: written by the daemon before any site of it is attached.
 struct WireTarget {
-  __u32 tgid;     // in the initial pid namespace
-  __u32 session;  // one attach of one program; never reused, so late events and counts cannot be mixed up
-  __u32
-      recording;  // 0: hits are counted, nothing else. All sites of a target start and stop by this one word.
+  __u32 tgid;         // in the initial pid namespace
+  __u32 session;      // one attach of one program; never reused, so late events and counts cannot be mixed up
+  __u32 recording;    // WireGroup bits: hits of other groups are counted, nothing else
   __u32 max_small;    // larger objects have a span of their own
   __u32 header_over;  // objects with pointers above this size have a header word in their slot; ~0 = never
   __u32 profile_special_kind;
@@ -98,6 +107,9 @@ struct WireTarget {
   __u32 special_kind;
   __u32 special_bucket;
   __u32 type_ptr_bytes;
+  // The kill switch: kStormHits hits within less than this on one CPU stop `recording` and tell the daemon at once, which
+  // takes the probes out. 0 = never.
+  __u64 storm_ns;
   // Addresses in the process: return addresses in [begin, end) are those of kSiteIgnoreCaller.
   __u64 ignored_caller_begin;
   __u64 ignored_caller_end;
@@ -118,8 +130,16 @@ enum WireLoss {
 };
 
 struct WireStatistics {
-  __u64 hits;  // every run of a program for this target, recorded or not
+  __u64 hits;              // every run of a program for this target, recorded or not
+  __u64 single_step_hits;  // of them, at sites with kSiteSingleStep
+  __u64 program_ns;        // time spent in the programs: one run in kTimedRuns is measured and stands for all
+  __u64 storm_check_ns;    // when this CPU last began to count towards a storm
   __u64 lost[kLossReasons];
+};
+enum {
+  kTimedRuns = 64,  // a power of two
+  kLongestRunNs = 20000,
+  kStormHits = 1024,  // a power of two: hits of one CPU whose duration is held against WireTarget.storm_ns
 };
 // Entry of `statistics` for hits that belong to no target.
 enum { kNoTargetIndex = 0 };
@@ -135,6 +155,7 @@ enum WireEventKind {
   kEventProcessExec = 5,  // WireHeader only
   kEventProcessExit = 6,  // WireHeader only
   kEventExactStack = 7,   // WireStackEvent
+  kEventHitStorm = 8,     // WireHeader only; the reader is woken
 };
 
 struct WireHeader {

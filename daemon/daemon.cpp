@@ -148,7 +148,9 @@ void Daemon::on_event(const model::Event& event) {
         } else if constexpr (!std::is_same_v<T, model::ProcessExit> &&  // the pidfd tells the same
                              !std::is_same_v<T, model::SampledAllocation> &&
                              !std::is_same_v<T, model::SpanRunOpened> &&
-                             !std::is_same_v<T, model::SpanRunCut>) {
+                             !std::is_same_v<T, model::SpanRunCut> &&
+
+                             !std::is_same_v<T, model::HitStorm>) {
           if (Target* target = find(value.pid)) target->on(value);
         }
       },
@@ -251,7 +253,7 @@ void Daemon::attach(Target& target, OpenedTarget opened) {
   }
   target.start(opened.binary, opened.load_bias, opened.reader, opened.status.mode, has_probes);
   if (has_probes) {
-    if (auto recording = collector_->set_recording(pid, true); !recording) {
+    if (auto recording = collector_->set_recording(pid, probe::ProbeGroups::all()); !recording) {
       collector_->detach(pid);
       target.set_state(model::TargetState::failed, to_string(recording.error()));
       return;

@@ -96,6 +96,12 @@ struct SpanRunCut {
   uint32_t used_objects = 0;  // 1 to planned_objects
 };
 
+// Probes were hit so often that the kernel has stopped recording (AttachRequest::storm_ns).
+struct HitStorm {
+  pid_t pid = 0;
+  uint64_t time_ns = 0;
+};
+
 struct ProcessExec {
   pid_t pid = 0;
   uint64_t time_ns = 0;
@@ -105,8 +111,8 @@ struct ProcessExit {
   uint64_t time_ns = 0;
 };
 
-using Event = std::variant<SampledBirth, SampledDeath, SampledAllocation, GcProfileFlush, ProcessExec,
-                           ProcessExit, SpanRunOpened, SpanRunCut>;
+using Event = std::variant<SampledBirth, SampledDeath, SampledAllocation, GcProfileFlush, HitStorm,
+                           ProcessExec, ProcessExit, SpanRunOpened, SpanRunCut>;
 
 // Exact mode: what the kernel has counted for one (stack, size class, type) since attach. Cumulative.
 struct ExactCount {

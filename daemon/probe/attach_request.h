@@ -1,7 +1,9 @@
 // What the daemon asks the kernel to watch in one process: a plain value, made from a recognised binary and a process.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <string>
 #include <vector>
 
@@ -27,6 +29,31 @@ struct TargetLayout {
 };
 TargetLayout target_layout(const gobin::RuntimeLayout& layout);
 
+// Probes that come and go together: one link and one recording switch each.
+enum class ProbeGroup : unsigned char {
+  gc,       // the collector's cycles
+  sampled,  // births and deaths by the runtime's sampler
+  exact,    // every allocation
+};
+inline constexpr size_t kProbeGroups = 3;
+ProbeGroup group_of(gobin::ProbeRole role);
+
+// A set of groups.
+class ProbeGroups {
+ public:
+  constexpr ProbeGroups() = default;
+  constexpr ProbeGroups(std::initializer_list<ProbeGroup> groups) {
+    for (const ProbeGroup group : groups) bits_ |= bit(group);
+  }
+  static constexpr ProbeGroups all() { return {ProbeGroup::gc, ProbeGroup::sampled, ProbeGroup::exact}; }
+  constexpr bool contains(ProbeGroup group) const { return (bits_ & bit(group)) != 0; }
+  constexpr bool operator==(const ProbeGroups&) const = default;
+
+ private:
+  static constexpr unsigned bit(ProbeGroup group) { return 1U << static_cast<unsigned>(group); }
+  unsigned bits_ = 0;
+};
+
 struct AttachRequest {
   model::ProcessKey process;
   // Of the executable as the kernel shall open it: "/proc/PID/exe" names the file that really runs.
@@ -36,6 +63,9 @@ struct AttachRequest {
   TargetLayout layout;
   // probe_sites().sampled(), .exact(), or both of a binary.
   std::vector<gobin::ProbePoint> points;
+  // The kill switch: wire::kStormHits (1024) hits within less than this on one CPU stop all recording and send a
+  // model::HitStorm at once. 0 = never.
+  uint64_t storm_ns = 0;
 };
 
 }  // namespace goheapd::probe

@@ -34,6 +34,25 @@ wire::WireRole wire_role(gobin::ProbeRole role) {
   return wire::kRoleMalloc;
 }
 
+}  // namespace
+
+ProbeGroup group_of(gobin::ProbeRole role) {
+  switch (role) {
+    case gobin::ProbeRole::profile_flush:
+    case gobin::ProbeRole::profile_post_sweep:
+      return ProbeGroup::gc;
+    case gobin::ProbeRole::malloc:
+      return ProbeGroup::exact;
+    case gobin::ProbeRole::set_profile_bucket:
+    case gobin::ProbeRole::free_special:
+    case gobin::ProbeRole::profile_alloc:
+      break;
+  }
+  return ProbeGroup::sampled;
+}
+
+namespace {
+
 // An instruction that the kernel cannot probe; other errors are not cured by another candidate.
 bool is_refused_instruction(const Error& error) {
   return error.errno_value == kErrnoNotSupported || error.errno_value == EINVAL ||
@@ -72,6 +91,7 @@ uint64_t site_cookie(const gobin::ProbePoint& point, const gobin::SiteCandidate&
   if (point.pointers == gobin::PointerKnowledge::always) flags |= wire::kSiteScan;
   if (point.pointers == gobin::PointerKnowledge::never) flags |= wire::kSiteNoscan;
   if (point.ignored_caller) flags |= wire::kSiteIgnoreCaller;
+  if (site.cost == gobin::HitCost::single_step) flags |= wire::kSiteSingleStep;
   const uint64_t above = point.min_size == 0 ? 0 : point.min_size - 1;
   return static_cast<uint64_t>(wire_role(point.role)) | flags << wire::kSiteFlagsShift |
          static_cast<uint64_t>(target_index) << wire::kSiteTargetShift | above << wire::kSiteMinSizeShift;
@@ -159,25 +179,26 @@ Expected<ProbeLink> Attacher::link_with_candidates(int program, const AttachRequ
 }
 
 Expected<AttachedProbes> Attacher::attach(const AttachRequest& request, uint16_t target_index) const {
-  std::vector<const gobin::ProbePoint*> sampled;
-  std::vector<const gobin::ProbePoint*> exact;
+  std::array<std::vector<const gobin::ProbePoint*>, kProbeGroups> groups;
   for (const gobin::ProbePoint& point : request.points) {
     if (point.candidates.empty()) return fail("no probe site in the function", point.function);
-    (point.role == gobin::ProbeRole::malloc ? exact : sampled).push_back(&point);
+    groups[static_cast<size_t>(group_of(point.role))].push_back(&point);
   }
   AttachedProbes probes;
-  for (const auto& [program, points] :
-       {std::pair(environment_.sampled_program, &sampled), std::pair(environment_.exact_program, &exact)}) {
-    if (points->empty()) continue;
-    std::vector<size_t> chosen(points->size(), 0);
-    auto made = link_with_candidates(program, request, *points, target_index, chosen);
+  for (size_t group = 0; group < kProbeGroups; ++group) {
+    const auto& points = groups[group];
+    if (points.empty()) continue;
+    const int program = static_cast<ProbeGroup>(group) == ProbeGroup::exact ? environment_.exact_program
+                                                                            : environment_.sampled_program;
+    std::vector<size_t> chosen(points.size(), 0);
+    auto made = link_with_candidates(program, request, points, target_index, chosen);
     if (!made) {
       forget_sites(request.process.pid, probes.points);
       return tl::unexpected(explain(made.error(), request));
     }
-    probes.links.push_back(std::move(*made));
-    for (size_t i = 0; i < points->size(); ++i) {
-      const gobin::ProbePoint& point = *(*points)[i];
+    probes.links[group] = std::move(*made);
+    for (size_t i = 0; i < points.size(); ++i) {
+      const gobin::ProbePoint& point = *points[i];
       const gobin::SiteCandidate& site = point.candidates[chosen[i]];
       probes.points.push_back({point.role, point.function, site.vaddr + request.load_bias, site, chosen[i]});
     }

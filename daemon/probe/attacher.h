@@ -1,6 +1,6 @@
 // Puts the probes of one target in, and proves that they are really there.
 //
-//   points ─▶ group by program ─▶ one link per group ─refused?─▶ find the site, take its next candidate,
+//   points ─▶ sort into groups ─▶ one link per group ─refused?─▶ find the site, take its next candidate,
 //   again
 //                                        └─ok─▶ read the bytes at the sites in the process: a breakpoint at
 //                                        each?
@@ -10,7 +10,9 @@
 // hit; the price, that every hit looks at the links of all targets of that file, is measured in attacher.cpp.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,7 +23,7 @@
 namespace goheapd::probe {
 
 struct AttachedPoint {
-  gobin::ProbeRole role;
+  gobin::ProbeRole role = gobin::ProbeRole::malloc;
   std::string function;
   uint64_t address = 0;       // of the instruction that was taken, in the process
   gobin::SiteCandidate site;  // the same in the file
@@ -30,8 +32,10 @@ struct AttachedPoint {
 
 // The probes of one target; destruction takes them out.
 struct AttachedProbes {
-  std::vector<ProbeLink> links;
+  std::array<std::optional<ProbeLink>, kProbeGroups> links;  // by ProbeGroup
   std::vector<AttachedPoint> points;
+
+  bool has(ProbeGroup group) const { return links[static_cast<size_t>(group)].has_value(); }
 };
 
 class Attacher {

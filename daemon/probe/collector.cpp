@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <iterator>
 #include <map>
 #include <thread>
 #include <unordered_map>
@@ -33,6 +34,50 @@ constexpr std::array<std::string_view, wire::kLossReasons> kLossNames = {
     "scratch_busy", "stack_unreadable", "memory_unreadable", "no_target"};
 constexpr std::string_view kStaleSession = "stale_session";
 
+uint32_t wire_groups(ProbeGroups groups) {
+  uint32_t bits = 0;
+  if (groups.contains(ProbeGroup::gc)) bits |= wire::kGroupGc;
+  if (groups.contains(ProbeGroup::sampled)) bits |= wire::kGroupSampled;
+  if (groups.contains(ProbeGroup::exact)) bits |= wire::kGroupExact;
+  return bits;
+}
+
+bool wants_exact(const AttachRequest& request) {
+  return std::any_of(request.points.begin(), request.points.end(), [](const gobin::ProbePoint& point) {
+    return group_of(point.role) == ProbeGroup::exact;
+  });
+}
+
+// Each close waits some 30 ms for the kernel; side by side they wait together.
+void close_links(std::vector<ProbeLink> links) {
+  constexpr size_t kMostThreads = 64;
+  std::vector<std::thread> closers;
+  const size_t threads = std::min(kMostThreads, links.size());
+  for (size_t first = 1; first < threads; ++first) {
+    closers.emplace_back([&links, first, threads] {
+      for (size_t i = first; i < links.size(); i += threads) links[i] = ProbeLink();
+    });
+  }
+  for (size_t i = 0; i < links.size(); i += threads) links[i] = ProbeLink();
+  for (std::thread& closer : closers) closer.join();
+}
+
+void take_links(AttachedProbes& probes, std::vector<ProbeLink>& links) {
+  for (auto& link : probes.links) {
+    if (link) links.push_back(std::move(*link));
+    link.reset();
+  }
+}
+
+// The range of callers that points of the exact group ignore.
+void set_ignored_caller(wire::WireTarget& target, const AttachRequest& request) {
+  for (const gobin::ProbePoint& point : request.points) {
+    if (!point.ignored_caller) continue;
+    target.ignored_caller_begin = point.ignored_caller->begin + request.load_bias;
+    target.ignored_caller_end = point.ignored_caller->end + request.load_bias;
+  }
+}
+
 wire::WireTarget wire_target(const AttachRequest& request, uint32_t session) {
   const TargetLayout& layout = request.layout;
   wire::WireTarget target{};
@@ -48,11 +93,8 @@ wire::WireTarget wire_target(const AttachRequest& request, uint32_t session) {
   target.special_kind = layout.special_kind;
   target.special_bucket = layout.special_bucket;
   target.type_ptr_bytes = layout.type_ptr_bytes;
-  for (const gobin::ProbePoint& point : request.points) {
-    if (!point.ignored_caller) continue;
-    target.ignored_caller_begin = point.ignored_caller->begin + request.load_bias;
-    target.ignored_caller_end = point.ignored_caller->end + request.load_bias;
-  }
+  target.storm_ns = request.storm_ns;
+  set_ignored_caller(target, request);
   return target;
 }
 
@@ -64,6 +106,7 @@ struct Target {
   uint16_t index = 0;
   wire::WireTarget wire{};
   AttachedProbes probes;
+  bool has_counts = false;  // in the kernel, of the exact group
 };
 
 using Losses = std::array<uint64_t, wire::kLossReasons>;
@@ -95,7 +138,9 @@ struct Collector::State {
   int take_in(ByteView record);
   wire::WireStatistics statistics_of(uint32_t index) const;
   void clear_statistics(uint32_t index) const;
+  Expected<bool> write(const Target& target) const;
   void forget(pid_t pid, Target& target);
+  void forget_counts(pid_t pid, Target& target);
 };
 
 int Collector::State::take_in(ByteView record) {
@@ -140,9 +185,19 @@ wire::WireStatistics Collector::State::statistics_of(uint32_t index) const {
   if (bpf_map_lookup_elem(object.statistics(), &index, cpu_values.data()) != 0) return sum;
   for (const wire::WireStatistics& value : cpu_values) {
     sum.hits += value.hits;
+    sum.single_step_hits += value.single_step_hits;
+    sum.program_ns += value.program_ns;
     for (size_t reason = 0; reason < wire::kLossReasons; ++reason) sum.lost[reason] += value.lost[reason];
   }
   return sum;
+}
+
+// Rewrites the whole entry, of which programs at work at most see one word change before another.
+Expected<bool> Collector::State::write(const Target& target) const {
+  const uint32_t index = target.index;
+  if (bpf_map_update_elem(object.targets(), &index, &target.wire, BPF_ANY) != 0)
+    return fail("cannot tell the kernel what to record", std::to_string(target.wire.tgid), errno);
+  return true;
 }
 
 void Collector::State::clear_statistics(uint32_t index) const {
@@ -160,14 +215,14 @@ void Collector::State::forget(pid_t pid, Target& target) {
   bpf_map_update_elem(object.targets(), &index, &empty, BPF_ANY);
   const wire::WireStatistics last = statistics_of(index);
   for (size_t reason = 0; reason < gone_losses.size(); ++reason) gone_losses[reason] += last.lost[reason];
-  const bool was_exact =
-      std::any_of(target.probes.points.begin(), target.probes.points.end(),
-                  [](const AttachedPoint& point) { return point.role == gobin::ProbeRole::malloc; });
-  if (was_exact) {
-    if (const auto forgotten = exact.forget(target.wire.session); !forgotten)
-      spdlog::warn("exact counts of pid {} stay in the kernel: {}", pid, to_string(forgotten.error()));
-  }
+  if (target.has_counts) forget_counts(pid, target);
   free_indices.push_back(target.index);
+}
+
+void Collector::State::forget_counts(pid_t pid, Target& target) {
+  target.has_counts = false;
+  if (const auto forgotten = exact.forget(target.wire.session); !forgotten)
+    spdlog::warn("exact counts of pid {} stay in the kernel: {}", pid, to_string(forgotten.error()));
 }
 
 Collector::Collector(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -247,14 +302,12 @@ Expected<AttachReport> Collector::attach(const AttachRequest& request) {
       bpf_map_update_elem(state_->object.target_of_process(), &tgid, &index, BPF_ANY) != 0)
     return fail("cannot tell the kernel about a target", request.path, errno);
   state_->free_indices.pop_back();
-  const bool exact =
-      std::any_of(request.points.begin(), request.points.end(),
-                  [](const gobin::ProbePoint& point) { return point.role == gobin::ProbeRole::malloc; });
-  if (exact) {
+  if (wants_exact(request)) {
     if (const auto added = state_->exact.add_last_resort(target.wire.session); !added) {
       state_->forget(pid, target);
       return tl::unexpected(added.error());
     }
+    target.has_counts = true;
   }
   auto probes = state_->attacher.attach(request, target.index);
   if (!probes) {
@@ -267,28 +320,60 @@ Expected<AttachReport> Collector::attach(const AttachRequest& request) {
   return report;
 }
 
+Expected<AttachReport> Collector::add(const AttachRequest& request) {
+  const uint64_t begin = kernel_time_ns();
+  const pid_t pid = request.process.pid;
+  const auto found = state_->targets.find(pid);
+  if (found == state_->targets.end()) return fail("the process is not attached", std::to_string(pid));
+  Target& target = found->second;
+  for (const gobin::ProbePoint& point : request.points) {
+    if (target.probes.has(group_of(point.role)))
+      return fail("such probes are already attached", point.function);
+  }
+  if (wants_exact(request)) {
+    if (const auto added = state_->exact.add_last_resort(target.wire.session); !added)
+      return tl::unexpected(added.error());
+    target.has_counts = true;
+    set_ignored_caller(target.wire, request);
+    if (const auto told = state_->write(target); !told) return tl::unexpected(told.error());
+  }
+  auto probes = state_->attacher.attach(request, target.index);
+  if (!probes) {
+    if (wants_exact(request)) state_->forget_counts(pid, target);
+    return tl::unexpected(probes.error());
+  }
+  AttachReport report{probes->points, std::chrono::nanoseconds(kernel_time_ns() - begin)};
+  for (size_t group = 0; group < kProbeGroups; ++group) {
+    if (probes->links[group]) target.probes.links[group] = std::move(probes->links[group]);
+  }
+  std::move(probes->points.begin(), probes->points.end(), std::back_inserter(target.probes.points));
+  return report;
+}
+
+void Collector::remove(pid_t pid, ProbeGroup group) {
+  const auto found = state_->targets.find(pid);
+  if (found == state_->targets.end()) return;
+  Target& target = found->second;
+  target.probes.links[static_cast<size_t>(group)].reset();
+  std::vector<AttachedPoint> removed;
+  std::erase_if(target.probes.points, [&](const AttachedPoint& point) {
+    if (group_of(point.role) != group) return false;
+    removed.push_back(point);
+    return true;
+  });
+  state_->attacher.forget_sites(pid, removed);
+  if (group == ProbeGroup::exact && target.has_counts) state_->forget_counts(pid, target);
+}
+
 void Collector::detach(pid_t pid) { detach(std::span(&pid, 1)); }
 
 void Collector::detach(std::span<const pid_t> pids) {
-  // Each close waits some 30 ms for the kernel; side by side they wait together.
-  constexpr size_t kMostThreads = 64;
   std::vector<ProbeLink> links;
   for (const pid_t pid : pids) {
-    const auto found = state_->targets.find(pid);
-    if (found == state_->targets.end()) continue;
-    std::vector<ProbeLink>& own = found->second.probes.links;
-    std::move(own.begin(), own.end(), std::back_inserter(links));
-    own.clear();
+    if (const auto found = state_->targets.find(pid); found != state_->targets.end())
+      take_links(found->second.probes, links);
   }
-  std::vector<std::thread> closers;
-  const size_t threads = std::min(kMostThreads, links.size());
-  for (size_t first = 1; first < threads; ++first) {
-    closers.emplace_back([&links, first, threads] {
-      for (size_t i = first; i < links.size(); i += threads) links[i] = ProbeLink();
-    });
-  }
-  for (size_t i = 0; i < links.size(); i += threads) links[i] = ProbeLink();
-  for (std::thread& closer : closers) closer.join();
+  close_links(std::move(links));
   for (const pid_t pid : pids) {
     const auto found = state_->targets.find(pid);
     if (found == state_->targets.end()) continue;
@@ -303,16 +388,11 @@ void Collector::detach_all() {
   detach(pids);
 }
 
-Expected<bool> Collector::set_recording(pid_t pid, bool recording) {
+Expected<bool> Collector::set_recording(pid_t pid, ProbeGroups groups) {
   const auto found = state_->targets.find(pid);
   if (found == state_->targets.end()) return fail("the process is not attached", std::to_string(pid));
-  Target& target = found->second;
-  target.wire.recording = recording ? 1 : 0;
-  const uint32_t index = target.index;
-  // Rewrites the whole entry, but only this one word of it changes.
-  if (bpf_map_update_elem(state_->object.targets(), &index, &target.wire, BPF_ANY) != 0)
-    return fail("cannot start or stop recording", std::to_string(pid), errno);
-  return true;
+  found->second.wire.recording = wire_groups(groups);
+  return state_->write(found->second);
 }
 
 size_t Collector::poll(std::chrono::milliseconds timeout) {
@@ -344,7 +424,7 @@ Expected<TargetCounters> Collector::counters(pid_t pid) const {
   const auto found = state_->targets.find(pid);
   if (found == state_->targets.end()) return fail("the process is not attached", std::to_string(pid));
   const wire::WireStatistics statistics = state_->statistics_of(found->second.index);
-  TargetCounters counters{statistics.hits, {}};
+  TargetCounters counters{statistics.hits, statistics.single_step_hits, statistics.program_ns, {}};
   for (size_t reason = 0; reason < kLossNames.size(); ++reason)
     counters.lost.push_back({std::string(kLossNames[reason]), statistics.lost[reason]});
   return counters;

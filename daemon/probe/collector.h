@@ -48,7 +48,9 @@ struct AttachReport {
 };
 
 struct TargetCounters {
-  uint64_t hits = 0;                       // trap hits in the target
+  uint64_t hits = 0;              // trap hits in the target
+  uint64_t single_step_hits = 0;  // of them, where the kernel single-steps the instruction
+  uint64_t program_ns = 0;        // CPU time that our programs took of it, beside the traps; an estimate
   std::vector<model::LabelledCount> lost;  // by reason, every reason
 };
 
@@ -63,12 +65,18 @@ class Collector {
   // Puts the probes in; recording is off until set_recording(), so that all sites start at the same moment. A
   // process that is already attached is an error.
   Expected<AttachReport> attach(const AttachRequest& request);
-  // Takes the probes out and forgets the exact counts: read them before. Unknown pids are fine.
+  // Puts in more probes of a process that is attached, of groups that it does not have yet; `request` is as for
+  // attach() otherwise. Recording of a new group is off.
+  Expected<AttachReport> add(const AttachRequest& request);
+  // Takes one group's probes out; the others go on. Of exact the counts are forgotten: read them before.
+  void remove(pid_t pid, ProbeGroup group);
+  // Takes all probes out and forgets the exact counts: read them before. Unknown pids are fine.
   void detach(pid_t pid);
   // Many at once: waiting for the kernel's grace periods is shared.
   void detach(std::span<const pid_t> pids);
   void detach_all();
-  Expected<bool> set_recording(pid_t pid, bool recording);
+  // All sites of all groups start and stop with one write. A HitStorm has stopped all.
+  Expected<bool> set_recording(pid_t pid, ProbeGroups groups);
 
   // Waits up to `timeout` for events, then delivers what is there, at most some 100,000 events. Returns how
   // many. Call it at least every 50 ms: the kernel wakes the reader early only when much is waiting.

@@ -95,6 +95,8 @@ Decoded decode(ByteView record) {
       return decode_stack(record, true);
     case wire::kEventProfileFlush:
       return decode_flush(record);
+    case wire::kEventHitStorm:
+      return of_target(*header, model::HitStorm{pid_of(*header), header->time_ns});
     case wire::kEventProcessExec:
       return of_target(*header, model::ProcessExec{pid_of(*header), header->time_ns});
     case wire::kEventProcessExit:

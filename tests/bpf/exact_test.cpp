@@ -41,7 +41,7 @@ TEST_P(ExactCounts, EqualTheRuntimesOwn) {
   probe::Collector collector = make_collector(received);
   const auto attached = collector.attach(request_for(program, Watch::exact));
   ASSERT_TRUE(attached) << to_string(attached.error());
-  ASSERT_TRUE(collector.set_recording(program.pid(), true));
+  ASSERT_TRUE(collector.set_recording(program.pid(), probe::ProbeGroups::all()));
 
   std::vector<Workload> workloads = {
       {"mixed", 2000}, {"untiny", 500}, {"grow", 500}, {"preempt", 2000}, {"deep", 50}};

@@ -59,7 +59,7 @@ TEST_F(Lifecycle, DetachRestoresTheCode) {
     EXPECT_EQ(attached->points.size(), request.points.size());
     const auto probed = site_bytes(program.pid(), request);
     for (const unsigned char byte : probed) EXPECT_TRUE(byte == 0xcc || byte == 0xe8);
-    ASSERT_TRUE(collector.set_recording(program.pid(), true));
+    ASSERT_TRUE(collector.set_recording(program.pid(), probe::ProbeGroups::all()));
     EXPECT_EQ(program.ask("work mixed 100"), "done");
     EXPECT_EQ(collector.attach(request).error().what, "the process is already attached");
     collector.detach(program.pid());
@@ -97,10 +97,10 @@ TEST_F(Lifecycle, RecordsOnlyWhileToldTo) {
   EXPECT_EQ(program.ask("work one 100"), "done");
   EXPECT_EQ(totals(*collector.read_exact(program.pid())).objects, 0u);
   EXPECT_GE(collector.counters(program.pid())->hits, 100u);
-  ASSERT_TRUE(collector.set_recording(program.pid(), true));
+  ASSERT_TRUE(collector.set_recording(program.pid(), probe::ProbeGroups::all()));
   EXPECT_EQ(program.ask("work one 100"), "done");
   EXPECT_EQ(totals(*collector.read_exact(program.pid())).objects, 100u);
-  ASSERT_TRUE(collector.set_recording(program.pid(), false));
+  ASSERT_TRUE(collector.set_recording(program.pid(), {}));
   EXPECT_EQ(program.ask("work one 100"), "done");
   EXPECT_EQ(totals(*collector.read_exact(program.pid())).objects, 100u);
 }
@@ -111,7 +111,7 @@ TEST_F(Lifecycle, ExecEndsTheRecordingAndIsReported) {
   GoProgram program(path_);
   probe::Collector collector = make_collector(received_);
   ASSERT_TRUE(collector.attach(request_for(program, Watch::exact)));
-  ASSERT_TRUE(collector.set_recording(program.pid(), true));
+  ASSERT_TRUE(collector.set_recording(program.pid(), probe::ProbeGroups::all()));
   EXPECT_EQ(program.ask("work one 50"), "done");
   const uint64_t before = totals(*collector.read_exact(program.pid())).objects;
   EXPECT_EQ(before, 50u);
@@ -127,7 +127,7 @@ TEST_F(Lifecycle, ExecEndsTheRecordingAndIsReported) {
 
   collector.detach(program.pid());
   ASSERT_TRUE(collector.attach(request_for(program, Watch::exact)));
-  ASSERT_TRUE(collector.set_recording(program.pid(), true));
+  ASSERT_TRUE(collector.set_recording(program.pid(), probe::ProbeGroups::all()));
   EXPECT_EQ(program.ask("work one 30"), "done");
   EXPECT_EQ(totals(*collector.read_exact(program.pid())).objects, 30u);
 }
@@ -137,7 +137,7 @@ TEST_F(Lifecycle, ExitIsReportedAndCountsCanStillBeRead) {
   const pid_t pid = program.pid();
   probe::Collector collector = make_collector(received_);
   ASSERT_TRUE(collector.attach(request_for(program, Watch::exact)));
-  ASSERT_TRUE(collector.set_recording(pid, true));
+  ASSERT_TRUE(collector.set_recording(pid, probe::ProbeGroups::all()));
   EXPECT_EQ(program.ask("work one 70"), "done");
   program.kill();
   EXPECT_TRUE(eventually([&] {
@@ -167,7 +167,8 @@ TEST_F(Lifecycle, KilledProfilerLeavesNothing) {
   if (profiler == 0) {
     Received received;
     probe::Collector collector = make_collector(received);
-    const bool attached = collector.attach(request) && collector.set_recording(request.process.pid, true);
+    const bool attached =
+        collector.attach(request) && collector.set_recording(request.process.pid, probe::ProbeGroups::all());
     const char answer = attached ? 'y' : 'n';
     if (::write(ready[1], &answer, 1) != 1) ::_exit(1);
     for (;;) collector.poll(milliseconds(10));
@@ -230,7 +231,7 @@ TEST_F(Lifecycle, FullCountMapKeepsTheTotals) {
   options.sizes.exact_entries = 24;
   probe::Collector collector = make_collector(received_, options);
   ASSERT_TRUE(collector.attach(request_for(program, Watch::exact)));
-  ASSERT_TRUE(collector.set_recording(program.pid(), true));
+  ASSERT_TRUE(collector.set_recording(program.pid(), probe::ProbeGroups::all()));
   const auto before = program.ask_numbers("mallocs");
   EXPECT_EQ(program.ask("work untiny 2000"), "done");
   const auto after = program.ask_numbers("mallocs");
@@ -248,7 +249,7 @@ TEST_F(Lifecycle, FullRingLosesNoCountsAndStacksComeLater) {
   options.sizes.ring_bytes = 4096;
   probe::Collector collector = make_collector(received_, options);
   ASSERT_TRUE(collector.attach(request_for(program, Watch::exact)));
-  ASSERT_TRUE(collector.set_recording(program.pid(), true));
+  ASSERT_TRUE(collector.set_recording(program.pid(), probe::ProbeGroups::all()));
   const auto before = program.ask_numbers("mallocs");
   EXPECT_EQ(program.ask("work deep 2"), "done");  // nobody empties the ring meanwhile
   const auto after = program.ask_numbers("mallocs");
@@ -297,7 +298,7 @@ TEST_P(OlderMethods, CountExactly) {
     EXPECT_EQ(collector.method(), GetParam());
     const auto attached = collector.attach(request);
     ASSERT_TRUE(attached) << to_string(attached.error());
-    ASSERT_TRUE(collector.set_recording(program.pid(), true));
+    ASSERT_TRUE(collector.set_recording(program.pid(), probe::ProbeGroups::all()));
     const auto before = program.ask_numbers("mallocs");
     EXPECT_EQ(program.ask("work mixed 500"), "done");
     EXPECT_EQ(program.ask("work grow 100"), "done");

@@ -27,7 +27,7 @@ TEST_P(SampledEvents, AreTheRuntimesOwnSamples) {
   probe::Collector collector = make_collector(received);
   const auto attached = collector.attach(request_for(program, Watch::sampled));
   ASSERT_TRUE(attached) << to_string(attached.error());
-  ASSERT_TRUE(collector.set_recording(program.pid(), true));
+  ASSERT_TRUE(collector.set_recording(program.pid(), probe::ProbeGroups::all()));
 
   const auto before = program.ask_numbers("sampled");
   drain(collector);
