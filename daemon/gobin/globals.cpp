@@ -32,6 +32,9 @@ uint32_t gc_last_heap_goal(const RuntimeLayout& layout) { return layout.gc_contr
 uint32_t gc_mark_start_time(const RuntimeLayout& layout) {
   return layout.gc_controller.mark_start_time.offset;
 }
+uint32_t sched_g_free(const RuntimeLayout& layout) { return layout.schedt.g_free.offset; }
+uint32_t sched_mnext(const RuntimeLayout& layout) { return layout.schedt.mnext.offset; }
+uint32_t sched_nmfreed(const RuntimeLayout& layout) { return layout.schedt.nmfreed.offset; }
 uint32_t sweep_active(const RuntimeLayout& layout) { return layout.sweepdata.active.offset; }
 uint32_t sweep_central_index(const RuntimeLayout& layout) { return layout.sweepdata.central_index.offset; }
 
@@ -96,6 +99,10 @@ constexpr Recipe kRecipes[] = {
     {"runtime.gomaxprocs", "runtime.flushallmcaches", 0},
     {"runtime.gomaxprocs", "runtime.procresize", 0},
     {"runtime.gomaxprocs", "runtime.GOMAXPROCS", 1},
+    {"runtime.sched", "runtime.markrootFreeGStacks", 0, sched_g_free},
+    {"runtime.sched", "runtime.mReserveID", 0, sched_mnext},
+    {"runtime.sched", "runtime.newosproc", 2, sched_mnext},
+    {"runtime.sched", "runtime.newosproc", 3, sched_nmfreed},
     {"runtime.m0", "runtime.mexit", 0},
     {"runtime.m0", "runtime.mstart1", 0},
     {"runtime.m0", "runtime.main", 4},

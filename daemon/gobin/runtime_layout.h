@@ -85,6 +85,10 @@ struct RuntimeLayout {
     Field sweepgen, allspans, pages_in_use, pages_swept, arenas, all_arenas, spanalloc, cachealloc,
         speciallock;  // all_arenas: allArenas, called heapArenas from 1.25 on
   } mheap;
+  struct Fixalloc {
+    uint32_t sizeof_struct = 0;
+    Field inuse;
+  } fixalloc;
   struct HeapArena {
     uint32_t sizeof_struct = 0;
     Field spans, page_in_use, page_marks, page_specials, page_use_span_inline_mark_bits, zeroed_base;
@@ -109,8 +113,17 @@ struct RuntimeLayout {
   // ---- scheduler (runtime2.go) ----
   struct P {
     uint32_t sizeof_struct = 0;
-    Field id, status, m, mcache, stats_seq;
+    Field id, status, m, mcache, g_free,
+        stats_seq;  // g_free: a list of dead goroutines, its length behind its head
   } p;
+  struct Schedt {
+    uint32_t sizeof_struct = 0;
+    Field mnext, nmfreed, ngsys, g_free, g_free_stack, g_free_no_stack, g_free_n;
+  } schedt;
+  struct GList {
+    uint32_t sizeof_struct = 0;
+    Field size;
+  } g_list;
   struct M {
     uint32_t sizeof_struct = 0;
     Field g0, procid, gsignal, tls, curg, p, id, mallocing, locks, ncgo, incgo, prof_stack, alllink;
@@ -150,8 +163,8 @@ struct RuntimeLayout {
   } gc_controller;
   struct Work {
     uint32_t sizeof_struct = 0;
-    Field bytes_marked, mode, user_forced, initial_heap_live, cycles, stwprocs, maxprocs, t_sweep_term,
-        t_mark, t_mark_term, t_end, pause_ns, heap0, heap1, heap2, cpu_stats;
+    Field bytes_marked, goroutine_leak_done, mode, user_forced, initial_heap_live, cycles, stwprocs, maxprocs,
+        t_sweep_term, t_mark, t_mark_term, t_end, pause_ns, heap0, heap1, heap2, cpu_stats;
   } work;
   struct Sweepdata {
     uint32_t sizeof_struct = 0;

@@ -130,6 +130,13 @@ constexpr StructTable<Mheap> kMheap = {"mheap",
                                         {26, 93464, 64, 102296}},
                                        kMheapFields};
 
+using Fixalloc = RuntimeLayout::Fixalloc;
+constexpr FieldRow<Fixalloc> kFixallocFields[] = {
+    {"inuse", &Fixalloc::inuse, {{19, 48, 8, 35}}},
+};
+constexpr StructTable<Fixalloc> kFixalloc = {
+    "fixalloc", {{19, "runtime/mfixalloc.go"}}, {{19, 72, 27}}, kFixallocFields};
+
 using HeapArena = RuntimeLayout::HeapArena;
 constexpr FieldRow<HeapArena> kHeapArenaFields[] = {
     {"spans", &HeapArena::spans, {{19, 2097152, 65536, 239}, {21, 1064960, 65536, 269}, {22, 0, 65536, 257}}},
@@ -190,6 +197,7 @@ void visit_heap(RuntimeLayout& layout, std::vector<FieldDescription>* descriptio
   visit(kSpecialProfile, layout, layout.special_profile, descriptions);
   visit(kMspan, layout, layout.mspan, descriptions);
   visit(kMheap, layout, layout.mheap, descriptions);
+  visit(kFixalloc, layout, layout.fixalloc, descriptions);
   visit(kHeapArena, layout, layout.heap_arena, descriptions);
   visit(kSpanInlineMarkBits, layout, layout.span_inline_mark_bits, descriptions);
   visit(kMcache, layout, layout.mcache, descriptions);

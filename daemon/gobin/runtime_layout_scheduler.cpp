@@ -12,6 +12,7 @@ constexpr FieldRow<P> kPFields[] = {
     {"status", &P::status, {{19, 4, 4, 611}}},
     {"m", &P::m, {{19, 56, 8, 616}, {23, 48, 8, 657}}},
     {"mcache", &P::mcache, {{19, 64, 8, 617}, {23, 56, 8, 658}}},
+    {"gFree", &P::g_free, {{19, 2464, 16, 647}, {23, 2456, 16, 688}, {26, 2464, 16, 821}}},
     {"statsSeq",
      &P::stats_seq,
      {{19, 8828, 4, 723}, {22, 8860, 4, 752}, {23, 8836, 4, 746}, {25, 9388, 4, 735}, {26, 13668, 4, 888}}},
@@ -21,6 +22,35 @@ constexpr StructTable<P> kP = {
     {{19, "runtime/runtime2.go"}},
     {{19, 8912, 609}, {22, 8944, 646}, {24, 8952, 632}, {25, 9512, 642}, {26, 15920, 772, 14320}},
     kPFields};
+
+using Schedt = RuntimeLayout::Schedt;
+constexpr FieldRow<Schedt> kSchedtFields[] = {
+    {"mnext", &Schedt::mnext, {{19, 48, 8, 781}, {25, 56, 8, 783}, {26, 72, 8, 944}}},
+    {"nmfreed", &Schedt::nmfreed, {{19, 64, 8, 784}, {25, 72, 8, 786}, {26, 88, 8, 947}}},
+    {"ngsys", &Schedt::ngsys, {{19, 72, 4, 786}, {25, 80, 4, 788}, {26, 96, 4, 949}}},
+    {"gFree",
+     &Schedt::g_free,
+     {{19, 152, 32, 809}, {21, 160, 32, 816}, {25, 168, 40, 810}, {26, 184, 40, 972}}},
+    {"gFree.stack",
+     &Schedt::g_free_stack,
+     {{19, 160, 8, 811}, {21, 168, 8, 818}, {25, 176, 16, 812}, {26, 192, 16, 974}}},
+    {"gFree.noStack",
+     &Schedt::g_free_no_stack,
+     {{19, 168, 8, 812}, {21, 176, 8, 819}, {25, 192, 16, 813}, {26, 208, 16, 975}}},
+    {"gFree.n", &Schedt::g_free_n, {{19, 176, 4, 813}, {21, 184, 4, 820}, {25}}},
+};
+constexpr StructTable<Schedt> kSchedt = {
+    "schedt",
+    {{19, "runtime/runtime2.go"}},
+    {{19, 6080, 767}, {21, 1632, 774}, {22, 6824, 799}, {25, 6848, 769}, {26, 6872, 930}},
+    kSchedtFields};
+
+using GList = RuntimeLayout::GList;
+constexpr FieldRow<GList> kGListFields[] = {
+    {"size", &GList::size, {{25, 8, 4, 7392}}},
+};
+constexpr StructTable<GList> kGList = {
+    "gList", {{19, "runtime/proc.go"}}, {{19, 8, 6106}, {25, 16, 7390}}, kGListFields};
 
 using M = RuntimeLayout::M;
 constexpr FieldRow<M> kMFields[] = {
@@ -103,6 +133,8 @@ constexpr StructTable<Gobuf> kGobuf = {
 
 void visit_scheduler(RuntimeLayout& layout, std::vector<FieldDescription>* descriptions) {
   visit(kP, layout, layout.p, descriptions);
+  visit(kSchedt, layout, layout.schedt, descriptions);
+  visit(kGList, layout, layout.g_list, descriptions);
   visit(kM, layout, layout.m, descriptions);
   visit(kG, layout, layout.g, descriptions);
   visit(kGobuf, layout, layout.gobuf, descriptions);

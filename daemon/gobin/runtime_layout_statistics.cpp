@@ -99,6 +99,7 @@ constexpr FieldRow<Work> kWorkFields[] = {
     {"bytesMarked",
      &Work::bytes_marked,
      {{19, 128, 8, 316}, {21, 192, 8, 338, 320}, {25, 256, 8, 365, 448}, {26, 368, 8, 379, 624}}},
+    {"goroutineLeak.done", &Work::goroutine_leak_done, {{26, 450, 1, 412, 706}}},
     {"mode",
      &Work::mode,
      {{19, 272, 8, 363},

@@ -46,6 +46,9 @@ var structs = []wanted{
 	{"heapArena", []string{"runtime.heapArena"}},
 	{"mcache", []string{"runtime.mcache"}},
 	{"p", []string{"runtime.p"}},
+	{"schedt", []string{"runtime.schedt"}},
+	{"gList", []string{"runtime.gList"}},
+	{"fixalloc", []string{"runtime.fixalloc"}},
 	{"m", []string{"runtime.m"}},
 	{"g", []string{"runtime.g"}},
 	{"gobuf", []string{"runtime.gobuf"}},
@@ -179,7 +182,8 @@ func places(source, pkg string, into map[string]string) error {
 		place := func(pos token.Pos) string {
 			return fmt.Sprintf("%s/%s#L%d", pkg, filepath.Base(path), set.Position(pos).Line)
 		}
-		record := func(name string, at token.Pos, expr ast.Expr) {
+		var record func(name string, at token.Pos, expr ast.Expr)
+		record = func(name string, at token.Pos, expr ast.Expr) {
 			s, ok := expr.(*ast.StructType)
 			if !ok {
 				return
@@ -188,6 +192,7 @@ func places(source, pkg string, into map[string]string) error {
 			for _, field := range s.Fields.List {
 				for _, id := range field.Names {
 					into[name+"."+id.Name] = place(id.Pos())
+					record(name+"."+id.Name, id.Pos(), field.Type) // a struct without a name of its own
 				}
 				if len(field.Names) > 0 {
 					continue
@@ -264,6 +269,14 @@ func main() {
 			emit(w.table, name, s.ByteSize, 0)
 			for _, field := range s.Field {
 				emit(w.table+"."+field.Name, name+"."+field.Name, field.ByteOffset, field.Type.Size())
+				inner, ok := field.Type.(*dwarf.StructType)
+				if !ok || !strings.HasPrefix(inner.StructName, "struct {") {
+					continue
+				}
+				for _, part := range inner.Field {
+					path := "." + field.Name + "." + part.Name
+					emit(w.table+path, name+path, field.ByteOffset+part.ByteOffset, part.Type.Size())
+				}
 			}
 			break
 		}
