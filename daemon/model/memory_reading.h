@@ -4,6 +4,9 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
 
 namespace goheapd::model {
 
@@ -41,6 +44,65 @@ struct HeapStatsReading {
   int64_t in_stacks = 0;
   int64_t in_work_bufs = 0;
   int64_t in_ptr_scalar_bits = 0;  // 0 from Go 1.25 on
+};
+
+// What runtime.ReadMemStats would say now, under its names; and what else Go's collectors report of a runtime.
+struct MemStatsReading {
+  uint64_t begin_ns = 0;  // kernel time before the first and after the last byte was read
+  uint64_t end_ns = 0;
+  bool consistent =
+      false;  // nothing but objects changed while it was read, and those are as in HeapStatsReading
+
+  uint64_t total_alloc = 0;  // bytes
+  uint64_t mallocs = 0;
+  uint64_t frees = 0;
+  uint64_t heap_alloc = 0;  // bytes, as all that follow
+  uint64_t heap_sys = 0;
+  uint64_t heap_idle = 0;
+  uint64_t heap_inuse = 0;
+  uint64_t heap_released = 0;
+  uint64_t stack_inuse = 0;
+  uint64_t stack_sys = 0;
+  uint64_t mspan_inuse = 0;
+  uint64_t mspan_sys = 0;
+  uint64_t mcache_inuse = 0;
+  uint64_t mcache_sys = 0;
+  uint64_t buck_hash_sys = 0;
+  uint64_t gc_sys = 0;
+  uint64_t other_sys = 0;
+  uint64_t sys = 0;
+  uint64_t next_gc = 0;
+  uint64_t last_gc_unix_ns = 0;  // 0 = never
+  uint64_t pause_total_ns = 0;
+  uint32_t num_gc = 0;
+  uint32_t num_forced_gc = 0;
+  double gc_cpu_fraction = 0;
+  // Stop-the-world time of each of the last 256 cycles, in no order.
+  std::vector<uint64_t> pauses_ns;
+
+  int32_t gc_percent = 0;    // GOGC; -1 = off
+  int64_t memory_limit = 0;  // GOMEMLIMIT in bytes; INT64_MAX = none
+  int32_t max_procs = 0;
+  uint64_t goroutines = 0;  // without the runtime's own
+  uint64_t threads = 0;
+};
+
+// What the kernel says of a process.
+struct ProcessUsage {
+  double cpu_seconds = 0;
+  uint64_t virtual_bytes = 0;
+  uint64_t resident_bytes = 0;
+  int64_t start_wall_ns = 0;
+  std::optional<uint64_t> open_fds;           // none: we may not look
+  std::optional<uint64_t> max_fds;            // UINT64_MAX = unlimited
+  std::optional<uint64_t> max_virtual_bytes;  // UINT64_MAX = unlimited
+};
+
+// All of one target at one moment.
+struct ProgramStatistics {
+  std::string go_version;
+  MemStatsReading memory;
+  std::optional<ProcessUsage> usage;
 };
 
 }  // namespace goheapd::model

@@ -11,7 +11,7 @@ struct Variable {
   bool required;
 };
 
-constexpr std::array<Variable, 10> kVariables = {{
+constexpr std::array<Variable, 15> kVariables = {{
     {"runtime.mbuckets", &RuntimeAddresses::mbuckets, true},
     {"runtime.mProfCycle", &RuntimeAddresses::mprof_cycle, true},
     {"runtime.MemProfileRate", &RuntimeAddresses::mem_profile_rate, true},
@@ -22,6 +22,11 @@ constexpr std::array<Variable, 10> kVariables = {{
     {"runtime.allglen", &RuntimeAddresses::allglen, true},
     {"runtime.m0", &RuntimeAddresses::m0, false},
     {"runtime.profMemActiveLock", &RuntimeAddresses::prof_mem_active_lock, false},
+    {"runtime.gcController", &RuntimeAddresses::gc_controller, false},
+    {"runtime.work", &RuntimeAddresses::work, false},
+    {"runtime.sched", &RuntimeAddresses::sched, false},
+    {"runtime.gomaxprocs", &RuntimeAddresses::gomaxprocs, false},
+    {"runtime.runtimeInitTime", &RuntimeAddresses::runtime_init_time, false},
 }};
 
 }  // namespace

@@ -4,7 +4,9 @@
 //   RuntimeLayout ─┼─▶ RuntimeView ──▶ runtime_self_check()      may we believe what we read?
 //   addresses ─────┘        ├────────▶ BucketReader              the memory profile
 //                           ├────────▶ SpecialsReader            sampled objects that are alive
-//                           └────────▶ GcReader                  cycles and pauses
+//                           ├────────▶ GcReader                  cycles and pauses
+//                           ├────────▶ HeapStatsReader           objects by size class
+//                           └────────▶ MemStatsReader            runtime.MemStats
 //
 // Nothing read through it is trusted: the target may change it at any moment, and may be hostile.
 #pragma once
@@ -35,6 +37,12 @@ struct RuntimeAddresses {
   // A mutex that is held while buckets are flushed. 0: not known; then a reading that falls into a flush whose
   // thread was preempted may mix values of two GC cycles, which no other sign tells.
   uint64_t prof_mem_active_lock = 0;
+  // 0: not known; only the readers of statistics want them.
+  uint64_t gc_controller = 0;      // gcControllerState
+  uint64_t work = 0;               // workType
+  uint64_t sched = 0;              // schedt
+  uint64_t gomaxprocs = 0;         // int32
+  uint64_t runtime_init_time = 0;  // int64, nanoseconds of CLOCK_MONOTONIC
 };
 
 class RuntimeView {

@@ -9,8 +9,10 @@
 //	profile       ALLOCS FREES ALLOC_BYTES FREE_BYTES PC PC ... of each record of runtime.MemProfile
 //	objects       SITE ADDRESS of each object that is held
 //	gcstats       NUMGC NUMFORCEDGC PAUSE PAUSE ..., the pauses of the last 256 cycles, oldest first
-//	memstats      the numbers of runtime.ReadMemStats: one line of the totals in the order of the struct, one line
-//	              SIZE MALLOCS FREES for each size class
+//	memstats      the numbers of runtime.ReadMemStats: one line of the totals in the order of the struct, followed by the
+//	              numbers of goroutines, threads and processors, and one line SIZE MALLOCS FREES for each size class
+//	limit N       sets the memory limit to N MiB, 0 = none
+//	park N        N goroutines more that wait for ever
 //	rate N        sets runtime.MemProfileRate
 //	churn N       allocates at the call sites 0 to N-1 and collects garbage, without pause, until
 //	calm          ends that
@@ -22,8 +24,10 @@ package main
 import (
 	"bufio"
 	"fmt"
+	"math"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -126,6 +130,11 @@ func churn(sites, worker int) {
 	}
 }
 
+func threads() int {
+	n, _ := runtime.ThreadCreateProfile(nil)
+	return n
+}
+
 func obey(command string, a, b int) {
 	switch command {
 	case "hold":
@@ -175,9 +184,19 @@ func obey(command string, a, b int) {
 		fmt.Fprintln(output, m.Alloc, m.TotalAlloc, m.Sys, m.Lookups, m.Mallocs, m.Frees, m.HeapAlloc, m.HeapSys,
 			m.HeapIdle, m.HeapInuse, m.HeapReleased, m.HeapObjects, m.StackInuse, m.StackSys, m.MSpanInuse,
 			m.MSpanSys, m.MCacheInuse, m.MCacheSys, m.BuckHashSys, m.GCSys, m.OtherSys, m.NextGC, m.LastGC,
-			m.PauseTotalNs, m.NumGC, m.NumForcedGC)
+			m.PauseTotalNs, m.NumGC, m.NumForcedGC, runtime.NumGoroutine(), threads(), runtime.GOMAXPROCS(0))
 		for i := range m.BySize {
 			fmt.Fprintln(output, m.BySize[i].Size, m.BySize[i].Mallocs, m.BySize[i].Frees)
+		}
+	case "limit":
+		limit := int64(a) << 20
+		if a == 0 {
+			limit = math.MaxInt64
+		}
+		debug.SetMemoryLimit(limit)
+	case "park":
+		for i := 0; i < a; i++ {
+			go func() { select {} }()
 		}
 	case "rate":
 		runtime.MemProfileRate = a
@@ -199,7 +218,7 @@ func obey(command string, a, b int) {
 
 // Splits "word number number", without allocating; the word is one of those that obey knows.
 func parse(line []byte) (command string, numbers [2]int) {
-	for _, known := range [...]string{"hold", "drop", "memstats", "gcstats", "gc", "profile", "objects", "rate", "churn", "calm"} {
+	for _, known := range [...]string{"hold", "drop", "memstats", "gcstats", "gc", "profile", "objects", "rate", "churn", "calm", "limit", "park"} {
 		if len(line) >= len(known) && string(line[:len(known)]) == known {
 			command = known
 			break

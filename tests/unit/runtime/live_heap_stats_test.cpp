@@ -17,7 +17,7 @@ enum Column : size_t {
   kFrees = 5,
   kHeapAlloc = 6,
   kStackInuse = 12,
-  kColumns = 26
+  kColumns = 29
 };
 
 struct Books {
