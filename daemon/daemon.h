@@ -73,6 +73,7 @@ class Daemon final : public exporters::ProfileSource {
   exporters::SourceResult<model::HeapSnapshotPtr> heap(pid_t pid) override;
   exporters::SourceResult<model::HeapSnapshotPtr> heap_delta(pid_t pid, std::chrono::seconds seconds,
                                                              std::stop_token stop) override;
+  exporters::SourceResult<model::ProgramStatistics> statistics(pid_t pid) override;
   // heap_delta for any time.
   exporters::SourceResult<model::HeapSnapshotPtr> delta(pid_t pid, std::chrono::milliseconds duration,
                                                         const std::stop_token& stop);
@@ -84,6 +85,7 @@ class Daemon final : public exporters::ProfileSource {
     uint64_t load_bias = 0;
   };
   struct Access;
+  struct StatisticsAccess;
 
   Daemon(DaemonOptions options, process::ProcFs proc);
   Expected<void> load_probes();
@@ -111,7 +113,10 @@ class Daemon final : public exporters::ProfileSource {
   bool is_wanted(const Target& target) const;
   Target* find(pid_t pid);
   Target* find(const model::ProcessKey& key);
+  // The present life of a pid, else its latest past one.
+  exporters::SourceResult<Target*> find_or_refuse(pid_t pid);
   exporters::SourceResult<Access> open_access(pid_t pid);
+  exporters::SourceResult<StatisticsAccess> statistics_access(pid_t pid);
   Taken taken_from(const Target& target) const;
   std::vector<std::string> loss_comments(const Target& target) const;
 

@@ -30,6 +30,11 @@ struct Daemon::Access {
   std::optional<Taken> done;
 };
 
+struct Daemon::StatisticsAccess {
+  model::ProcessKey key;
+  std::shared_ptr<TargetStatistics> reader;  // null: nobody has asked yet
+};
+
 void Daemon::refresh() {
   {
     std::lock_guard lock(published_mutex_);
@@ -94,8 +99,7 @@ exporters::SourceResult<Daemon::Taken> Daemon::take(pid_t pid) {
   });
 }
 
-exporters::SourceResult<Daemon::Access> Daemon::open_access(pid_t pid) {
-  // The present life of the pid, else its latest past one.
+exporters::SourceResult<Target*> Daemon::find_or_refuse(pid_t pid) {
   Target* target = find(pid);
   if (target == nullptr) {
     for (auto& [key, candidate] : targets_) {
@@ -110,6 +114,13 @@ exporters::SourceResult<Daemon::Access> Daemon::open_access(pid_t pid) {
     return tl::unexpected(SourceError{
         Refusal::unknown_target, "no Go process with pid " + std::to_string(pid) + "; see /api/v1/targets"});
   }
+  return target;
+}
+
+exporters::SourceResult<Daemon::Access> Daemon::open_access(pid_t pid) {
+  const auto found = find_or_refuse(pid);
+  if (!found) return tl::unexpected(found.error());
+  Target* target = *found;
   Access access;
   access.key = target->key();
   if (target->is_live() && !target->is_exact()) {
@@ -124,6 +135,37 @@ exporters::SourceResult<Daemon::Access> Daemon::open_access(pid_t pid) {
   }
   access.done = taken_from(*target);
   return access;
+}
+
+exporters::SourceResult<Daemon::StatisticsAccess> Daemon::statistics_access(pid_t pid) {
+  const auto found = find_or_refuse(pid);
+  if (!found) return tl::unexpected(found.error());
+  const Target& target = **found;
+  if (target.state() == model::TargetState::exited || target.state() == model::TargetState::ignored) {
+    const auto refusal =
+        target.state() == model::TargetState::exited ? Refusal::gone_target : Refusal::unsupported_target;
+    return tl::unexpected(SourceError{refusal, target.reason()});
+  }
+  return StatisticsAccess{target.key(), target.statistics()};
+}
+
+exporters::SourceResult<model::ProgramStatistics> Daemon::statistics(pid_t pid) {
+  auto access = ask_owner<StatisticsAccess>([this, pid]() { return statistics_access(pid); });
+  if (!access) return tl::unexpected(access.error());
+  if (!access->reader) {
+    const auto binary = binaries_.open(proc_.path(pid, "exe"));
+    if (!binary) return tl::unexpected(SourceError{Refusal::unsupported_target, to_string(binary.error())});
+    auto reader = TargetStatistics::open(proc_, **binary, pid);
+    if (!reader) return tl::unexpected(SourceError{Refusal::unsupported_target, to_string(reader.error())});
+    access->reader = std::move(*reader);
+    mailbox_.post([this, key = access->key, opened = access->reader] {
+      Target* target = find(key);
+      if (target != nullptr && target->state() != model::TargetState::exited) target->keep_statistics(opened);
+    });
+  }
+  auto statistics = access->reader->read(proc_);
+  if (!statistics) return tl::unexpected(unavailable(to_string(statistics.error()) + "; try again"));
+  return std::move(*statistics);
 }
 
 Daemon::Taken Daemon::taken_from(const Target& target) const {

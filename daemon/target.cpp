@@ -52,6 +52,7 @@ void Target::mark_exited(int64_t wall_ns) {
   set_state(model::TargetState::exited, "the process has exited; its last profile is kept for 10 minutes");
   status_.exited_wall_ns = wall_ns;
   reader_.reset();
+  statistics_.reset();
 }
 
 void Target::on(const model::SampledBirth& birth) {

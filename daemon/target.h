@@ -15,6 +15,7 @@
 #include "daemon/profile/exact_ledger.h"
 #include "daemon/profile/site_board.h"
 #include "daemon/target_reader.h"
+#include "daemon/target_statistics.h"
 
 namespace goheapd {
 
@@ -69,6 +70,9 @@ class Target {
 
   const std::shared_ptr<const gobin::GoBinary>& binary() const { return binary_; }
   const std::shared_ptr<TargetReader>& reader() const { return reader_; }
+  // Null until somebody has asked for statistics.
+  const std::shared_ptr<TargetStatistics>& statistics() const { return statistics_; }
+  void keep_statistics(std::shared_ptr<TargetStatistics> statistics) { statistics_ = std::move(statistics); }
   uint64_t load_bias() const { return load_bias_; }
 
   // The profile as of the last reading and the events since.
@@ -84,6 +88,7 @@ class Target {
   std::shared_ptr<const gobin::GoBinary> binary_;
   uint64_t load_bias_ = 0;
   std::shared_ptr<TargetReader> reader_;
+  std::shared_ptr<TargetStatistics> statistics_;
   std::optional<profile::BucketLedger> buckets_;
   std::optional<profile::ExactLedger> exact_;
   profile::SiteBoard board_;

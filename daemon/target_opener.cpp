@@ -82,6 +82,7 @@ OpenedTarget open_target(const process::ProcFs& proc, const model::ProcessKey& k
       return refused(std::move(target), TargetState::failed, to_string(reader.error()));
     }
     target.reader = std::move(*reader);
+    target.status.runtime_readable = true;
     auto rate = target.reader->sample_rate();
     if (!rate) return refused(std::move(target), TargetState::failed, to_string(rate.error()));
     target.status.sample_rate = *rate;

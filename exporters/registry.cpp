@@ -1,6 +1,7 @@
 #include "exporters/registry.h"
 
 #include "exporters/api/endpoints.h"
+#include "exporters/go_metrics/endpoints.h"
 #include "exporters/pprof/endpoints.h"
 #include "exporters/prometheus/endpoints.h"
 #include "exporters/web/endpoints.h"
@@ -11,10 +12,7 @@ namespace {
 using AddRoutes = void (*)(http::Router&, ProfileSource&);
 
 constexpr AddRoutes kExporters[] = {
-    api::add_routes,
-    pprof::add_routes,
-    prometheus_text::add_routes,
-    web::add_routes,
+    api::add_routes, go_metrics::add_routes, pprof::add_routes, prometheus_text::add_routes, web::add_routes,
 };
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "daemon/base/expected.h"
+#include "daemon/model/memory_reading.h"
 #include "daemon/model/snapshot.h"
 #include "daemon/model/target.h"
 
@@ -35,6 +36,8 @@ class ProfileSource {
   virtual SourceResult<model::HeapSnapshotPtr> heap(pid_t pid) = 0;
   virtual SourceResult<model::HeapSnapshotPtr> heap_delta(pid_t pid, std::chrono::seconds seconds,
                                                           std::stop_token stop) = 0;
+  // Memory statistics as of now; of every process whose runtime can be read, whether it is profiled or not.
+  virtual SourceResult<model::ProgramStatistics> statistics(pid_t pid) = 0;
 };
 
 }  // namespace goheapd::exporters

@@ -92,7 +92,7 @@ struct ProcessUsage {
   double cpu_seconds = 0;
   uint64_t virtual_bytes = 0;
   uint64_t resident_bytes = 0;
-  int64_t start_wall_ns = 0;
+  double start_seconds = 0;                   // since 1970
   std::optional<uint64_t> open_fds;           // none: we may not look
   std::optional<uint64_t> max_fds;            // UINT64_MAX = unlimited
   std::optional<uint64_t> max_virtual_bytes;  // UINT64_MAX = unlimited

@@ -32,8 +32,9 @@ struct TargetStatus {
   bool pie = false;
   TargetState state = TargetState::failed;
   Mode mode = Mode::sampled;
-  std::string source;  // runtime, spans, enabled; empty for exact and buckets
-  std::string reason;  // why it is in this state, in words
+  std::string source;             // runtime, spans, enabled; empty for exact and buckets
+  std::string reason;             // why it is in this state, in words
+  bool runtime_readable = false;  // its memory statistics can be had, profiled or not
   int64_t started_wall_ns = 0;
   int64_t attached_wall_ns = 0;  // 0 = never
   int64_t exited_wall_ns = 0;    // 0 = runs

@@ -22,6 +22,8 @@ namespace {
 // lines.
 constexpr size_t kSmallFileLimit = 64u << 10;
 constexpr size_t kMapsLimit = 32u << 20;
+// /proc/stat has a line for each CPU and a number for each interrupt.
+constexpr size_t kSystemStatLimit = 4u << 20;
 
 std::string relative_path(pid_t pid, std::string_view name) {
   std::string path = std::to_string(pid);
@@ -47,18 +49,21 @@ std::string ProcFs::path(pid_t pid, std::string_view name) const {
 }
 
 Expected<std::string> ProcFs::read_file(pid_t pid, std::string_view name, size_t limit) const {
-  const std::string relative = relative_path(pid, name);
+  return read_relative(relative_path(pid, name), limit);
+}
+
+Expected<std::string> ProcFs::read_relative(const std::string& relative, size_t limit) const {
   const UniqueFd file(::openat(directory_.get(), relative.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file) return fail("cannot open", path(pid, name), errno);
+  if (!file) return fail("cannot open", root_ + "/" + relative, errno);
   std::string text;
   std::array<char, 16384> buffer;
   for (;;) {
     const ssize_t count = ::read(file.get(), buffer.data(), buffer.size());
     if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return fail("cannot read", path(pid, name), errno);
+    if (count < 0) return fail("cannot read", root_ + "/" + relative, errno);
     if (count == 0) return text;
     if (text.size() + static_cast<size_t>(count) > limit)
-      return fail("file is too large", path(pid, name), EFBIG);
+      return fail("file is too large", root_ + "/" + relative, EFBIG);
     text.append(buffer.data(), static_cast<size_t>(count));
   }
 }
@@ -174,6 +179,49 @@ Expected<uint64_t> ProcFs::cpu_time_ns(pid_t pid) const {
   if (!parsed) return Unexpected(parsed.error());
   static const auto ticks_per_second = static_cast<uint64_t>(::sysconf(_SC_CLK_TCK));
   return parsed->cpu_ticks * (1'000'000'000 / ticks_per_second);
+}
+
+std::optional<uint64_t> ProcFs::boot_time_seconds() const {
+  const auto text = read_relative("stat", kSystemStatLimit);
+  if (!text) return std::nullopt;
+  return parse_boot_time(*text);
+}
+
+std::optional<uint64_t> ProcFs::count_entries(pid_t pid, std::string_view name) const {
+  const int fd =
+      ::openat(directory_.get(), relative_path(pid, name).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return std::nullopt;
+  const std::unique_ptr<DIR, CloseDir> directory(::fdopendir(fd));
+  if (!directory) {
+    ::close(fd);
+    return std::nullopt;
+  }
+  uint64_t count = 0;
+  while (const dirent* entry = ::readdir(directory.get())) count += entry->d_name[0] != '.' ? 1 : 0;
+  return count;
+}
+
+Expected<model::ProcessUsage> ProcFs::usage(pid_t pid) const {
+  const auto status = stat(pid);
+  if (!status) return Unexpected(status.error());
+  static const auto ticks_per_second = static_cast<double>(::sysconf(_SC_CLK_TCK));
+  static const auto page_bytes = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+  model::ProcessUsage usage;
+  usage.cpu_seconds = static_cast<double>(status->cpu_ticks) / ticks_per_second;
+  usage.virtual_bytes = status->virtual_bytes;
+  usage.resident_bytes = status->resident_pages * page_bytes;
+  // By the kernel's own boot time, which stays the same: clocks compared anew each time would make it flicker.
+  if (const auto boot = boot_time_seconds()) {
+    usage.start_seconds =
+        static_cast<double>(*boot) + static_cast<double>(status->start_time) / ticks_per_second;
+  }
+  usage.open_fds = count_entries(pid, "fd");
+  if (const auto text = read_file(pid, "limits", kSmallFileLimit)) {
+    const ProcessLimits limits = parse_limits(*text);
+    usage.max_fds = limits.open_files;
+    usage.max_virtual_bytes = limits.address_space;
+  }
+  return usage;
 }
 
 }  // namespace goheapd::process

@@ -4,12 +4,14 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "daemon/base/expected.h"
 #include "daemon/base/unique_fd.h"
+#include "daemon/model/memory_reading.h"
 #include "daemon/model/process_key.h"
 #include "daemon/process/proc_parse.h"
 
@@ -60,11 +62,18 @@ class ProcFs {
   // tick (10 ms).
   Expected<uint64_t> cpu_time_ns(pid_t pid) const;
 
+  // Memory, CPU time, descriptors and limits. What we may not see of the latter two is left out.
+  Expected<model::ProcessUsage> usage(pid_t pid) const;
+
   // "ROOT/PID/NAME", for those who open it themselves (exe, root).
   std::string path(pid_t pid, std::string_view name) const;
 
  private:
   ProcFs(std::string root, UniqueFd directory) : root_(std::move(root)), directory_(std::move(directory)) {}
+  // How many entries a directory of a process has; nullopt: not readable for us.
+  std::optional<uint64_t> count_entries(pid_t pid, std::string_view name) const;
+  std::optional<uint64_t> boot_time_seconds() const;
+  Expected<std::string> read_relative(const std::string& relative, size_t limit) const;
   Expected<std::string> read_file(pid_t pid, std::string_view name, size_t limit) const;
 
   std::string root_;

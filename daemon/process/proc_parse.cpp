@@ -91,6 +91,8 @@ std::optional<ProcessStat> parse_stat(std::string_view text) {
   stat.kernel_thread = (fields[9] & kFlagKernelThread) != 0;
   stat.cpu_ticks = fields[14] + fields[15];
   stat.start_time = fields[22];
+  stat.virtual_bytes = fields[23];
+  stat.resident_pages = fields[24];
   stat.stack_start = fields[28];
   return stat;
 }
@@ -101,6 +103,33 @@ std::vector<FileMapping> parse_file_mappings(std::string_view text) {
     if (auto mapping = parse_mapping(take_until(text, '\n'))) mappings.push_back(std::move(*mapping));
   }
   return mappings;
+}
+
+ProcessLimits parse_limits(std::string_view text) {
+  ProcessLimits limits;
+  while (!text.empty()) {
+    std::string_view line = take_until(text, '\n');
+    const auto soft_limit = [&line](std::string_view name) -> std::optional<uint64_t> {
+      if (!line.starts_with(name)) return std::nullopt;
+      line.remove_prefix(name.size());
+      const std::string_view word = take_word(line);
+      return word == "unlimited" ? UINT64_MAX : number<uint64_t>(word);
+    };
+    if (const auto value = soft_limit("Max open files ")) limits.open_files = value;
+    if (const auto value = soft_limit("Max address space ")) limits.address_space = value;
+  }
+  return limits;
+}
+
+std::optional<uint64_t> parse_boot_time(std::string_view system_stat_text) {
+  constexpr std::string_view kName = "btime ";
+  while (!system_stat_text.empty()) {
+    std::string_view line = take_until(system_stat_text, '\n');
+    if (!line.starts_with(kName)) continue;
+    line.remove_prefix(kName.size());
+    return number<uint64_t>(take_word(line));
+  }
+  return std::nullopt;
 }
 
 std::vector<pid_t> parse_namespace_pids(std::string_view status_text) {

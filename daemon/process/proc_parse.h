@@ -21,8 +21,10 @@ struct ProcessStat {
   char state = '?';
   pid_t parent = 0;
   bool kernel_thread = false;
-  uint64_t cpu_ticks = 0;    // utime + stime of all threads, dead ones too, in clock ticks
-  uint64_t start_time = 0;   // clock ticks since boot
+  uint64_t cpu_ticks = 0;   // utime + stime of all threads, dead ones too, in clock ticks
+  uint64_t start_time = 0;  // clock ticks since boot
+  uint64_t virtual_bytes = 0;
+  uint64_t resident_pages = 0;
   uint64_t code_start = 0;   // in the main program's code; 0 or 1 where we may not ptrace the process
   uint64_t stack_start = 0;  // drawn anew by each exec (ASLR); 0 where we may not ptrace the process
 };
@@ -43,6 +45,16 @@ struct FileMapping {
 // The file-backed mappings, in ascending order of address. Lines of other kinds, and lines that make no
 // sense, are left out.
 std::vector<FileMapping> parse_file_mappings(std::string_view text);
+
+// The soft limits of /proc/PID/limits; UINT64_MAX = unlimited, nullopt = not in the text.
+struct ProcessLimits {
+  std::optional<uint64_t> open_files;
+  std::optional<uint64_t> address_space;  // bytes
+};
+ProcessLimits parse_limits(std::string_view text);
+
+// When the system started, in seconds since 1970: btime of /proc/stat.
+std::optional<uint64_t> parse_boot_time(std::string_view system_stat_text);
 
 // NSpid of /proc/PID/status: the process's pid in every pid namespace it is in, outermost first. Empty: no
 // such line.

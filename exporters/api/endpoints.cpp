@@ -26,13 +26,14 @@ http::Response serve_targets(ProfileSource& source) {
   return json_response({{"targets", std::move(rows)}});
 }
 
-// Only what can be scraped now. Where we are is what the asker called us: behind ":9786" or a proxy nothing else
+// Only what can be scraped now: memory statistics come from programs that are not profiled, too. Where we are is what the asker called us: behind ":9786" or a proxy nothing else
 // would be right.
 http::Response serve_discovery(ProfileSource& source, const http::Request& request) {
   const std::string address(request.header("host").value_or("localhost"));
   ordered_json groups = ordered_json::array();
   for (const auto& target : source.targets()) {
-    if (target.state == model::TargetState::attached)
+    const bool unprofiled = target.state == model::TargetState::unsupported && target.runtime_readable;
+    if (target.state == model::TargetState::attached || unprofiled)
       groups.push_back(discovery_json(target, address, request.secure));
   }
   return json_response(groups);

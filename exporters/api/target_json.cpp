@@ -76,8 +76,19 @@ ordered_json target_json(const model::TargetStatus& target) {
 ordered_json discovery_json(const model::TargetStatus& target, std::string_view address, bool secure) {
   ordered_json labels;
   labels["__scheme__"] = secure ? "https" : "http";
-  labels["__metrics_path__"] = prefix_of(target) + "/debug/pprof/heap";
+  labels["__metrics_path__"] = prefix_of(target) + "/metrics";
   labels["__profile_path_prefix__"] = prefix_of(target);
+  // What remains of it is one series per target and metric, under the labels that /metrics has.
+  labels["instance"] = std::string(address) + prefix_of(target);
+  labels["pid"] = std::to_string(target.process.pid);
+  labels["comm"] = target.comm;
+  for (const auto& [name, value] :
+       {std::pair("namespace", &target.namespace_name), std::pair("pod", &target.pod),
+        std::pair("container", &target.container)}) {
+    if (!value->empty()) labels[name] = *value;
+  }
+  if (target.state == model::TargetState::attached)
+    labels["__meta_goheapd_heap_path"] = prefix_of(target) + "/debug/pprof/heap";
   labels["__meta_goheapd_pid"] = std::to_string(target.process.pid);
   labels["__meta_goheapd_comm"] = target.comm;
   labels["__meta_goheapd_exe"] = target.exe;

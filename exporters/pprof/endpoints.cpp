@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <charconv>
 #include <chrono>
-#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -11,6 +10,7 @@
 #include "exporters/http/html.h"
 #include "exporters/pprof/encoder.h"
 #include "exporters/pprof/text.h"
+#include "exporters/target_request.h"
 #include "exporters/utf8.h"
 
 namespace goheapd::exporters::pprof {
@@ -30,13 +30,6 @@ std::optional<int64_t> parse_integer(std::string_view text) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (text.empty() || error != std::errc() || end != text.data() + text.size()) return std::nullopt;
   return value;
-}
-
-tl::expected<pid_t, http::Response> parse_pid(std::string_view text) {
-  const auto value = parse_integer(text);
-  if (value && *value > 0 && *value <= std::numeric_limits<pid_t>::max()) return static_cast<pid_t>(*value);
-  return tl::unexpected(
-      http::error_response(400, "the pid must be a positive integer; /api/v1/targets lists those there are"));
 }
 
 tl::expected<Parameters, http::Response> parse_parameters(const http::Request& request) {
@@ -67,20 +60,6 @@ tl::expected<Parameters, http::Response> parse_parameters(const http::Request& r
   return parameters;
 }
 
-int status_of(Refusal refusal) {
-  switch (refusal) {
-    case Refusal::unknown_target:
-      return 404;
-    case Refusal::gone_target:
-      return 410;
-    case Refusal::unsupported_target:
-      return 409;
-    case Refusal::unavailable:
-      break;
-  }
-  return 503;
-}
-
 http::Response serve_profile(ProfileSource& source, const http::Request& request, std::string_view pid_text,
                              Profile profile) {
   const auto pid = parse_pid(pid_text);
@@ -89,7 +68,7 @@ http::Response serve_profile(ProfileSource& source, const http::Request& request
   if (!parameters) return parameters.error();
   const auto snapshot =
       parameters->seconds ? source.heap_delta(*pid, *parameters->seconds, request.stop) : source.heap(*pid);
-  if (!snapshot) return http::error_response(status_of(snapshot.error().refusal), snapshot.error().message);
+  if (!snapshot) return refusal_response(snapshot.error());
 
   http::Response response;
   response.headers.emplace_back("X-Content-Type-Options", "nosniff");

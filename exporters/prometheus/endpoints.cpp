@@ -1,13 +1,12 @@
 #include "exporters/prometheus/endpoints.h"
 
-#include <prometheus/text_serializer.h>
-
 #include <chrono>
 #include <iterator>
 #include <utility>
 
-#include "exporters/prometheus/open_metrics.h"
+#include "exporters/prometheus/answer.h"
 #include "exporters/prometheus/self_collector.h"
+#include "exporters/prometheus/single_family.h"
 #include "exporters/prometheus/target_collector.h"
 
 namespace goheapd::exporters::prometheus_text {
@@ -19,20 +18,12 @@ http::Response serve_metrics(ProfileSource& source, const http::Request& request
   auto own = SelfCollector().Collect();
   std::move(own.begin(), own.end(), std::back_inserter(families));
 
-  prometheus::MetricFamily duration;
-  duration.name = "goheapd_scrape_duration_seconds";
-  duration.help = "How long it took to collect the values of this answer.";
-  duration.type = prometheus::MetricType::Gauge;
-  duration.metric.emplace_back().gauge.value =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  families.push_back(std::move(duration));
+  const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
+  families.push_back(single_family("goheapd_scrape_duration_seconds",
+                                   "How long it took to collect the values of this answer.",
+                                   prometheus::MetricType::Gauge, taken.count()));
 
-  const Format format = negotiate(request.header("accept").value_or(""));
-  http::Response response;
-  response.content_type = content_type_of(format);
-  response.body = format == Format::open_metrics ? OpenMetricsSerializer().Serialize(families)
-                                                 : prometheus::TextSerializer().Serialize(families);
-  return response;
+  return metrics_response(request, families);
 }
 
 }  // namespace

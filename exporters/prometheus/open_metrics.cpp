@@ -83,6 +83,17 @@ void write_metric(std::ostream& out, std::string_view name, MetricType type, con
       write_sample(out, name, "_sum", metric.label, number(histogram.sample_sum));
       break;
     }
+    case MetricType::Summary: {
+      const ClientMetric::Summary& summary = metric.summary;
+      for (const auto& quantile : summary.quantile) {
+        auto labels = metric.label;
+        labels.push_back({"quantile", bound(quantile.quantile)});
+        write_sample(out, name, "", labels, number(quantile.value));
+      }
+      write_sample(out, name, "_count", metric.label, std::to_string(summary.sample_count));
+      write_sample(out, name, "_sum", metric.label, number(summary.sample_sum));
+      break;
+    }
     default:
       write_sample(out, name, "", metric.label, number(metric.untyped.value));
       break;
@@ -97,6 +108,8 @@ std::string_view type_name(MetricType type) {
       return "gauge";
     case MetricType::Histogram:
       return "histogram";
+    case MetricType::Summary:
+      return "summary";
     default:
       return "unknown";
   }

@@ -10,7 +10,7 @@
 
 namespace goheapd::exporters::prometheus_text {
 
-// Counters, gauges and histograms; other types do not occur here and are written as `unknown`.
+// Counters, gauges, histograms and summaries; other types do not occur here and are written as `unknown`.
 class OpenMetricsSerializer : public prometheus::Serializer {
  public:
   using Serializer::Serialize;

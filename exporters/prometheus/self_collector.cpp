@@ -12,24 +12,13 @@
 #include <utility>
 
 #include "exporters/prometheus/memory_limit.h"
+#include "exporters/prometheus/single_family.h"
 
 namespace goheapd::exporters::prometheus_text {
 namespace {
 
-using prometheus::ClientMetric;
 using prometheus::MetricFamily;
 using prometheus::MetricType;
-
-MetricFamily single(std::string name, std::string help, MetricType type, double value) {
-  ClientMetric metric;
-  (type == MetricType::Counter ? metric.counter.value : metric.gauge.value) = value;
-  MetricFamily family;
-  family.name = std::move(name);
-  family.help = std::move(help);
-  family.type = type;
-  family.metric.push_back(std::move(metric));
-  return family;
-}
 
 double seconds(const timeval& time) {
   return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
@@ -72,39 +61,40 @@ std::vector<MetricFamily> SelfCollector::Collect() const {
   std::vector<MetricFamily> families;
   rusage usage{};
   if (::getrusage(RUSAGE_SELF, &usage) == 0) {
-    families.push_back(single("process_cpu_seconds_total",
-                              "User and system CPU time that goheapd itself used.", MetricType::Counter,
-                              seconds(usage.ru_utime) + seconds(usage.ru_stime)));
+    families.push_back(single_family("process_cpu_seconds_total",
+                                     "User and system CPU time that goheapd itself used.",
+                                     MetricType::Counter, seconds(usage.ru_utime) + seconds(usage.ru_stime)));
   }
   const auto page = static_cast<double>(::sysconf(_SC_PAGESIZE));
   std::ifstream statm("/proc/self/statm");
   double virtual_pages = 0;
   double resident_pages = 0;
   if (statm >> virtual_pages >> resident_pages) {
-    families.push_back(single("process_virtual_memory_bytes", "Virtual memory of goheapd itself.",
-                              MetricType::Gauge, virtual_pages * page));
-    families.push_back(single("process_resident_memory_bytes", "Resident memory of goheapd itself.",
-                              MetricType::Gauge, resident_pages * page));
+    families.push_back(single_family("process_virtual_memory_bytes", "Virtual memory of goheapd itself.",
+                                     MetricType::Gauge, virtual_pages * page));
+    families.push_back(single_family("process_resident_memory_bytes", "Resident memory of goheapd itself.",
+                                     MetricType::Gauge, resident_pages * page));
   }
   if (const auto count = open_descriptors()) {
-    families.push_back(
-        single("process_open_fds", "Open file descriptors of goheapd itself.", MetricType::Gauge, *count));
+    families.push_back(single_family("process_open_fds", "Open file descriptors of goheapd itself.",
+                                     MetricType::Gauge, *count));
   }
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-    families.push_back(single("process_max_fds", "Limit of open file descriptors of goheapd itself.",
-                              MetricType::Gauge, static_cast<double>(limit.rlim_cur)));
+    families.push_back(single_family("process_max_fds", "Limit of open file descriptors of goheapd itself.",
+                                     MetricType::Gauge, static_cast<double>(limit.rlim_cur)));
   }
   if (const auto bytes = memory_limit_bytes()) {
     families.push_back(
-        single("goheapd_memory_limit_bytes",
-               "Memory that the cgroups of goheapd let it use; not there if they set no limit.",
-               MetricType::Gauge, static_cast<double>(*bytes)));
+        single_family("goheapd_memory_limit_bytes",
+                      "Memory that the cgroups of goheapd let it use; not there if they set no limit.",
+                      MetricType::Gauge, static_cast<double>(*bytes)));
   }
   static const std::optional<double> kStart = start_time();
   if (kStart) {
-    families.push_back(single("process_start_time_seconds", "Start of goheapd itself, in seconds since 1970.",
-                              MetricType::Gauge, *kStart));
+    families.push_back(single_family("process_start_time_seconds",
+                                     "Start of goheapd itself, in seconds since 1970.", MetricType::Gauge,
+                                     *kStart));
   }
   return families;
 }

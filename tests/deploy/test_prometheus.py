@@ -45,7 +45,12 @@ def fleet(tmp_path_factory):
     config = {"global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
               "rule_files": [str(file) for file in RULES],
               "scrape_configs": [{"job_name": "goheapd", "honor_labels": True,
-                                  "static_configs": [{"targets": [f"127.0.0.1:{daemon_port}"]}]}]}
+                                  "static_configs": [{"targets": [f"127.0.0.1:{daemon_port}"]}]},
+                                 # Each profiled program, as if it exported its Go collector's metrics itself.
+                                 {"job_name": "programs",
+                                  "http_sd_configs": [{"url": f"http://127.0.0.1:{daemon_port}/api/v1/sd",
+                                                       "refresh_interval": "1s"}]},
+                                 {"job_name": "itself", "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}]}
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
     log = open(folder / "log", "w")
     prometheus = subprocess.Popen(
@@ -72,6 +77,58 @@ def fleet(tmp_path_factory):
         prometheus.kill()
         prometheus.wait()
         log.close()
+
+
+# Of a Go collector older than the present one: gone since client_golang 1.15.
+GONE = {"go_memstats_gc_cpu_fraction", "go_memstats_lookups_total"}
+# What the well-known dashboards for Go programs show (grafana.com 6671 and 10826, among others).
+GO_DASHBOARDS = [
+    "go_goroutines{%s}", "go_threads{%s}", "go_info{%s}", "go_memstats_alloc_bytes{%s}",
+    "rate(go_memstats_alloc_bytes_total{%s}[30s])", "rate(go_memstats_mallocs_total{%s}[30s])",
+    "go_memstats_mallocs_total{%s} - go_memstats_frees_total{%s}", "go_memstats_heap_inuse_bytes{%s}",
+    "go_memstats_heap_idle_bytes{%s}", "go_memstats_heap_objects{%s}", "go_memstats_stack_inuse_bytes{%s}",
+    "go_memstats_sys_bytes{%s}", "go_memstats_next_gc_bytes{%s}", "time() - go_memstats_last_gc_time_seconds{%s}",
+    'go_gc_duration_seconds{%s, quantile="0.75"}', "rate(go_gc_duration_seconds_count{%s}[30s])",
+    "irate(go_gc_duration_seconds_sum{%s}[30s])", "process_resident_memory_bytes{%s}", "process_virtual_memory_bytes{%s}",
+    "rate(process_cpu_seconds_total{%s}[30s])", "process_open_fds{%s} / process_max_fds{%s}", "time() - process_start_time_seconds{%s}"]
+
+
+def test_go_dashboards_have_data(fleet):
+    """Through /api/v1/sd alone, with no word of configuration about the program."""
+    _, ask = fleet
+    deadline = time.monotonic() + 30
+    while not ask('rate(go_gc_duration_seconds_count{job="programs"}[30s])'):
+        assert time.monotonic() < deadline, ask('up{job="programs"}')
+        time.sleep(0.2)
+    for query in GO_DASHBOARDS:
+        assert ask(query.replace("%s", 'job="programs"')), query
+
+
+def test_the_same_as_the_programs_own_collector(fleet):
+    """Prometheus exports the metrics of client_golang itself: every name and type is also ours."""
+    daemon, ask = fleet
+    [series] = ask('go_info{job="programs"}')
+    own_address = ask('go_info{job="itself"}')[0]["metric"]["instance"]
+    ours = daemon.get(f"/targets/{series['metric']['pid']}/metrics").text
+    own = fetch(f"http://{own_address}/metrics").text
+
+    def types(text):
+        return {name: kind for name, kind in re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE)
+                if name.startswith("process_") or re.match("go_(memstats_|gc_duration|goroutines|threads|info)", name)}
+    theirs = {name: kind for name, kind in types(own).items() if name not in GONE and "network" not in name}
+    assert len(theirs) > 30
+    assert theirs.items() <= types(ours).items()
+    for constant in ("process_start_time_seconds", "process_max_fds", "process_virtual_memory_max_bytes"):
+        values = [float(re.search(rf"^{constant} (\S+)$", text, re.MULTILINE)[1]) for text in (own, ours)]
+        assert values[0] == pytest.approx(values[1], rel=1e-12, abs=0.011), constant
+    # Ours are as of a moment before.
+    for growing in ("go_memstats_mallocs_total", "go_memstats_alloc_bytes_total"):
+        values = [float(re.search(rf"^{growing} (\S+)$", text, re.MULTILINE)[1]) for text in (ours, own)]
+        assert 0.5 * values[1] < values[0] <= 1.01 * values[1], growing
+    result = subprocess.run([PROMTOOL, "check", "metrics"], input=ours, text=True, capture_output=True, timeout=60)
+    # It dislikes the name that client_golang itself gives this one.
+    complaints = [line for line in result.stdout.splitlines() if not line.startswith("go_memstats_alloc_bytes_total")]
+    assert not complaints and result.returncode in (0, 3), result.stdout + result.stderr
 
 
 def test_rules_are_clean():

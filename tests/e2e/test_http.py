@@ -117,7 +117,9 @@ def test_service_discovery(daemon, target):
     [group] = [g for g in groups if g["labels"].get("__meta_goheapd_pid") == str(target.pid)
                or str(target.pid) in str(g["labels"])]
     assert group["targets"] == [f"127.0.0.1:{daemon.port}"]
-    assert group["labels"]["__metrics_path__"].startswith(f"/targets/{target.pid}/")
+    assert group["labels"]["__metrics_path__"] == f"/targets/{target.pid}/metrics"
+    for path in (group["labels"]["__metrics_path__"], group["labels"]["__meta_goheapd_heap_path"]):
+        assert daemon.get(path).status == 200
 
 
 def test_landing_page(daemon, target):

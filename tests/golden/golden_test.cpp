@@ -28,12 +28,12 @@ void expect_golden(const std::string& name, const std::string& actual) {
                 << written << "\n  cp " << written << " " << golden;
 }
 
-std::string answer(const std::string& path) {
+std::string answer(const std::string& path, const std::string& accept = "*/*") {
   fixtures::FixedSource source;
   http::Request request;
   request.method = "GET";
   request.path = path;
-  request.headers = {{"host", "node7:9786"}};
+  request.headers = {{"host", "node7:9786"}, {"accept", accept}};
   return all_routes(source).route(request).body;
 }
 
@@ -58,6 +58,12 @@ TEST(Golden, Metrics) {
   const auto families = prometheus_text::TargetCollector(source).Collect();
   expect_golden("metrics.txt", prometheus::TextSerializer().Serialize(families));
   expect_golden("metrics.openmetrics.txt", prometheus_text::OpenMetricsSerializer().Serialize(families));
+}
+
+TEST(Golden, GoMetrics) {
+  expect_golden("go_metrics.txt", answer("/targets/101/metrics"));
+  expect_golden("go_metrics.openmetrics.txt",
+                answer("/targets/101/metrics", "application/openmetrics-text;version=1.0.0"));
 }
 
 TEST(Golden, TargetsJson) { expect_golden("targets.json", pretty(answer("/api/v1/targets"))); }

@@ -185,10 +185,12 @@ TEST_F(Endpoints, DiscoveryHasAttachedTargetsUnderTheAskersName) {
   EXPECT_EQ(json[0]["targets"], nlohmann::json::array({"node7:9786"}));
   for (const auto& [key, value] : json[0]["labels"].items()) {
     EXPECT_TRUE(value.is_string()) << key;  // Prometheus refuses anything else
-    EXPECT_TRUE(key.starts_with("__")) << key;
   }
   const std::string path = json[0]["labels"]["__metrics_path__"];
   EXPECT_EQ(get(path).status, 200);
+  EXPECT_EQ(get(json[0]["labels"]["__meta_goheapd_heap_path"].get<std::string>()).status, 200);
+  // Otherwise the series of all targets would be one.
+  EXPECT_NE(json[0]["labels"]["instance"], json[1]["labels"]["instance"]);
   const std::string prefix = json[0]["labels"]["__profile_path_prefix__"];
   EXPECT_EQ(get(prefix + "/debug/pprof/allocs").status, 200);
 }
@@ -203,6 +205,23 @@ TEST_F(Endpoints, MetricsInBothFormats) {
   EXPECT_EQ(open.get_header_value("Content-Type"),
             "application/openmetrics-text; version=1.0.0; charset=utf-8");
   EXPECT_TRUE(open.body.ends_with("# EOF\n"));
+}
+
+TEST_F(Endpoints, StatisticsOfOneTarget) {
+  const auto text = get("/targets/101/metrics");
+  EXPECT_EQ(text.status, 200);
+  EXPECT_EQ(text.get_header_value("Content-Type"), "text/plain; version=0.0.4; charset=utf-8");
+  EXPECT_NE(text.body.find("\ngo_memstats_alloc_bytes 12345678\n"), std::string::npos);
+  const auto open = get("/targets/101/metrics", {{"Accept", "application/openmetrics-text"}});
+  EXPECT_TRUE(open.body.ends_with("# EOF\n"));
+  // GOGC=off comes out of client_golang as an unsigned number, too.
+  EXPECT_NE(get("/targets/102/metrics").body.find("go_gc_gogc_percent 1.844674407370955e+19"),
+            std::string::npos);
+  EXPECT_EQ(get("/targets/102/metrics").body.find("process_"), std::string::npos);
+  EXPECT_EQ(get("/targets/103/metrics").status, 409);
+  EXPECT_EQ(get("/targets/105/metrics").status, 410);
+  EXPECT_EQ(get("/targets/999/metrics").status, 404);
+  EXPECT_EQ(get("/targets/x/metrics").status, 400);
 }
 
 TEST_F(Endpoints, PagesEscapeWhatTargetsCallThemselves) {

@@ -201,6 +201,52 @@ SourceResult<model::HeapSnapshotPtr> FixedSource::heap(pid_t pid) {
   return std::make_shared<const model::HeapSnapshot>(std::move(s));
 }
 
+SourceResult<model::ProgramStatistics> FixedSource::statistics(pid_t pid) {
+  if (auto profile = heap(pid); !profile) return tl::unexpected(profile.error());
+  model::ProgramStatistics statistics;
+  statistics.go_version = "go1.24.4";
+  model::MemStatsReading& memory = statistics.memory;
+  memory.total_alloc = 5'000'000'123;
+  memory.mallocs = 70'000'001;
+  memory.frees = 69'000'000;
+  memory.heap_alloc = 12'345'678;
+  memory.heap_sys = 67'108'864;
+  memory.heap_idle = 50'000'000;
+  memory.heap_inuse = 17'108'864;
+  memory.heap_released = 40'000'000;
+  memory.stack_inuse = 655'360;
+  memory.stack_sys = 655'360;
+  memory.mspan_inuse = 160'000;
+  memory.mspan_sys = 163'200;
+  memory.mcache_inuse = 2'416;
+  memory.mcache_sys = 15'704;
+  memory.buck_hash_sys = 1'444'000;
+  memory.gc_sys = 3'200'000;
+  memory.other_sys = 1'000'000;
+  memory.sys = 73'600'000;
+  memory.next_gc = 24'000'000;
+  memory.last_gc_unix_ns = 1'795'000'000'250'000'000;
+  memory.pause_total_ns = 1'500'000;
+  memory.num_gc = 9;
+  memory.num_forced_gc = 1;
+  memory.pauses_ns = {90'000, 10'000, 20'000, 30'000, 40'000, 50'000, 60'000, 70'000, 80'000};
+  memory.gc_percent = pid == 102 ? -1 : 100;
+  memory.memory_limit = INT64_MAX;
+  memory.max_procs = 2;
+  memory.goroutines = 17;
+  memory.threads = 9;
+  if (pid == 101) {
+    statistics.usage = model::ProcessUsage{.cpu_seconds = 12.34,
+                                           .virtual_bytes = 1'300'000'000,
+                                           .resident_bytes = 60'000'000,
+                                           .start_seconds = 1'795'000'000.25,
+                                           .open_fds = 11,
+                                           .max_fds = 1024,
+                                           .max_virtual_bytes = UINT64_MAX};
+  }
+  return statistics;
+}
+
 SourceResult<model::HeapSnapshotPtr> FixedSource::heap_delta(pid_t pid, std::chrono::seconds seconds,
                                                              std::stop_token stop) {
   std::mutex mutex;

@@ -28,6 +28,8 @@ class FixedSource : public ProfileSource {
   SourceResult<model::HeapSnapshotPtr> heap_delta(pid_t pid, std::chrono::seconds seconds,
                                                   std::stop_token stop) override;
 
+  SourceResult<model::ProgramStatistics> statistics(pid_t pid) override;
+
   // Set: what /-/ready has to say.
   std::optional<std::string> not_ready;
   // heap_delta calls that were ended by their stop token.

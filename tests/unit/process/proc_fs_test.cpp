@@ -1,9 +1,11 @@
 #include "daemon/process/proc_fs.h"
 
 #include <elf.h>
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <link.h>
 #include <sys/auxv.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,6 +13,7 @@
 #include <cerrno>
 #include <ctime>
 
+#include "daemon/base/clock.h"
 #include "tests/unit/process/fake_proc.h"
 
 namespace goheapd::process {
@@ -151,6 +154,34 @@ TEST(ProcFs, CpuTimeGrowsAsWeCompute) {
   // 60 ms, give or take a tick at each end.
   EXPECT_GE(*after - *before, 40'000'000u);
   EXPECT_LE(*after - *before, 500'000'000u);
+}
+
+TEST(ProcFs, UsageOfThisProcess) {
+  const ProcFs proc = open_proc();
+  const UniqueFd one_more(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  rlimit limit{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &limit), 0);
+  const auto usage = proc.usage(::getpid());
+  ASSERT_TRUE(usage) << to_string(usage.error());
+  EXPECT_GT(usage->resident_bytes, 1u << 20);
+  EXPECT_GT(usage->virtual_bytes, usage->resident_bytes);
+  EXPECT_GE(usage->open_fds, 4u);  // with the three standard ones
+  EXPECT_EQ(usage->max_fds, limit.rlim_cur);
+  EXPECT_TRUE(usage->max_virtual_bytes);
+  // Started before now, and not long ago.
+  const double now = static_cast<double>(wall_time_ns()) * 1e-9;
+  EXPECT_LE(usage->start_seconds, now + 2);
+  EXPECT_GT(usage->start_seconds, now - 3600);
+  EXPECT_EQ(proc.usage(::getpid())->start_seconds, usage->start_seconds);
+}
+
+TEST(ProcFs, UsageLeavesOutWhatCannotBeRead) {
+  FakeProc fake;
+  fake.put(kPid, {});
+  const auto usage = open_proc(fake.root()).usage(kPid);
+  ASSERT_TRUE(usage) << to_string(usage.error());
+  EXPECT_FALSE(usage->open_fds);
+  EXPECT_FALSE(usage->max_fds);
 }
 
 TEST(ProcFs, GoneProcessesSayEnoent) {

@@ -23,6 +23,8 @@ TEST(ParseStat, ReadsTheFieldsThatNameAProcess) {
   EXPECT_FALSE(stat->kernel_thread);
   EXPECT_EQ(stat->cpu_ticks, 325u);
   EXPECT_EQ(stat->start_time, 123456u);
+  EXPECT_EQ(stat->virtual_bytes, 1000u);
+  EXPECT_EQ(stat->resident_pages, 200u);
   EXPECT_EQ(stat->stack_start, 140722222222222u);
 }
 
@@ -113,6 +115,25 @@ TEST(FindAuxv, StopsAtTheEnd) {
   EXPECT_EQ(find_auxv(bytes, 5), 11u);
   EXPECT_FALSE(find_auxv(bytes, 9));
   EXPECT_FALSE(find_auxv(ByteView(words.data(), 8), 3));
+}
+
+TEST(ParseLimits, SoftLimitsInTheirUnits) {
+  const ProcessLimits limits = parse_limits(
+      "Limit                     Soft Limit           Hard Limit           Units     \n"
+      "Max cpu time              unlimited            unlimited            seconds   \n"
+      "Max address space         unlimited            unlimited            bytes     \n"
+      "Max open files            1024                 524288               files     \n");
+  EXPECT_EQ(limits.open_files, 1024u);
+  EXPECT_EQ(limits.address_space, UINT64_MAX);
+  EXPECT_FALSE(parse_limits("").open_files);
+  EXPECT_FALSE(parse_limits("Max open files").open_files);
+  EXPECT_FALSE(parse_limits("Max open files            lots").open_files);
+}
+
+TEST(ParseBootTime, IsTheLineOfThatName) {
+  EXPECT_EQ(parse_boot_time("cpu  1 2 3\nctxt 5\nbtime 1700000000\nprocesses 9\n"), 1'700'000'000u);
+  EXPECT_FALSE(parse_boot_time("cpu  1 2 3\n"));
+  EXPECT_FALSE(parse_boot_time("btime soon\n"));
 }
 
 }  // namespace

@@ -1,0 +1,36 @@
+#include "exporters/target_request.h"
+
+#include <charconv>
+
+namespace goheapd::exporters {
+namespace {
+
+int status_of(Refusal refusal) {
+  switch (refusal) {
+    case Refusal::unknown_target:
+      return 404;
+    case Refusal::gone_target:
+      return 410;
+    case Refusal::unsupported_target:
+      return 409;
+    case Refusal::unavailable:
+      break;
+  }
+  return 503;
+}
+
+}  // namespace
+
+tl::expected<pid_t, http::Response> parse_pid(std::string_view text) {
+  pid_t pid = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), pid);
+  if (error == std::errc() && end == text.data() + text.size() && pid > 0) return pid;
+  return tl::unexpected(
+      http::error_response(400, "the pid must be a positive integer; /api/v1/targets lists those there are"));
+}
+
+http::Response refusal_response(const SourceError& error) {
+  return http::error_response(status_of(error.refusal), error.message);
+}
+
+}  // namespace goheapd::exporters

@@ -1,0 +1,63 @@
+"""What a program's own Go collector would say, served from outside: in every mode, and of programs that are not profiled."""
+import pathlib
+
+import pytest
+from harness.daemon import Daemon, Metrics
+from harness.target import Target
+
+
+def go_metrics(daemon, pid):
+    answer = daemon.get(f"/targets/{pid}/metrics")
+    assert answer.status == 200, answer.text
+    return Metrics.parse(answer.text)
+
+
+def value(metrics, name, **labels):
+    [(_, result)] = metrics.select(name, **labels)
+    return result
+
+
+def check(daemon, target):
+    """Mallocs, Frees and NumGC of the program itself are asked before and after: it allocates while it answers."""
+    for _ in range(3):
+        target.run("appends", 1000)
+        target.settle()
+        before = target.mallocs()
+        metrics = go_metrics(daemon, target.pid)
+        after = target.mallocs()
+        assert before[0] <= value(metrics, "go_memstats_mallocs_total") <= after[0]
+        assert before[1] <= value(metrics, "go_memstats_frees_total") <= after[1]
+        assert before[2] <= value(metrics, "go_gc_duration_seconds_count") <= after[2]
+    assert value(metrics, "go_info", version=target.version) == 1
+    assert value(metrics, "go_sched_gomaxprocs_threads") == 4
+    assert value(metrics, "go_memstats_heap_alloc_bytes") > 0
+    assert value(metrics, "go_threads") == len(list(pathlib.Path(f"/proc/{target.pid}/task").iterdir()))
+    assert value(metrics, "process_open_fds") == len(list(pathlib.Path(f"/proc/{target.pid}/fd").iterdir()))
+    quantiles = [value(metrics, "go_gc_duration_seconds", quantile=q) for q in ("0", "0.25", "0.5", "0.75", "1")]
+    assert 0 < quantiles[0] and quantiles == sorted(quantiles)
+
+
+@pytest.mark.parametrize("mode", ["sampled", "exact", "buckets"])
+def test_in_every_mode(mode, some_minor):
+    with Target.of(some_minor) as target, Daemon(target.pid, arguments=["--mode", mode]) as daemon:
+        daemon.wait_for_state(target.pid)
+        check(daemon, target)
+
+
+def test_of_a_program_whose_sampler_is_off(some_minor):
+    with Target.of(some_minor, tags="noprofile") as target, Daemon(target.pid) as daemon:
+        daemon.wait_until(lambda: target.pid in daemon.targets(), "the target is not seen")
+        daemon.wait_until(lambda: any(group["labels"]["pid"] == str(target.pid) for group in daemon.get("/api/v1/sd").json()),
+                          "the target is not offered to scrapers")
+        check(daemon, target)
+
+
+def test_of_a_program_that_has_gone():
+    with Target.of(27) as target, Daemon(target.pid) as daemon:
+        daemon.wait_for_state(target.pid)
+        go_metrics(daemon, target.pid)
+        target.kill()
+        daemon.wait_for_state(target.pid, "exited")
+        answer = daemon.get(f"/targets/{target.pid}/metrics")
+        assert answer.status == 410 and "error" in answer.json()
+        assert daemon.get("/api/v1/sd").json() == []
