@@ -1,0 +1,163 @@
+#include "daemon/probe/governor.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <utility>
+
+#include "daemon/probe/collector.h"
+
+namespace goheapd::probe {
+namespace {
+
+constexpr uint64_t kMillisecond = 1'000'000;
+constexpr uint64_t kSecond = 1000 * kMillisecond;
+
+// A breach is judged over this time, so that a burst of milliseconds is none ...
+constexpr uint64_t kWindow = kSecond;
+// ... unless it is so large that waiting would cost too much.
+constexpr uint64_t kKillWindow = 100 * kMillisecond;
+constexpr double kKillFactor = 10;
+// Probes that take less of one CPU than this are no breach, whatever their share of a target that hardly runs: a share
+// of nearly nothing is noise, and what it takes nobody can feel.
+constexpr double kNegligible = 0.0002;
+constexpr uint64_t kFirstHold = 10 * kSecond;
+constexpr uint64_t kLongestHold = 3600 * kSecond;
+// A level that was held this long is trusted again.
+constexpr uint64_t kTrustAfter = 600 * kSecond;
+// Going up must leave room, or the next moment takes it down again.
+constexpr double kUpShare = 0.5;
+
+double share(const CostSample& begin, const CostSample& end) {
+  const uint64_t taken = end.probe_ns - begin.probe_ns;
+  // The estimate of the probes' time can be above the clock's: a share is at most all.
+  const uint64_t cpu = std::max(end.cpu_ns - begin.cpu_ns, taken);
+  return cpu == 0 ? 0 : static_cast<double>(taken) / static_cast<double>(cpu);
+}
+
+bool is_negligible(const CostSample& begin, const CostSample& end) {
+  return static_cast<double>(end.probe_ns - begin.probe_ns) <
+         kNegligible * static_cast<double>(end.time_ns - begin.time_ns);
+}
+
+std::string percent(double ratio) {
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "%.2f %%", ratio * 100);
+  return text.data();
+}
+
+}  // namespace
+
+uint64_t probe_ns(const TargetCounters& counters, const HitCost& cost) {
+  const double emulated = std::max(cost.ns[static_cast<size_t>(CostClass::push)],
+                                   cost.ns[static_cast<size_t>(CostClass::branch)]);
+  const double traps =
+      static_cast<double>(counters.hits - counters.single_step_hits) * emulated +
+      static_cast<double>(counters.single_step_hits) * cost.ns[static_cast<size_t>(CostClass::single_step)];
+  return static_cast<uint64_t>(traps) + counters.program_ns;
+}
+
+Governor::Governor(Options options, uint64_t now_ns)
+    : options_(std::move(options)), level_(options_.start), level_since_ns_(now_ns) {
+  for (Knowledge& knowledge : knowledge_) knowledge.hold_ns = kFirstHold;
+  if (options_.exact_hit_ns > 0) known(Level::exact).ns_per_allocation = options_.exact_hit_ns;
+}
+
+std::optional<Level> Governor::below() const {
+  const auto at = std::find(options_.levels.begin(), options_.levels.end(), level_);
+  if (at == options_.levels.begin() || at == options_.levels.end()) return std::nullopt;
+  return *std::prev(at);
+}
+
+std::optional<Level> Governor::above() const {
+  const auto at = std::find(options_.levels.begin(), options_.levels.end(), level_);
+  if (at == options_.levels.end() || std::next(at) == options_.levels.end()) return std::nullopt;
+  return *std::next(at);
+}
+
+void Governor::learn(const CostSample& begin, const CostSample& end) {
+  if (end.allocations <= begin.allocations) return;
+  known(level_).ns_per_allocation = static_cast<double>(end.probe_ns - begin.probe_ns) /
+                                    static_cast<double>(end.allocations - begin.allocations);
+}
+
+// Share of the CPU time that `level` would take of a target that allocates as between the two samples. A level of which
+// nothing is known is worth a try.
+double Governor::predicted(Level level, const CostSample& begin, const CostSample& end) {
+  const double price = known(level).ns_per_allocation;
+  const uint64_t cpu = end.cpu_ns - begin.cpu_ns;
+  if (price < 0 || cpu == 0) return 0;
+  const double cost = price * static_cast<double>(end.allocations - begin.allocations);
+  return cost / (static_cast<double>(cpu) + cost);
+}
+
+Move Governor::go(Level to, uint64_t now_ns, double ratio, std::string why) {
+  Move move{level_, to, ratio, 0, std::move(why)};
+  level_ = to;
+  level_since_ns_ = now_ns;
+  window_.clear();
+  return move;
+}
+
+std::optional<Move> Governor::breach(uint64_t now_ns, double ratio, const std::string& what) {
+  const auto to = below();
+  if (!to) return std::nullopt;
+  Knowledge& left = known(level_);
+  // Trusted for long: the program has changed, so begin anew. Else it was tried too early.
+  left.hold_ns =
+      now_ns - level_since_ns_ >= kTrustAfter ? kFirstHold : std::min(2 * left.hold_ns, kLongestHold);
+  return go(*to, now_ns, ratio, what + ", the budget is " + percent(options_.budget));
+}
+
+std::optional<Move> Governor::storm(uint64_t now_ns) {
+  return breach(now_ns, ratio_, "a storm of probe hits");
+}
+
+void Governor::failed(Level actual, uint64_t now_ns) {
+  known(level_).hold_ns = kLongestHold;
+  level_ = actual;
+  level_since_ns_ = now_ns;
+  window_.clear();
+}
+
+std::optional<Move> Governor::observe(const CostSample& sample) {
+  if (!window_.empty()) {
+    const CostSample& last = window_.back();
+    if (sample.time_ns <= last.time_ns) return std::nullopt;
+    if (sample.cpu_ns < last.cpu_ns || sample.probe_ns < last.probe_ns)
+      window_.clear();  // counters began anew
+  }
+  window_.push_back(sample);
+  // The oldest that is kept is the youngest that is at least a window old.
+  while (window_.size() > 2 && sample.time_ns - window_[1].time_ns >= kWindow) window_.pop_front();
+  const CostSample& oldest = window_.front();
+
+  // The last tenth of a second.
+  const auto recent = std::find_if(window_.rbegin(), window_.rend(), [&](const CostSample& candidate) {
+    return sample.time_ns - candidate.time_ns >= kKillWindow;
+  });
+  if (recent != window_.rend() && !is_negligible(*recent, sample)) {
+    const double ratio = share(*recent, sample);
+    if (ratio > kKillFactor * options_.budget) {
+      ratio_ = ratio;
+      learn(*recent, sample);
+      return breach(sample.time_ns, ratio, "probes took " + percent(ratio) + " of its CPU time");
+    }
+  }
+  if (sample.time_ns - oldest.time_ns < kWindow) return std::nullopt;
+  ratio_ = share(oldest, sample);
+  learn(oldest, sample);
+  if (ratio_ > options_.budget && !is_negligible(oldest, sample)) {
+    return breach(sample.time_ns, ratio_, "probes took " + percent(ratio_) + " of its CPU time");
+  }
+  const auto up = above();
+  if (!up || sample.time_ns - level_since_ns_ < known(*up).hold_ns) return std::nullopt;
+  const double expected = predicted(*up, oldest, sample);
+  if (expected > kUpShare * options_.budget) return std::nullopt;
+  Move move = go(*up, sample.time_ns, ratio_, "");
+  move.predicted = expected;
+  move.why = "probes are expected to take " + percent(expected) + " of its CPU time, the budget is " +
+             percent(options_.budget);
+  return move;
+}
+
+}  // namespace goheapd::probe

@@ -1,0 +1,98 @@
+// Keeps what the probes take from one target inside a budget, by moving it between levels of watching.
+//
+//      exact      every allocation                        ▲ slowly: after a hold that doubles with each failed try, and
+//      sampled    the sampler's births and deaths          │ only when the next level's predicted share is at most half
+//      buckets    memory reads only                       │ of the budget
+//      gc         the collector's cycles only             ▼ at once: over the budget for a second; over ten times the
+//                                                           budget for a tenth of a second; or a storm of hits
+//
+// A pure calculation on numbers that others bring: time is what the samples say.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "daemon/probe/hit_cost.h"
+
+namespace goheapd::probe {
+
+struct TargetCounters;
+
+// From cheap to dear.
+enum class Level : unsigned char { gc, buckets, sampled, exact };
+inline constexpr size_t kLevels = 4;
+inline constexpr std::array<std::string_view, kLevels> kLevelNames = {"gc", "buckets", "sampled", "exact"};
+inline std::string_view name_of(Level level) { return kLevelNames[static_cast<size_t>(level)]; }
+
+// CPU nanoseconds of the target that all hits so far have taken: the traps by their kind, and the time of the programs.
+uint64_t probe_ns(const TargetCounters& counters, const HitCost& cost);
+
+// Cumulative figures of one target at one moment.
+struct CostSample {
+  uint64_t time_ns = 0;
+  uint64_t cpu_ns = 0;    // that the process has used, probes included
+  uint64_t probe_ns = 0;  // that the probes took of it
+  uint64_t allocations =
+      0;  // objects that the program has allocated, of all sources the best known; 0 = unknown
+};
+
+struct Move {
+  Level from = Level::gc;
+  Level to = Level::gc;
+  double ratio = 0;      // what was measured, as a share of the target's CPU time
+  double predicted = 0;  // up only: what is expected of the new level
+  std::string why;       // in words, with figures
+};
+
+class Governor {
+ public:
+  struct Options {
+    double budget = 0.01;       // share of the target's CPU time
+    std::vector<Level> levels;  // that this target can be watched at, from cheap to dear; not empty
+    Level start = Level::gc;    // one of them
+    double exact_hit_ns = 0;    // what one allocation is expected to cost in exact mode, until it is known
+  };
+  // `now_ns`: on the clock of the samples.
+  Governor(Options options, uint64_t now_ns);
+
+  // Takes the next sample and says where to go, if anywhere; the caller goes there before the next sample. Samples that
+  // are not newer than the last are ignored.
+  std::optional<Move> observe(const CostSample& sample);
+  // The kernel has seen a storm: one level down, whatever the samples say. Nothing if there is no level below.
+  std::optional<Move> storm(uint64_t now_ns);
+  // The caller could not go where it was told to: stay at `actual`, and try that level again much later.
+  void failed(Level actual, uint64_t now_ns);
+
+  Level level() const { return level_; }
+  // Share of the target's CPU time that probes took, over the last second or two in which it ran.
+  double overhead_ratio() const { return ratio_; }
+  void set_budget(double budget) { options_.budget = budget; }
+
+ private:
+  struct Knowledge {
+    double ns_per_allocation = -1;  // as measured when the target was last at this level; < 0 = unknown
+    uint64_t hold_ns = 0;           // how long to wait below before it is tried again
+  };
+
+  Knowledge& known(Level level) { return knowledge_[static_cast<size_t>(level)]; }
+  std::optional<Level> below() const;
+  std::optional<Level> above() const;
+  void learn(const CostSample& begin, const CostSample& end);
+  double predicted(Level level, const CostSample& begin, const CostSample& end);
+  Move go(Level to, uint64_t now_ns, double ratio, std::string why);
+  std::optional<Move> breach(uint64_t now_ns, double ratio, const std::string& what);
+
+  Options options_;
+  Level level_;
+  std::array<Knowledge, kLevels> knowledge_{};
+  std::deque<CostSample> window_;  // of this level only, oldest first
+  uint64_t level_since_ns_;
+  double ratio_ = 0;
+};
+
+}  // namespace goheapd::probe

@@ -1,0 +1,194 @@
+#include "daemon/probe/governor.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <vector>
+
+#include "daemon/probe/collector.h"
+
+namespace goheapd::probe {
+namespace {
+
+constexpr uint64_t kMillisecond = 1'000'000;
+constexpr uint64_t kTick = 50 * kMillisecond;
+
+// A program on one CPU whose probes cost `exact_ns` per allocation at level exact and so much in all per second at the
+// others.
+struct Program {
+  Governor governor;
+  CostSample now{};
+  double exact_ns = 2000;
+  double sampled_share = 0.0001;
+  std::vector<Move> moves{};
+
+  // Runs for `seconds`, `busy` of the time, with so many allocations per second of its own work.
+  void run(double seconds, double allocations_per_second, double busy = 1) {
+    const auto ticks = static_cast<int>(std::lround(seconds * 1e9 / static_cast<double>(kTick)));
+    for (int i = 0; i < ticks; ++i) {
+      // Probes slow it down: it does less in the same time.
+      const double cpu = busy * static_cast<double>(kTick);
+      const double own_ns = 1e9 / allocations_per_second;
+      const double probe_ns = governor.level() == Level::exact     ? exact_ns
+                              : governor.level() == Level::sampled ? own_ns * sampled_share
+                                                                   : 0;
+      const double allocations = cpu / (own_ns + probe_ns);
+      const double probes = allocations * probe_ns;
+      now.time_ns += kTick;
+      now.cpu_ns += static_cast<uint64_t>(cpu);
+      now.probe_ns += static_cast<uint64_t>(probes);
+      now.allocations += static_cast<uint64_t>(allocations);
+      if (const auto move = governor.observe(now)) moves.push_back(*move);
+    }
+  }
+};
+
+Governor::Options options() {
+  return {.budget = 0.01,
+          .levels = {Level::gc, Level::buckets, Level::sampled, Level::exact},
+          .start = Level::sampled,
+          .exact_hit_ns = 2000};
+}
+
+TEST(Governor, SlowAllocatorIsCountedExactly) {
+  Program program{Governor(options(), 0)};
+  program.run(9, 1000);
+  EXPECT_TRUE(program.moves.empty());
+  program.run(5, 1000);  // 0.2 % of its time
+  ASSERT_EQ(program.moves.size(), 1u);
+  EXPECT_EQ(program.moves[0].to, Level::exact);
+  EXPECT_NEAR(program.moves[0].predicted, 0.002, 0.0002);
+  program.run(1000, 1000);
+  EXPECT_EQ(program.moves.size(), 1u);
+  EXPECT_NEAR(program.governor.overhead_ratio(), 0.002, 0.0002);
+}
+
+TEST(Governor, FastAllocatorStaysSampled) {
+  Program program{Governor(options(), 0)};
+  program.run(100, 1e6);
+  EXPECT_TRUE(program.moves.empty());
+  EXPECT_NEAR(program.governor.overhead_ratio(), 0.0001, 0.00001);
+}
+
+TEST(Governor, NotUpWhereOnlyJustEnoughRoomWouldBe) {
+  Program program{Governor(options(), 0)};
+  program.run(100, 4000);  // 0.8 % of a budget of 1 %
+  EXPECT_TRUE(program.moves.empty());
+}
+
+TEST(Governor, LeavesWithinTwoSecondsOfABreach) {
+  Program program{Governor(options(), 0)};
+  program.run(20, 1000);
+  ASSERT_EQ(program.governor.level(), Level::exact);
+  program.run(2, 10'000);  // 2 %
+  EXPECT_EQ(program.governor.level(), Level::sampled);
+  ASSERT_EQ(program.moves.size(), 2u);
+  EXPECT_GT(program.moves[1].ratio, 0.01);
+  EXPECT_NE(program.moves[1].why.find("the budget is 1.00 %"), std::string::npos) << program.moves[1].why;
+}
+
+TEST(Governor, ABurstOfMillisecondsIsNoBreach) {
+  Program program{Governor(options(), 0)};
+  program.run(20, 1000);
+  program.run(0.05, 30'000);  // one tick at 6 %: 0.5 % of the second
+  program.run(20, 1000);
+  EXPECT_EQ(program.moves.size(), 1u);
+}
+
+TEST(Governor, TenTimesTheBudgetIsCutInATenthOfASecond) {
+  Program program{Governor(options(), 0)};
+  program.run(20, 1000);
+  program.run(0.15, 1e6);
+  EXPECT_EQ(program.governor.level(), Level::sampled);
+}
+
+// No ten seconds of a program that goes from idle to storms and back, for ever, cost more than 5 %.
+TEST(Governor, StormsCostLittleHoweverOftenTheyCome) {
+  Program program{Governor(options(), 0)};
+  uint64_t probes_before = 0;
+  for (int round = 0; round < 200; ++round) {
+    program.run(7 + round % 9, 500);
+    program.run(3, 20e6);
+    EXPECT_LT(static_cast<double>(program.now.probe_ns - probes_before), 0.05 * 10e9) << round;
+    probes_before = program.now.probe_ns;
+  }
+}
+
+TEST(Governor, EachFailedTryDoublesTheWait) {
+  Program program{Governor(options(), 0)};
+  std::vector<double> tries;
+  while (tries.size() < 5 && program.now.time_ns < 4'000'000'000'000) {
+    program.run(1, 100);
+    if (program.governor.level() == Level::exact) {
+      tries.push_back(static_cast<double>(program.now.time_ns) * 1e-9);
+      program.run(2, 1e6);
+    }
+  }
+  ASSERT_EQ(tries.size(), 5u);
+  for (size_t i = 2; i < tries.size(); ++i)
+    EXPECT_GT(tries[i] - tries[i - 1], 1.5 * (tries[i - 1] - tries[i - 2]));
+}
+
+TEST(Governor, WhatHardlyRunsIsLeftAlone) {
+  Program program{Governor(options(), 0)};
+  program.sampled_share = 0.05;
+  program.run(100, 1e6, 0.002);  // the probes take 0.1 ms per second
+  EXPECT_GE(program.governor.level(), Level::sampled);
+  EXPECT_NEAR(program.governor.overhead_ratio(), 0.05, 0.01);
+}
+
+TEST(Governor, DearSamplingFallsToBuckets) {
+  Program program{Governor(options(), 0)};
+  program.sampled_share = 0.03;  // a program that set MemProfileRate to 1, say
+  program.run(2, 1e6);
+  EXPECT_EQ(program.governor.level(), Level::buckets);
+  // It is known what sampling cost per allocation, so it is not tried again before that has changed.
+  program.run(300, 1e6);
+  EXPECT_EQ(program.moves.size(), 1u);
+  program.sampled_share = 0.0001;
+  program.run(300, 1e5);
+  EXPECT_EQ(program.governor.level(), Level::sampled);
+}
+
+TEST(Governor, StormMovesDownAtOnceUntilNothingIsLeft) {
+  Governor governor({.budget = 0.01, .levels = {Level::buckets, Level::sampled}, .start = Level::sampled}, 0);
+  const auto move = governor.storm(5);
+  ASSERT_TRUE(move);
+  EXPECT_EQ(move->from, Level::sampled);
+  EXPECT_EQ(move->to, Level::buckets);
+  EXPECT_FALSE(governor.storm(6));
+}
+
+TEST(Governor, FailedMoveIsNotRepeatedSoon) {
+  Program program{Governor(options(), 0)};
+  program.run(20, 1000);
+  ASSERT_EQ(program.governor.level(), Level::exact);
+  program.governor.failed(Level::sampled, program.now.time_ns);
+  EXPECT_EQ(program.governor.level(), Level::sampled);
+  program.run(3000, 1000);
+  EXPECT_EQ(program.moves.size(), 1u);
+  program.run(1000, 1000);
+  EXPECT_EQ(program.moves.size(), 2u);
+}
+
+TEST(Governor, CountersThatBeginAnewAreNoBreach) {
+  Program program{Governor(options(), 0)};
+  program.run(20, 1000);
+  program.now.cpu_ns = 0;
+  program.now.probe_ns = 0;
+  program.run(20, 1000);
+  EXPECT_EQ(program.moves.size(), 1u);
+}
+
+TEST(ProbeNs, TrapsByKindAndPrograms) {
+  HitCost cost;
+  cost.ns = {600, 500, 9000};
+  TargetCounters counters;
+  counters.hits = 100;
+  counters.single_step_hits = 10;
+  counters.program_ns = 7;
+  EXPECT_EQ(probe_ns(counters, cost), 90 * 600 + 10 * 9000 + 7);
+}
+
+}  // namespace
+}  // namespace goheapd::probe
