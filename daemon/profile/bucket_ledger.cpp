@@ -37,8 +37,10 @@ void BucketLedger::count_event(uint64_t bucket_address, bool is_birth) {
   const double factor = unsampling_factor(size, sample_rate_);
   if (is_birth) {
     ++bucket.since.allocs;
-    alloc_objects_[static_cast<size_t>(bucket.kind)] += factor;
-    alloc_bytes_[static_cast<size_t>(bucket.kind)] += factor * size;
+    if (!counts_elsewhere_) {
+      alloc_objects_[static_cast<size_t>(bucket.kind)] += factor;
+      alloc_bytes_[static_cast<size_t>(bucket.kind)] += factor * size;
+    }
     live_objects_ += factor;
     live_bytes_ += factor * size;
   } else {
@@ -46,6 +48,25 @@ void BucketLedger::count_event(uint64_t bucket_address, bool is_birth) {
     live_objects_ -= factor;
     live_bytes_ -= factor * size;
   }
+}
+
+uint64_t BucketLedger::counted_allocs(const Bucket& bucket) const {
+  const uint64_t allocs =
+      counts_elsewhere_ ? std::min(bucket.elsewhere_from, bucket.allocs()) : bucket.allocs();
+  return allocs - std::min(allocs, bucket.elsewhere);
+}
+
+void BucketLedger::set_alloc_counted_elsewhere(bool elsewhere) {
+  if (elsewhere == counts_elsewhere_) return;
+  for (auto& [address, bucket] : buckets_) {
+    if (elsewhere) {
+      bucket.elsewhere_from = bucket.allocs();
+    } else {
+      bucket.elsewhere += bucket.allocs() - std::min(bucket.allocs(), bucket.elsewhere_from);
+    }
+  }
+  counts_elsewhere_ = elsewhere;
+  ever_elsewhere_ = true;
 }
 
 void BucketLedger::on_birth(const model::SampledBirth& birth) {
@@ -167,7 +188,8 @@ void BucketLedger::recompute_totals() {
   for (const auto& [address, bucket] : buckets_) {
     const auto size = static_cast<double>(bucket.object_size);
     const double factor = unsampling_factor(size, sample_rate_);
-    const double allocs = static_cast<double>(bucket.fresh.allocs - bucket.first.allocs) * factor;
+    const uint64_t counted = counted_allocs(bucket);
+    const double allocs = static_cast<double>(counted - std::min(counted, bucket.first.allocs)) * factor;
     const double live =
         (static_cast<double>(bucket.fresh.allocs) - static_cast<double>(bucket.fresh.frees)) * factor;
     objects[static_cast<size_t>(bucket.kind)] += allocs;
@@ -193,8 +215,8 @@ std::vector<SiteTotals> BucketLedger::sites() const {
     SiteTotals& site = totals[bucket.site];
     site.live_bytes += weight * (static_cast<double>(bucket.fresh.allocs + bucket.since.allocs) -
                                  static_cast<double>(bucket.fresh.frees + bucket.since.frees));
-    site.alloc_bytes +=
-        weight * static_cast<double>(bucket.fresh.allocs + bucket.since.allocs - bucket.first.allocs);
+    const uint64_t counted = counted_allocs(bucket);
+    site.alloc_bytes += weight * static_cast<double>(counted - std::min(counted, bucket.first.allocs));
   }
   return totals;
 }
@@ -211,12 +233,14 @@ void BucketLedger::fill(RawSnapshot& snapshot) const {
     sample.stack = bucket.stack;
     sample.object_bytes = bucket.object_size;
     const auto size = static_cast<int64_t>(bucket.object_size);
-    sample.published.alloc_objects = static_cast<int64_t>(bucket.published.allocs);
+    sample.now_alloc_objects = static_cast<int64_t>(counted_allocs(bucket));
+    sample.now_alloc_bytes = sample.now_alloc_objects * size;
+    // What the next cycle publishes may have been allocated before another source began to count.
+    sample.published.alloc_objects =
+        ever_elsewhere_ ? sample.now_alloc_objects : static_cast<int64_t>(bucket.published.allocs);
     sample.published.inuse_objects = static_cast<int64_t>(bucket.published.allocs - bucket.published.frees);
     sample.published.alloc_bytes = sample.published.alloc_objects * size;
     sample.published.inuse_bytes = sample.published.inuse_objects * size;
-    sample.now_alloc_objects = static_cast<int64_t>(bucket.fresh.allocs + bucket.since.allocs);
-    sample.now_alloc_bytes = sample.now_alloc_objects * size;
     if (sample.published != model::HeapValues{} || sample.now_alloc_objects != 0)
       snapshot.samples.push_back(std::move(sample));
   }

@@ -43,6 +43,12 @@ class BucketLedger {
   // Sampled objects that were alive when we came.
   void apply(const model::LiveSampleReading& reading);
 
+  // While another source counts the allocations (exact mode), those of the sampler are left out of every alloc value, so
+  // that nothing is counted twice; inuse values go on. Events up to now must have been delivered before.
+  void set_alloc_counted_elsewhere(bool elsewhere);
+  // Probes come and go.
+  void set_has_events(bool has_events) { has_events_ = has_events; }
+
   bool has_reading() const { return reading_end_ns_ != 0; }
   uint64_t reading_end_ns() const { return reading_end_ns_; }
   uint64_t sample_rate() const { return sample_rate_; }
@@ -79,7 +85,11 @@ class BucketLedger {
     model::ObjectCounts first;  // at the first reading that had it
     model::ObjectCounts since;  // events after the last reading
     model::AllocationKind kind = model::AllocationKind::other;
-    uint32_t site = 0;  // index into site_names_
+    uint32_t site = 0;            // index into site_names_
+    uint64_t elsewhere_from = 0;  // allocations when another source began to count ...
+    uint64_t elsewhere = 0;       // ... and how many such periods that have ended leave out
+
+    uint64_t allocs() const { return fresh.allocs + since.allocs; }
   };
   struct PendingEvent {
     uint64_t time_ns;
@@ -97,6 +107,8 @@ class BucketLedger {
   void count_event(uint64_t bucket, bool is_birth);
   void recompute_totals();
   uint32_t intern_site(const std::string& name);
+  // Allocations that count, of all that the sampler took.
+  uint64_t counted_allocs(const Bucket& bucket) const;
 
   bool has_events_;
   std::unordered_map<uint64_t, Bucket> buckets_;
@@ -112,6 +124,8 @@ class BucketLedger {
   bool last_consistent_ = true;
   uint64_t unknown_births_ = 0;
   uint64_t settled_objects_ = 0;
+  bool counts_elsewhere_ = false;
+  bool ever_elsewhere_ = false;
   // Exported, never falling; truth at the last reading plus events since, or what was shown before if that is
   // more.
   std::array<double, model::kAllocationKinds> alloc_bytes_{};

@@ -7,6 +7,10 @@ namespace {
 
 const StackPtr kNoStack = std::make_shared<const std::vector<uint64_t>>();
 
+SampleKey key_of(const model::ExactCount& count) {
+  return {count.stack_hash, count.type, count.size_class, count.tiny};
+}
+
 }  // namespace
 
 void ExactLedger::on_stack(model::ExactStack stack) {
@@ -19,12 +23,29 @@ void ExactLedger::on_stack(model::ExactStack stack) {
 
 void ExactLedger::apply(std::vector<model::ExactCount> counts) {
   counts_ = std::move(counts);
+  if (!past_counts_.empty()) {
+    std::map<SampleKey, model::ExactCount> sum = past_counts_;
+    for (const model::ExactCount& count : counts_) {
+      auto [entry, inserted] = sum.try_emplace(key_of(count), count);
+      if (inserted) continue;
+      entry->second.objects += count.objects;
+      entry->second.requested_bytes += count.requested_bytes;
+      entry->second.slot_bytes += count.slot_bytes;
+    }
+    counts_.clear();
+    for (auto& [key, count] : sum) counts_.push_back(count);
+  }
   objects_ = 0;
   bytes_ = 0;
   for (const model::ExactCount& count : counts_) {
     objects_ += count.objects;
     bytes_ += count.slot_bytes;
   }
+}
+
+void ExactLedger::end_period() {
+  past_counts_.clear();
+  for (const model::ExactCount& count : counts_) past_counts_.emplace(key_of(count), count);
 }
 
 uint64_t ExactLedger::objects_without_stack() const {
@@ -87,11 +108,16 @@ void ExactLedger::fill(RawSnapshot& snapshot) const {
   snapshot.sample_rate = 1;
   snapshot.logical_stacks = false;
   snapshot.has_inuse = false;
-  snapshot.samples.reserve(counts_.size());
+  snapshot.samples = samples();
+}
+
+std::vector<RawSample> ExactLedger::samples() const {
+  std::vector<RawSample> samples;
+  samples.reserve(counts_.size());
   for (const model::ExactCount& count : counts_) {
     if (count.objects == 0) continue;
     RawSample sample;
-    sample.key = {count.stack_hash, count.type, count.size_class, count.tiny};
+    sample.key = key_of(count);
     auto stack = stacks_.find(count.stack_hash);
     sample.stack = stack == stacks_.end() ? kNoStack : stack->second.frames;
     sample.object_bytes = count.slot_bytes / count.objects;
@@ -99,8 +125,9 @@ void ExactLedger::fill(RawSnapshot& snapshot) const {
     sample.published.alloc_bytes = static_cast<int64_t>(count.slot_bytes);
     sample.now_alloc_objects = sample.published.alloc_objects;
     sample.now_alloc_bytes = sample.published.alloc_bytes;
-    snapshot.samples.push_back(std::move(sample));
+    samples.push_back(std::move(sample));
   }
+  return samples;
 }
 
 }  // namespace goheapd::profile

@@ -20,6 +20,9 @@ class ExactLedger {
   // The kernel's cumulative counts at one moment, all of this process.
   void apply(std::vector<model::ExactCount> counts);
 
+  // The kernel is about to forget its counts: what it has said so far stays, what it says next begins at zero.
+  void end_period();
+
   uint64_t objects() const { return objects_; }
   uint64_t bytes() const { return bytes_; }
   // Counted allocations whose stack has not arrived (its ring record was lost); they are shown without
@@ -35,7 +38,10 @@ class ExactLedger {
   std::array<double, model::kAllocationKinds> alloc_bytes() const;
   std::array<double, model::kAllocationKinds> alloc_objects() const;
 
+  // As the profile of a target that is counted and nothing else.
   void fill(RawSnapshot& snapshot) const;
+  // The samples, for a profile that has others beside them.
+  std::vector<RawSample> samples() const;
 
  private:
   struct Stack {
@@ -46,7 +52,8 @@ class ExactLedger {
 
   std::unordered_map<uint64_t, Stack> stacks_;
   std::vector<uint64_t> unnamed_;
-  std::vector<model::ExactCount> counts_;
+  std::vector<model::ExactCount> counts_;               // of all periods
+  std::map<SampleKey, model::ExactCount> past_counts_;  // of periods that have ended
   uint64_t objects_ = 0;
   uint64_t bytes_ = 0;
   uint64_t truncated_stacks_ = 0;

@@ -4,24 +4,13 @@
 
 namespace goheapd::profile {
 
-Expected<RawSnapshot> difference(const RawSnapshot& end, const RawSnapshot& begin) {
-  if (end.process != begin.process) return fail("the process was replaced while its profile was taken");
-  if (end.mode != begin.mode)
-    return fail("the profiling mode changed while the profile was taken; try again");
+namespace {
 
+std::vector<RawSample> changes(const std::vector<RawSample>& end, const std::vector<RawSample>& begin) {
   std::map<SampleKey, const RawSample*> before;
-  for (const RawSample& sample : begin.samples) before.emplace(sample.key, &sample);
-
-  RawSnapshot delta = end;
-  delta.is_delta = true;
-  delta.start_wall_ns = begin.end_wall_ns;
-  delta.samples.clear();
-  if (begin.sample_rate != end.sample_rate) {
-    delta.comments.push_back("MemProfileRate changed from " + std::to_string(begin.sample_rate) + " to " +
-                             std::to_string(end.sample_rate) +
-                             " in between; all is scaled with the new rate");
-  }
-  for (const RawSample& sample : end.samples) {
+  for (const RawSample& sample : begin) before.emplace(sample.key, &sample);
+  std::vector<RawSample> changed;
+  for (const RawSample& sample : end) {
     RawSample change = sample;
     change.published.alloc_objects = sample.now_alloc_objects;
     change.published.alloc_bytes = sample.now_alloc_bytes;
@@ -34,7 +23,27 @@ Expected<RawSnapshot> difference(const RawSnapshot& end, const RawSnapshot& begi
     }
     change.now_alloc_objects = change.published.alloc_objects;
     change.now_alloc_bytes = change.published.alloc_bytes;
-    if (change.published != model::HeapValues{}) delta.samples.push_back(std::move(change));
+    if (change.published != model::HeapValues{}) changed.push_back(std::move(change));
+  }
+  return changed;
+}
+
+}  // namespace
+
+Expected<RawSnapshot> difference(const RawSnapshot& end, const RawSnapshot& begin) {
+  if (end.process != begin.process) return fail("the process was replaced while its profile was taken");
+  if (end.logical_stacks != begin.logical_stacks || end.source != begin.source)
+    return fail("the source of the profile changed while it was taken; try again");
+
+  RawSnapshot delta = end;
+  delta.is_delta = true;
+  delta.start_wall_ns = begin.end_wall_ns;
+  delta.samples = changes(end.samples, begin.samples);
+  delta.counted = changes(end.counted, begin.counted);
+  if (begin.sample_rate != end.sample_rate) {
+    delta.comments.push_back("MemProfileRate changed from " + std::to_string(begin.sample_rate) + " to " +
+                             std::to_string(end.sample_rate) +
+                             " in between; all is scaled with the new rate");
   }
   return delta;
 }

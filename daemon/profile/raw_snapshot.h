@@ -49,11 +49,15 @@ struct RawSnapshot {
   std::string source;
   std::vector<std::string> comments;
   std::vector<RawSample> samples;
+  // Allocations that were counted one by one while the others were sampled, or before: return addresses, not to be
+  // scaled, no inuse.
+  std::vector<RawSample> counted;
 };
 
 // What happened between two snapshots of one process: allocations up to now, and the change of the published
 // inuse. Both ends are scaled with the end's rate, so a rate change cannot make differences out of equal
-// counts. Samples without any difference are left out. Error if the two are not of the same process and mode.
+// counts. Samples without any difference are left out. Error if the two are not of the same process or of
+// sources that cannot be compared.
 Expected<RawSnapshot> difference(const RawSnapshot& end, const RawSnapshot& begin);
 
 }  // namespace goheapd::profile

@@ -123,21 +123,23 @@ model::HeapSnapshotPtr symbolize(const RawSnapshot& raw, const gobin::GoBinary& 
 
   Tables tables(*snapshot, binary, load_bias, raw.exe);
   const gobin::Symbolizer& symbolizer = binary.symbolizer();
-  for (const RawSample& sample : raw.samples) {
+  const auto add = [&](const RawSample& sample, bool logical_stack, uint64_t rate) {
     // A bucket that has only allocations which no GC has published yet is not in the program's own profile either.
-    if (sample.published == model::HeapValues{}) continue;
+    if (sample.published == model::HeapValues{}) return;
     const std::vector<uint64_t> pcs = without_bias(*sample.stack, load_bias);
-    const auto locations = raw.logical_stacks ? symbolizer.locations_of_logical_stack(pcs)
-                                              : symbolizer.locations_of_return_addresses(pcs);
+    const auto locations = logical_stack ? symbolizer.locations_of_logical_stack(pcs)
+                                         : symbolizer.locations_of_return_addresses(pcs);
     model::Sample result;
     for (const gobin::CodeLocation& location : locations)
       result.locations.push_back(tables.location(location));
     if (result.locations.empty()) result.locations.push_back(tables.note("[goheapd: stack unknown]"));
     result.recorded = sample.published;
-    result.scaled = unsampled(sample.published, raw.sample_rate);
+    result.scaled = unsampled(sample.published, rate);
     result.object_bytes = static_cast<int64_t>(sample.object_bytes);
     snapshot->samples.push_back(std::move(result));
-  }
+  };
+  for (const RawSample& sample : raw.samples) add(sample, raw.logical_stacks, raw.sample_rate);
+  for (const RawSample& sample : raw.counted) add(sample, false, 1);
   return snapshot;
 }
 

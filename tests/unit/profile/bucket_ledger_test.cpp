@@ -144,5 +144,38 @@ TEST(Difference, AllocatesNowAndPublishedInuse) {
   EXPECT_FALSE(difference(end, begin));
 }
 
+// 10 before, 5 while another source counts, 3 after that, then 4 more in a second such period.
+TEST(BucketLedger, AllocationsCountedElsewhereAreLeftOut) {
+  BucketLedger ledger(true);
+  ledger.apply(reading(kSecond, {bucket(1, {8, 4}, {10, 4})}), {{1, model::AllocationKind::map, "f"}});
+  ledger.set_alloc_counted_elsewhere(true);
+  for (int i = 0; i < 5; ++i) ledger.on_birth({1, 2 * kSecond, 0xc000u + static_cast<uint64_t>(i), 1, 7});
+  EXPECT_EQ(snapshot_of(ledger).samples[0].now_alloc_objects, 10);
+  EXPECT_EQ(ledger.alloc_objects()[static_cast<size_t>(model::AllocationKind::map)], 0);
+  EXPECT_DOUBLE_EQ(ledger.live_objects(), 11);  // inuse goes on
+  ledger.set_alloc_counted_elsewhere(false);
+  for (int i = 0; i < 3; ++i) ledger.on_birth({1, 3 * kSecond, 0xd000u + static_cast<uint64_t>(i), 1, 7});
+  EXPECT_EQ(snapshot_of(ledger).samples[0].now_alloc_objects, 13);
+  EXPECT_EQ(ledger.alloc_objects()[static_cast<size_t>(model::AllocationKind::map)], 3);
+  ledger.set_alloc_counted_elsewhere(true);
+  // A bucket that is new while another counts has nothing to add, in this reading and for ever.
+  ledger.apply(reading(4 * kSecond, {bucket(1, {18, 4}, {22, 4}), bucket(2, {0, 0}, {6, 0})}), {});
+  ledger.set_alloc_counted_elsewhere(false);
+  ledger.apply(reading(5 * kSecond, {bucket(1, {22, 4}, {23, 4}), bucket(2, {6, 0}, {7, 0})}), {});
+  const RawSnapshot snapshot = snapshot_of(ledger);
+  ASSERT_EQ(snapshot.samples.size(), 2u);
+  for (const RawSample& sample : snapshot.samples) {
+    const bool first = sample.key.stack == 1;
+    EXPECT_EQ(sample.now_alloc_objects, first ? 14 : 1);
+    EXPECT_EQ(sample.published.alloc_objects, first ? 14 : 1);
+    EXPECT_EQ(sample.published.inuse_objects, first ? 18 : 6);
+  }
+  EXPECT_EQ(ledger.alloc_objects()[static_cast<size_t>(model::AllocationKind::map)], 4);
+  const auto sites = ledger.sites();
+  EXPECT_DOUBLE_EQ(
+      std::find_if(sites.begin(), sites.end(), [](const auto& s) { return s.function == "f"; })->alloc_bytes,
+      400);
+}
+
 }  // namespace
 }  // namespace goheapd::profile
