@@ -1,0 +1,3 @@
+module goheapd.example/life_ledger
+
+go 1.19
