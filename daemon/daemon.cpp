@@ -47,6 +47,7 @@ Expected<std::unique_ptr<Daemon>> Daemon::create(DaemonOptions options) {
       [raw = daemon.get()](const process::ProcessSighting& sighting) { return raw->judge(sighting); });
   if (!discovery) return Unexpected(discovery.error());
   daemon->discovery_.emplace(std::move(*discovery));
+  if (auto started = daemon->start_pods(); !started) return Unexpected(started.error());
   daemon->libbpf_version_ = probe::libbpf_version();
   if (daemon->options_.selection.mode != model::Mode::buckets) {
     if (auto loaded = daemon->load_probes(); !loaded) return Unexpected(loaded.error());
@@ -118,6 +119,7 @@ void Daemon::run() {
       next_reexamine = now + kReexamineEvery;
     }
     if (now >= next_update) {
+      update_pods();
       update_from_kernel();
       for (auto& [key, target] : targets_) target->tick(now);
       forget_old();
@@ -198,7 +200,8 @@ process::Interest Daemon::judge(const process::ProcessSighting& sighting) {
 void Daemon::open_later(const model::ProcessKey& key, uint32_t attempt) {
   const bool last = attempt >= kOpenRetryMillis.size();
   workers_.post([this, key, attempt, last, selection = options_.selection] {
-    auto opened = std::make_shared<OpenedTarget>(open_target(proc_, key, selection, binaries_, last));
+    auto opened =
+        std::make_shared<OpenedTarget>(open_target(proc_, key, selection, pods_.get(), binaries_, last));
     mailbox_.post([this, key, attempt, opened] { on_opened(key, std::move(*opened), attempt); });
   });
 }
@@ -396,6 +399,7 @@ void Daemon::publish(uint64_t now_ns) {
     status.lost_events = collector_->lost_events();
   }
   status.lost_events.push_back({"reading_failed", failed_readings_});
+  if (pods_) status.kubernetes = pods_->status();
   status.config_loaded = config_loaded_;
   status.config_loaded_wall_ns = config_loaded_wall_ns_;
   std::lock_guard lock(published_mutex_);
@@ -442,12 +446,6 @@ void Daemon::reject_configuration() {
     config_loaded_ = false;
     publish(kernel_time_ns());
   });
-}
-
-bool Daemon::is_wanted(const Target& target) const {
-  const TargetSelection& selection = options_.selection;
-  return (selection.pids.empty() || selection.pids.contains(target.pid())) &&
-         target.mode() == effective_mode(selection) && !why_ignored(selection, target.exe());
 }
 
 }  // namespace goheapd

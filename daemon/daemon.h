@@ -29,6 +29,7 @@
 #include "daemon/base/task_queue.h"
 #include "daemon/base/unique_fd.h"
 #include "daemon/gobin/binary_cache.h"
+#include "daemon/k8s/pod_source.h"
 #include "daemon/probe/collector.h"
 #include "daemon/process/discovery.h"
 #include "daemon/process/proc_fs.h"
@@ -40,6 +41,8 @@ namespace goheapd {
 
 struct DaemonOptions {
   TargetSelection selection;
+  // Kubernetes is looked for only where this is set.
+  std::optional<k8s::PodSourceOptions> pods;
   size_t top_sites = 20;
   // Share of a target's CPU time that its probes may take before the log says so.
   double overhead_budget_percent = 1;
@@ -89,6 +92,7 @@ class Daemon final : public exporters::ProfileSource {
 
   Daemon(DaemonOptions options, process::ProcFs proc);
   Expected<void> load_probes();
+  Expected<void> start_pods();
 
   // Owner thread.
   void drain_probes();
@@ -106,11 +110,14 @@ class Daemon final : public exporters::ProfileSource {
   void start_reading(Target& target, bool with_live_samples);
   void start_due_readings(uint64_t now_ns);
   void reexamine();
+  // daemon_pods.cpp: takes over what has become known of pods, and judges their processes again.
+  void update_pods();
   void drain_exact(Target& target);
   void update_from_kernel();
   void forget_old();
   void publish(uint64_t now_ns);
   bool is_wanted(const Target& target) const;
+  bool is_wanted(const Target& target, const PodVerdict& verdict) const;
   Target* find(pid_t pid);
   Target* find(const model::ProcessKey& key);
   // The present life of a pid, else its latest past one.
@@ -132,7 +139,8 @@ class Daemon final : public exporters::ProfileSource {
   gobin::BinaryCache binaries_;
   Mailbox mailbox_;
   std::optional<probe::Collector>
-      collector_;  // none in mode buckets, which needs no privilege to load programs
+      collector_;                         // none in mode buckets, which needs no privilege to load programs
+  std::unique_ptr<k8s::PodSource> pods_;  // null: no Kubernetes here
   std::string libbpf_version_;
   double hit_cost_ns_ = 0;  // of a probe as sites normally are; 0 = not measured
   std::optional<process::Discovery> discovery_;

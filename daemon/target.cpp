@@ -33,6 +33,9 @@ void Target::start(std::shared_ptr<const gobin::GoBinary> binary, uint64_t load_
   status_.mode = mode;
   status_.state = model::TargetState::attached;
   status_.attached_wall_ns = wall_time_ns();
+  // A target may have been profiled in another mode before.
+  buckets_.reset();
+  exact_.reset();
   if (mode == model::Mode::exact) {
     exact_.emplace();
     status_.sample_rate = 1;
@@ -174,6 +177,14 @@ std::shared_ptr<const profile::RawSnapshot> Target::snapshot(const std::vector<s
           std::to_string(buckets_->settled_objects()) +
           " sampled objects where events and the runtime's records differed were settled for the records");
     }
+  }
+  if (!status_.pod.empty()) {
+    std::string where = "pod " + status_.namespace_name + "/" + status_.pod;
+    if (!status_.container.empty()) where += ", container " + status_.container;
+    if (const auto& facts = status_.pod_facts; facts && !facts->workload.name.empty()) {
+      where += ", " + facts->workload.kind + " " + facts->workload.name;
+    }
+    snapshot->comments.push_back(std::move(where));
   }
   snapshot->comments.insert(snapshot->comments.end(), comments.begin(), comments.end());
   return snapshot;

@@ -11,6 +11,7 @@
 #include "daemon/gobin/go_binary.h"
 #include "daemon/model/event.h"
 #include "daemon/model/target.h"
+#include "daemon/pod_policy.h"
 #include "daemon/profile/bucket_ledger.h"
 #include "daemon/profile/exact_ledger.h"
 #include "daemon/profile/site_board.h"
@@ -30,6 +31,8 @@ class Target {
   const std::string& reason() const { return status_.reason; }
   model::Mode mode() const { return status_.mode; }
   const std::string& exe() const { return status_.exe; }
+  const std::string& pod_uid() const { return status_.pod_uid; }
+  const std::string& container_id() const { return status_.container_id; }
   double overhead_ratio() const { return status_.overhead_ratio; }
   bool is_exact() const { return exact_.has_value(); }
   bool is_live() const { return status_.state == model::TargetState::attached; }
@@ -40,6 +43,7 @@ class Target {
   void set_state(model::TargetState state, std::string reason);
   // What a new look at a process that is not attached brought.
   void set_status(model::TargetStatus status) { status_ = std::move(status); }
+  void set_pod(const PodContext& pod) { describe_pod(pod, status_); }
   // Not attached, but a later look may find that it can be.
   bool may_change() const {
     return status_.state == model::TargetState::unsupported || status_.state == model::TargetState::failed;

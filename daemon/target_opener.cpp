@@ -41,8 +41,18 @@ model::Mode effective_mode(const TargetSelection& selection) {
   return selection.mode == model::Mode::automatic ? model::Mode::sampled : selection.mode;
 }
 
+model::Mode effective_mode(const TargetSelection& selection, const PodVerdict& verdict) {
+  if (!verdict.mode) return effective_mode(selection);
+  TargetSelection asked;
+  asked.mode = *verdict.mode;
+  return effective_mode(asked);
+}
+
+bool allows_probes(const TargetSelection& selection) { return selection.mode != model::Mode::buckets; }
+
 OpenedTarget open_target(const process::ProcFs& proc, const model::ProcessKey& key,
-                         const TargetSelection& selection, gobin::BinaryCache& binaries, bool last_attempt) {
+                         const TargetSelection& selection, const k8s::PodSource* pods,
+                         gobin::BinaryCache& binaries, bool last_attempt) {
   OpenedTarget target;
   target.status.process = key;
   target.status.mode = selection.mode;
@@ -55,6 +65,8 @@ OpenedTarget open_target(const process::ProcFs& proc, const model::ProcessKey& k
   target.status.comm = stat->comm;
   target.status.exe = proc.exe_path(key.pid).value_or("");
   target.status.started_wall_ns = wall_time_of_boot_ticks(key.start_time);
+  const PodContext pod = find_pod(pods, k8s::placement_of(proc.cgroup_paths(key.pid)));
+  describe_pod(pod, target.status);
   if (!binary) return refused(std::move(target), TargetState::unsupported, to_string(binary.error()));
 
   target.binary = *binary;
@@ -66,11 +78,14 @@ OpenedTarget open_target(const process::ProcFs& proc, const model::ProcessKey& k
   if (auto reason = why_ignored(selection, target.status.exe)) {
     return refused(std::move(target), TargetState::ignored, std::move(*reason));
   }
+  PodVerdict verdict = judge_pod(selection.pods, pod, allows_probes(selection));
+  if (verdict.ignored) return refused(std::move(target), TargetState::ignored, std::move(*verdict.ignored));
+  target.status.reason = std::move(verdict.remark);
   auto start = proc.program_start(key.pid);
   if (!start) return refused(std::move(target), TargetState::failed, to_string(start.error()));
   target.load_bias = *start - target.binary->load_base();
 
-  const model::Mode mode = effective_mode(selection);
+  const model::Mode mode = effective_mode(selection, verdict);
   target.status.mode = mode;
   if (mode != model::Mode::exact) {
     auto reader = TargetReader::open(proc, target.binary, key.pid, target.load_bias);

@@ -9,6 +9,7 @@
 
 #include "daemon/gobin/binary_cache.h"
 #include "daemon/model/target.h"
+#include "daemon/pod_policy.h"
 #include "daemon/probe/attach_request.h"
 #include "daemon/process/proc_fs.h"
 #include "daemon/target_reader.h"
@@ -21,12 +22,16 @@ struct TargetSelection {
   std::set<pid_t> pids;             // empty = all
   std::vector<std::regex> include;  // on the executable's path; empty = all
   std::vector<std::regex> exclude;
+  PodSelection pods;
 };
 
 // Why the selection leaves out a program at this path; nullopt = it does not.
 std::optional<std::string> why_ignored(const TargetSelection& selection, const std::string& exe);
-// The mode that the selection means for every target it takes.
+// The mode that the selection means for every target it takes, and the one that a pod asks for, if it does.
 model::Mode effective_mode(const TargetSelection& selection);
+model::Mode effective_mode(const TargetSelection& selection, const PodVerdict& verdict);
+// Whether pods may ask for modes with probes.
+bool allows_probes(const TargetSelection& selection);
 
 // What looking at one process brought.
 struct OpenedTarget {
@@ -46,7 +51,9 @@ struct OpenedTarget {
 
 // Recognises the program of a process and finds out what can be done with it. Reads files and the process's memory;
 // takes milliseconds for a file seen first. Any thread. `last_attempt`: a runtime that is still not set up is refused.
+// `pods` may be null: no Kubernetes here.
 OpenedTarget open_target(const process::ProcFs& proc, const model::ProcessKey& key,
-                         const TargetSelection& selection, gobin::BinaryCache& binaries, bool last_attempt);
+                         const TargetSelection& selection, const k8s::PodSource* pods,
+                         gobin::BinaryCache& binaries, bool last_attempt);
 
 }  // namespace goheapd

@@ -102,6 +102,7 @@ void bind_serve_flags(CLI::App& app, ServeOptions& options) {
       ->check(CLI::Range(0, 1000))
       ->type_name("N")
       ->capture_default_str();
+  bind_kubernetes_flags(app, options);
 }
 
 Expected<void> apply_config_file(CLI::App& app, const std::string& path) {
@@ -134,7 +135,7 @@ Expected<void> validate(const ServeOptions& options) {
     }
   }
   if (options.listen_addresses.empty()) return fail("at least one --web.listen-address is needed");
-  return {};
+  return validate_kubernetes(options);
 }
 
 Expected<ServeOptions> parse_serve_options(int argc, const char* const* argv) {

@@ -6,7 +6,9 @@
 #include <vector>
 
 #include "daemon/base/expected.h"
+#include "daemon/k8s/pod_source.h"
 #include "daemon/model/target.h"
+#include "daemon/pod_policy.h"
 
 namespace CLI {  // NOLINT(readability-identifier-naming): CLI11's name
 class App;
@@ -30,11 +32,28 @@ struct ServeOptions {
   unsigned top_sites = 20;
   double exited_retention_seconds = 600;
 
+  std::string kubernetes = "auto";
+  std::string kubernetes_node;
+  std::string kubernetes_api_server;
+  std::string kubernetes_token_file = k8s::PodSourceOptions{}.token_file;
+  std::string kubernetes_ca_file = k8s::PodSourceOptions{}.ca_file;
+  std::string kubernetes_log_dir = k8s::PodSourceOptions{}.log_directory;
+  std::vector<std::string> namespaces;
+  std::vector<std::string> excluded_namespaces;
+  std::vector<std::string> pod_selectors;
+
   model::Mode parsed_mode() const;
+  k8s::PodSourceOptions pod_source() const;
+  // Only after validate().
+  PodSelection pod_selection() const;
 };
 
 // Suffixes of times in flags, in seconds.
 std::map<std::string, double> time_units();
+
+// kubernetes_options.cpp: the part of these flags that is about pods, and its checks.
+void bind_kubernetes_flags(CLI::App& app, ServeOptions& options);
+Expected<void> validate_kubernetes(const ServeOptions& options);
 
 // Adds every flag of `serve` to `app`, bound to `options`.
 void bind_serve_flags(CLI::App& app, ServeOptions& options);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "daemon/model/allocation_kind.h"
+#include "daemon/model/pod.h"
 #include "daemon/model/process_key.h"
 
 namespace goheapd::model {
@@ -39,6 +40,8 @@ struct TargetStatus {
   int64_t attached_wall_ns = 0;  // 0 = never
   int64_t exited_wall_ns = 0;    // 0 = runs
   std::string pod, namespace_name, container;
+  std::string pod_uid, container_id;  // as its cgroup names them; empty: it is in none
+  PodPtr pod_facts;                   // what Kubernetes says of its pod; null = nothing
   uint64_t sample_rate = 0;
 
   uint64_t samples = 0;  // events taken in for this target
@@ -73,6 +76,16 @@ struct LabelledCount {
   uint64_t count = 0;
 };
 
+// How well the pods of this node are known.
+struct KubernetesStatus {
+  uint64_t pods = 0;
+  uint64_t dropped_pods = 0;  // more than we keep
+  bool api_current = false;   // the API server's last answer was good
+  uint64_t lists = 0;
+  uint64_t watches = 0;
+  std::vector<LabelledCount> failures;  // by reason; every reason present where the API server is asked
+};
+
 // What /metrics needs beside the targets.
 struct DaemonStatus {
   std::string version;
@@ -83,6 +96,7 @@ struct DaemonStatus {
   // Of the configuration: whether the last attempt to load it succeeded, and when one last did.
   bool config_loaded = true;
   int64_t config_loaded_wall_ns = 0;
+  std::optional<KubernetesStatus> kubernetes;  // nullopt: no Kubernetes here
 };
 
 }  // namespace goheapd::model

@@ -127,12 +127,9 @@ Expected<std::vector<pid_t>> ProcFs::namespace_pids(pid_t pid) const {
   return pids;
 }
 
-Expected<std::string> ProcFs::cgroup_path(pid_t pid) const {
+std::vector<std::string> ProcFs::cgroup_paths(pid_t pid) const {
   const auto text = read_file(pid, "cgroup", kSmallFileLimit);
-  if (!text) return Unexpected(text.error());
-  auto parsed = parse_cgroup_path(*text);
-  if (!parsed) return fail("no cgroup", path(pid, "cgroup"));
-  return *std::move(parsed);
+  return text ? parse_cgroup_paths(*text) : std::vector<std::string>();
 }
 
 Expected<std::vector<FileMapping>> ProcFs::file_mappings(pid_t pid) const {

@@ -46,7 +46,8 @@ class ProcFs {
   // The path of the program as its own mount namespace sees it, " (deleted)" behind it if it is gone.
   Expected<std::string> exe_path(pid_t pid) const;
   Expected<std::vector<pid_t>> namespace_pids(pid_t pid) const;
-  Expected<std::string> cgroup_path(pid_t pid) const;
+  // See parse_cgroup_paths; empty where the process is gone.
+  std::vector<std::string> cgroup_paths(pid_t pid) const;
   Expected<std::vector<FileMapping>> file_mappings(pid_t pid) const;
 
   // Address at which file offset 0 of the main program is mapped: the mapping with the program headers that

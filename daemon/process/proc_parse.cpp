@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <utility>
 
 namespace goheapd::process {
 namespace {
@@ -147,9 +148,8 @@ std::vector<pid_t> parse_namespace_pids(std::string_view status_text) {
   return pids;
 }
 
-std::optional<std::string> parse_cgroup_path(std::string_view text) {
-  std::optional<std::string> best;
-  int best_rank = -1;
+std::vector<std::string> parse_cgroup_paths(std::string_view text) {
+  std::vector<std::pair<int, std::string>> ranked;
   while (!text.empty()) {
     // hierarchy-ID:controller-list:cgroup-path; the path may itself hold colons.
     std::string_view path = take_until(text, '\n');
@@ -166,12 +166,13 @@ std::optional<std::string> parse_cgroup_path(std::string_view text) {
     } else if (controllers == "name=systemd") {
       rank = 2;
     }
-    if (rank > best_rank) {
-      best_rank = rank;
-      best = std::string(path);
-    }
+    ranked.emplace_back(-rank, path);
   }
-  return best;
+  std::stable_sort(ranked.begin(), ranked.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::vector<std::string> paths;
+  for (auto& [rank, path] : ranked) paths.push_back(std::move(path));
+  return paths;
 }
 
 std::optional<uint64_t> find_auxv(ByteView bytes, uint64_t type) {

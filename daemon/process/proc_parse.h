@@ -60,9 +60,9 @@ std::optional<uint64_t> parse_boot_time(std::string_view system_stat_text);
 // such line.
 std::vector<pid_t> parse_namespace_pids(std::string_view status_text);
 
-// The path of /proc/PID/cgroup that names the container best: version 2's, else the memory controller's, else
-// systemd's, else any; the root "/" only if there is nothing better. nullopt: no line.
-std::optional<std::string> parse_cgroup_path(std::string_view text);
+// The paths of /proc/PID/cgroup, in the order in which they are likely to name the container: version 2's, the memory
+// controller's, systemd's, others, and roots "/" last.
+std::vector<std::string> parse_cgroup_paths(std::string_view text);
 
 // The value of an entry of /proc/PID/auxv (AT_PHDR, ...), an array of 8-byte (type, value) pairs.
 std::optional<uint64_t> find_auxv(ByteView bytes, uint64_t type);

@@ -1,8 +1,10 @@
 #include "exporters/api/target_json.h"
 
 #include <array>
+#include <cctype>
 #include <cstdio>
 #include <ctime>
+#include <utility>
 
 namespace goheapd::exporters::api {
 namespace {
@@ -15,6 +17,51 @@ ordered_json time_or_null(int64_t wall_ns) {
 
 ordered_json text_or_null(const std::string& text) {
   return text.empty() ? ordered_json() : ordered_json(text);
+}
+
+// As Prometheus makes label names of names: all but letters, digits and "_" becomes "_".
+std::string label_name(std::string name) {
+  for (char& c : name) {
+    if (std::isalnum(static_cast<unsigned char>(c)) == 0) c = '_';
+  }
+  return name;
+}
+
+// null: nothing is known of a pod.
+ordered_json pod_json(const model::TargetStatus& target) {
+  if (!target.pod_facts) return {};
+  const model::Pod& pod = *target.pod_facts;
+  const ordered_json workload = {{"kind", text_or_null(pod.workload.kind)},
+                                 {"name", text_or_null(pod.workload.name)}};
+  return {{"pod_uid", pod.uid},
+          {"node", text_or_null(pod.node)},
+          {"workload", pod.workload.name.empty() ? ordered_json() : workload},
+          {"labels", ordered_json(pod.labels)}};
+}
+
+// Prometheus' own names, so that relabelling written for its Kubernetes discovery works here.
+// https://prometheus.io/docs/prometheus/latest/configuration/configuration/#pod
+void add_pod_labels(const model::TargetStatus& target, ordered_json& labels) {
+  if (!target.pod_facts) return;
+  const model::Pod& pod = *target.pod_facts;
+  const std::string prefix = "__meta_kubernetes_";
+  labels[prefix + "namespace"] = pod.namespace_name;
+  labels[prefix + "pod_name"] = pod.name;
+  labels[prefix + "pod_uid"] = pod.uid;
+  labels[prefix + "pod_container_name"] = target.container;
+  labels[prefix + "pod_node_name"] = pod.node;
+  labels[prefix + "pod_controller_kind"] = pod.controller.kind;
+  labels[prefix + "pod_controller_name"] = pod.controller.name;
+  labels["__meta_goheapd_workload_kind"] = pod.workload.kind;
+  labels["__meta_goheapd_workload"] = pod.workload.name;
+  for (const auto& [kind, texts] :
+       {std::pair("label", &pod.labels), std::pair("annotation", &pod.annotations)}) {
+    for (const auto& [name, value] : *texts) {
+      const std::string key = label_name(name);
+      labels[prefix + "pod_" + kind + "_" + key] = value;
+      labels[prefix + "pod_" + kind + "present_" + key] = "true";
+    }
+  }
 }
 
 std::string prefix_of(const model::TargetStatus& target) {
@@ -59,6 +106,8 @@ ordered_json target_json(const model::TargetStatus& target) {
   json["pod"] = text_or_null(target.pod);
   json["namespace"] = text_or_null(target.namespace_name);
   json["container"] = text_or_null(target.container);
+  json["container_id"] = text_or_null(target.container_id);
+  json["kubernetes"] = pod_json(target);
   json["sample_rate"] = target.sample_rate;
   json["samples"] = target.samples;
   json["probe_hits"] = target.probe_hits;
@@ -100,6 +149,7 @@ ordered_json discovery_json(const model::TargetStatus& target, std::string_view 
   labels["__meta_goheapd_namespace"] = target.namespace_name;
   labels["__meta_goheapd_pod"] = target.pod;
   labels["__meta_goheapd_container"] = target.container;
+  add_pod_labels(target, labels);
   return {{"targets", {address}}, {"labels", std::move(labels)}};
 }
 

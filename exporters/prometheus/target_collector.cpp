@@ -124,8 +124,8 @@ MetricFamily per_site(std::string name, std::string help, MetricType type, const
   return family.take();
 }
 
-MetricFamily single_gauge(std::string name, std::string help, double value) {
-  Family family(std::move(name), std::move(help), MetricType::Gauge);
+MetricFamily single(std::string name, std::string help, MetricType type, double value) {
+  Family family(std::move(name), std::move(help), type);
   family.add({}, value);
   return family.take();
 }
@@ -155,9 +155,32 @@ MetricFamily target_info(const Targets& targets) {
     labels.push_back(label("module", target->module));
     labels.push_back(label("mode", model::name_of(target->mode)));
     labels.push_back(label("source", target->source));
+    if (target->pod_facts && !target->pod_facts->workload.name.empty()) {
+      labels.push_back(label("workload_kind", target->pod_facts->workload.kind));
+      labels.push_back(label("workload", target->pod_facts->workload.name));
+    }
     family.add(std::move(labels), 1);
   }
   return family.take();
+}
+
+void add_kubernetes(const model::KubernetesStatus& status, std::vector<MetricFamily>& families) {
+  families.push_back(single("goheapd_kubernetes_pods", "Pods of this node whose names are known.",
+                            MetricType::Gauge, static_cast<double>(status.pods)));
+  families.push_back(single("goheapd_kubernetes_pods_dropped_total",
+                            "Pods that were not kept because there are too many.", MetricType::Counter,
+                            static_cast<double>(status.dropped_pods)));
+  families.push_back(single("goheapd_kubernetes_api_up",
+                            "Whether the API server's last answer was good, 0 or 1; 0 where it is not asked.",
+                            MetricType::Gauge, status.api_current ? 1 : 0));
+  families.push_back(single("goheapd_kubernetes_lists_total",
+                            "Lists of this node's pods that were asked for.", MetricType::Counter,
+                            static_cast<double>(status.lists)));
+  families.push_back(single("goheapd_kubernetes_watches_total",
+                            "Watches of this node's pods that were begun.", MetricType::Counter,
+                            static_cast<double>(status.watches)));
+  families.push_back(per_label("goheapd_kubernetes_failures_total",
+                               "Lists and watches that failed, by reason.", "reason", status.failures));
 }
 
 MetricFamily targets_by_state(const std::vector<model::TargetStatus>& targets) {
@@ -190,16 +213,16 @@ std::vector<MetricFamily> TargetCollector::Collect() const {
   std::vector<MetricFamily> families;
   families.push_back(build.take());
   families.push_back(targets_by_state(all));
-  families.push_back(
-      single_gauge("goheapd_targets_without_series",
-                   "Attached processes that have no series of their own because there are too many.",
-                   static_cast<double>(attached - targets.size())));
-  families.push_back(single_gauge("goheapd_config_last_reload_successful",
-                                  "Whether the last attempt to load the configuration succeeded, 0 or 1.",
-                                  status.config_loaded ? 1 : 0));
-  families.push_back(single_gauge("goheapd_config_last_reload_success_timestamp_seconds",
-                                  "When the configuration was last loaded, in seconds since 1970.",
-                                  static_cast<double>(status.config_loaded_wall_ns) / 1e9));
+  families.push_back(single("goheapd_targets_without_series",
+                            "Attached processes that have no series of their own because there are too many.",
+                            MetricType::Gauge, static_cast<double>(attached - targets.size())));
+  families.push_back(single("goheapd_config_last_reload_successful",
+                            "Whether the last attempt to load the configuration succeeded, 0 or 1.",
+                            MetricType::Gauge, status.config_loaded ? 1 : 0));
+  families.push_back(single("goheapd_config_last_reload_success_timestamp_seconds",
+                            "When the configuration was last loaded, in seconds since 1970.",
+                            MetricType::Gauge, static_cast<double>(status.config_loaded_wall_ns) / 1e9));
+  if (status.kubernetes) add_kubernetes(*status.kubernetes, families);
   families.push_back(target_info(targets));
   families.push_back(per_label("goheapd_events_total", "Events taken in, by kind.", "kind", status.events));
   families.push_back(per_label("goheapd_lost_events_total",
@@ -217,9 +240,13 @@ std::vector<MetricFamily> TargetCollector::Collect() const {
       per_kind("goheapd_alloc_objects_total",
                "Objects that the target allocated since it was attached, by kind of allocation.", targets,
                &Target::alloc_objects));
-  families.push_back(per_target("goheapd_live_bytes", "Estimated bytes of live objects.", MetricType::Gauge,
-                                with_live, [](const Target& t) { return t.live_bytes; }));
-  families.push_back(per_target("goheapd_live_objects", "Estimated number of live objects.",
+  families.push_back(per_target("goheapd_live_bytes",
+                                "Estimated bytes of objects that were not freed yet; garbage that is still "
+                                "to be collected is among them.",
+                                MetricType::Gauge, with_live, [](const Target& t) { return t.live_bytes; }));
+  families.push_back(per_target("goheapd_live_objects",
+                                "Estimated number of objects that were not freed yet; garbage that is still "
+                                "to be collected is among them.",
                                 MetricType::Gauge, with_live,
                                 [](const Target& t) { return t.live_objects; }));
   families.push_back(

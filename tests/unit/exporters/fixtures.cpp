@@ -135,6 +135,17 @@ std::vector<model::TargetStatus> FixedSource::targets() {
   shop.namespace_name = "default";
   shop.pod = "shop-6d4f";
   shop.container = "app";
+  shop.container_id = std::string(64, 'c');
+  model::Pod pod;
+  pod.uid = "ff49d0be-16b7-4a49-bb9e-8ec1f1f4e27f";
+  pod.namespace_name = shop.namespace_name;
+  pod.name = shop.pod;
+  pod.node = "node-1";
+  pod.controller = {"ReplicaSet", "shop-6d4f"};
+  pod.workload = {"Deployment", "shop"};
+  pod.labels = {{"app.kubernetes.io/name", "shop"}, {"odd", "a\"b\xff"}};
+  pod.annotations = {{"goheapd.io/mode", "sampled"}};
+  shop.pod_facts = std::make_shared<const model::Pod>(std::move(pod));
   shop.sample_rate = 524288;
   shop.samples = 1234;
   shop.probe_hits = 2345;
@@ -177,6 +188,7 @@ model::DaemonStatus FixedSource::status() {
   status.libbpf_version = "1.4.6";
   status.events = {{"birth", 100}, {"death", 80}};
   status.lost_events = {{"ring_full", 0}, {"stack_table_full", 7}};
+  status.kubernetes = {110, 2, true, 3, 41, {{"connection", 5}, {"denied", 0}}};
   status.not_ready = not_ready;
   status.config_loaded = false;
   status.config_loaded_wall_ns = 1'795'000'000'500'000'000;

@@ -70,9 +70,9 @@ TEST(ProcFs, KnowsOurselves) {
   const auto path = proc.exe_path(::getpid());
   ASSERT_TRUE(path);
   EXPECT_EQ(*path, std::filesystem::read_symlink("/proc/self/exe").string());
-  const auto cgroup = proc.cgroup_path(::getpid());
-  ASSERT_TRUE(cgroup);
-  EXPECT_EQ(cgroup->front(), '/');
+  const auto cgroups = proc.cgroup_paths(::getpid());
+  ASSERT_FALSE(cgroups.empty());
+  EXPECT_EQ(cgroups.front().front(), '/');
   const auto namespace_pids = proc.namespace_pids(::getpid());
   ASSERT_TRUE(namespace_pids);
   EXPECT_EQ(namespace_pids->front(), ::getpid());
@@ -199,7 +199,7 @@ TEST(ProcFs, BrokenFilesAreErrors) {
   fake.write(kPid, "status", std::string(1u << 20, 'x'));
   const ProcFs proc = open_proc(fake.root());
   EXPECT_FALSE(proc.stat(kPid));
-  EXPECT_FALSE(proc.cgroup_path(kPid));
+  EXPECT_TRUE(proc.cgroup_paths(kPid).empty());
   EXPECT_EQ(proc.namespace_pids(kPid).error().errno_value, EFBIG);
 }
 

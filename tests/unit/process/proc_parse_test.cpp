@@ -95,17 +95,19 @@ TEST(ParseNamespacePids, InnermostIsLast) {
   EXPECT_TRUE(parse_namespace_pids("NSpid:\t31\tx\n").empty());
 }
 
-TEST(ParseCgroupPath, PrefersTheUnifiedHierarchy) {
-  EXPECT_EQ(parse_cgroup_path("0::/system.slice/a.service\n"), "/system.slice/a.service");
-  EXPECT_EQ(parse_cgroup_path("3:memory:/docker/abc\n0::/kube:pods/x\n1:name=systemd:/y\n"), "/kube:pods/x");
+TEST(ParseCgroupPaths, PutsTheUnifiedHierarchyFirst) {
+  using Paths = std::vector<std::string>;
+  EXPECT_EQ(parse_cgroup_paths("0::/system.slice/a.service\n"), Paths{"/system.slice/a.service"});
+  EXPECT_EQ(parse_cgroup_paths("3:memory:/docker/abc\n0::/kube:pods/x\n1:name=systemd:/y\n"),
+            (Paths{"/kube:pods/x", "/docker/abc", "/y"}));
 }
 
-TEST(ParseCgroupPath, FallsBackToVersionOne) {
-  EXPECT_EQ(parse_cgroup_path("5:cpu:/c\n4:name=systemd:/s\n3:memory:/m\n0::/\n"), "/m");
-  EXPECT_EQ(parse_cgroup_path("5:cpu:/c\n4:name=systemd:/s\n3:memory:/\n0::/\n"), "/s");
-  EXPECT_EQ(parse_cgroup_path("5:cpu:/c\n0::/\n"), "/c");
-  EXPECT_EQ(parse_cgroup_path("0::/\n"), "/");
-  EXPECT_FALSE(parse_cgroup_path("nonsense\n1:2\n"));
+TEST(ParseCgroupPaths, PutsRootsLast) {
+  using Paths = std::vector<std::string>;
+  EXPECT_EQ(parse_cgroup_paths("5:cpu:/c\n4:name=systemd:/s\n3:memory:/m\n0::/\n"),
+            (Paths{"/m", "/s", "/c", "/"}));
+  EXPECT_EQ(parse_cgroup_paths("4:name=systemd:/s\n3:memory:/\n0::/\n"), (Paths{"/s", "/", "/"}));
+  EXPECT_TRUE(parse_cgroup_paths("nonsense\n1:2\n").empty());
 }
 
 TEST(FindAuxv, StopsAtTheEnd) {
