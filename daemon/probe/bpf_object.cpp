@@ -6,7 +6,6 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstdarg>
 #include <cstdio>
@@ -25,9 +24,14 @@ thread_local std::string last_complaint;
 
 // NOLINTNEXTLINE(cert-dcl50-cpp): libbpf's signature
 int log_libbpf(libbpf_print_level level, const char* format, va_list arguments) {
-  std::array<char, 2048> line{};
-  const int length = std::vsnprintf(line.data(), line.size(), format, arguments);
-  std::string text(line.data(), std::min(static_cast<size_t>(std::max(length, 0)), line.size() - 1));
+  // The verifier's log is one message of up to megabytes, and what matters in it comes last.
+  va_list again;
+  va_copy(again, arguments);
+  const int length = std::vsnprintf(nullptr, 0, format, again);
+  va_end(again);
+  std::string text(static_cast<size_t>(std::max(length, 0)) + 1, '\0');
+  std::vsnprintf(text.data(), text.size(), format, arguments);
+  text.pop_back();
   while (!text.empty() && text.back() == '\n') text.pop_back();
   // Even libbpf's warnings are our debug messages: what matters to a user is in the Error that follows. What it says
   // about each relocation matters to nobody who has not set a breakpoint.

@@ -164,7 +164,9 @@ HostSupport inspect_host(std::span<const AttachMethod> methods) {
 }
 
 std::string explain_load_error(int errno_value, const HostSupport& host) {
-  if (errno_value == EPERM || errno_value == EACCES) {
+  // EACCES is also what the verifier says to a program that it finds unsafe.
+  const bool may_load = host.bpf_syscall && host.capabilities.bpf && host.capabilities.perfmon;
+  if (errno_value == EPERM || (errno_value == EACCES && !may_load)) {
     if (host.maps_count_as_locked && host.memlock_limit && !host.capabilities.sys_resource)
       return "the kernel charges BPF maps to the limit of locked memory: raise it (LimitMEMLOCK=infinity, or "
              "ulimit "

@@ -165,19 +165,23 @@ TEST_F(Lifecycle, KilledProfilerLeavesNothing) {
   ASSERT_EQ(::pipe(ready), 0);
   const pid_t profiler = ::fork();
   if (profiler == 0) {
-    Received received;
-    probe::Collector collector = make_collector(received);
-    const bool attached =
-        collector.attach(request) && collector.set_recording(request.process.pid, probe::ProbeGroups::all());
-    const char answer = attached ? 'y' : 'n';
-    if (::write(ready[1], &answer, 1) != 1) ::_exit(1);
-    for (;;) collector.poll(milliseconds(10));
+    try {
+      Received received;
+      probe::Collector collector = make_collector(received);
+      const bool attached = collector.attach(request) &&
+                            collector.set_recording(request.process.pid, probe::ProbeGroups::all());
+      const char answer = attached ? 'y' : 'n';
+      if (::write(ready[1], &answer, 1) != 1) ::_exit(1);
+      for (;;) collector.poll(milliseconds(10));
+    } catch (const std::exception&) {
+      ::_exit(1);  // the child must not go on with the other tests
+    }
   }
+  ::close(ready[1]);
   char answer = 0;
   ASSERT_EQ(::read(ready[0], &answer, 1), 1);
   ASSERT_EQ(answer, 'y');
   ::close(ready[0]);
-  ::close(ready[1]);
   EXPECT_NE(site_bytes(program.pid(), request), original);
   program.tell("work preempt 30000");  // under load
   std::this_thread::sleep_for(milliseconds(50));

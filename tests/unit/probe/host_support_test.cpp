@@ -50,6 +50,9 @@ TEST(LoadErrors, NameWhatIsMissing) {
   host.capabilities.sys_resource = false;
   EXPECT_NE(explain_load_error(EPERM, host).find("locked memory"), std::string::npos);
   host = good_host();
+  // A program that the verifier finds unsafe is not a matter of permissions.
+  host.bpf_syscall = true;
+  EXPECT_NE(explain_load_error(EACCES, host).find("verifier"), std::string::npos);
   host.kernel_btf = false;
   EXPECT_NE(explain_load_error(EINVAL, host).find("CONFIG_DEBUG_INFO_BTF"), std::string::npos);
 }
