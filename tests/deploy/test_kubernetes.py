@@ -38,7 +38,6 @@ def check_daemon_set(text):
     """What every form of it must have."""
     pod = daemon_set(text)["spec"]["template"]["spec"]
     assert pod["hostPID"] is True
-    assert pod["automountServiceAccountToken"] is False
     container, = pod["containers"]
     assert container["securityContext"]["readOnlyRootFilesystem"] is True
     assert container["args"][0] == "serve"
@@ -48,7 +47,25 @@ def check_daemon_set(text):
     config = next(o for o in objects if o["kind"] == "ConfigMap")
     keys = yaml.safe_load(config["data"]["goheapd.yml"])
     assert set(keys) <= flags()
+    node, = (entry for entry in container["env"] if entry["name"] == "NODE_NAME")
+    assert node["valueFrom"]["fieldRef"]["fieldPath"] == "spec.nodeName"
+    check_access(pod, container, objects)
     return container
+
+
+def check_access(pod, container, objects):
+    """A token if and only if there is a role for it, and the role is for pods alone."""
+    words = container["args"]
+    source = words[words.index("--kubernetes") + 1] if "--kubernetes" in words else "auto"
+    roles = [o for o in objects if o["kind"] == "ClusterRole"]
+    assert pod["automountServiceAccountToken"] is (source in ("auto", "api")) is bool(roles)
+    for role in roles:
+        assert role["rules"] == [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]}]
+    for binding in (o for o in objects if o["kind"] == "ClusterRoleBinding"):
+        subject, = binding["subjects"]
+        namespace = next(o["metadata"]["namespace"] for o in objects if o["kind"] == "DaemonSet")
+        assert (subject["name"], subject["namespace"]) == (pod["serviceAccountName"], namespace)
+        assert binding["roleRef"]["name"] in {role["metadata"]["name"] for role in roles}
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -84,7 +101,7 @@ def test_chart_default_is_least_privilege():
     assert security["seccompProfile"] == {"type": "RuntimeDefault"}
     assert "privileged" not in security
     kinds = sorted(o["kind"] for o in yaml.safe_load_all(text) if o)
-    assert kinds == ["ConfigMap", "DaemonSet", "ServiceAccount"]
+    assert kinds == ["ClusterRole", "ClusterRoleBinding", "ConfigMap", "DaemonSet", "ServiceAccount"]
 
 
 def test_chart_options_have_effect():
@@ -104,6 +121,20 @@ def test_chart_options_have_effect():
     assert sorted(groups) == ["go-programs", "goheapd", "goheapd-recording"]
 
 
+def test_chart_mounts_of_the_node_only_what_it_needs():
+    def host_paths(text):
+        volumes = daemon_set(text)["spec"]["template"]["spec"]["volumes"]
+        return [volume["hostPath"]["path"] for volume in volumes if "hostPath" in volume]
+    def egress(text):
+        policy, = (o for o in yaml.safe_load_all(text) if o and o["kind"] == "NetworkPolicy")
+        return policy["spec"]["egress"]
+    assert host_paths(rendered("default-values.yaml")) == ["/var/log/containers"]
+    assert host_paths(rendered("everything-values.yaml")) == []
+    assert host_paths(rendered("no-api-values.yaml")) == ["/var/log/containers"]
+    assert egress(rendered("no-api-values.yaml")) == []
+    assert [port["port"] for port in egress(rendered("everything-values.yaml"))[0]["ports"]] == [443, 6443]
+
+
 def test_chart_rolls_pods_when_the_configuration_changes():
     def checksum(*arguments):
         text = rendered("default-values.yaml", *arguments)
@@ -112,7 +143,7 @@ def test_chart_rolls_pods_when_the_configuration_changes():
     assert checksum() != checksum("--set", "config.mode=exact")
 
 
-@pytest.mark.parametrize("setting", ["prviilegeMode=minimal", "privilegeMode=root", "port=0", "config.config=/x",
+@pytest.mark.parametrize("setting", ["prviilegeMode=minimal", "privilegeMode=root", "podNames=cri", "port=0", "config.config=/x",
                                      "image.digest=sha256:12", "prometheus.podMonitor.interval=often"])
 def test_chart_refuses_mistakes(setting):
     output = run(HELM, "template", "probe", CHART, "--set", setting, fails=True)

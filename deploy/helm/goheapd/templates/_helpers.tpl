@@ -50,6 +50,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if semverCompare ">=1.30.0-0" .Capabilities.KubeVersion.Version }}true{{ end }}
 {{- end }}
 
+{{- /* Whether names of pods come from the API server, and whether from the kubelet's log files. */}}
+{{- define "goheapd.asksApi" -}}
+{{- if has .Values.podNames (list "auto" "api") }}true{{ end }}
+{{- end }}
+{{- define "goheapd.readsLogs" -}}
+{{- if has .Values.podNames (list "auto" "logs") }}true{{ end }}
+{{- end }}
+
 {{- define "goheapd.securityContext" -}}
 runAsUser: 0
 runAsGroup: 0
