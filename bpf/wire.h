@@ -47,6 +47,10 @@ enum WireRole {
   kRoleProfilePostSweep = 5,  // runtime.mProf_PostSweep()
   kRoleMalloc = 6,            // a member of the set that sees every allocation once: (size, typ)
   kRoleSelfTest = 7,          // our own function: does a hit arrive, and what does it cost
+  kRoleSpanRefill = 8,        // result of (*mcentral).cacheSpan(): the span from which a P now takes objects
+  kRoleSpanRelease = 9,       // runtime.(*mcache).releaseAll(c)
+  kRoleSpanUncache = 10,      // runtime.(*mcentral).uncacheSpan(c, s)
+  kRoleSpanLarge = 11,        // result of (*mheap).alloc(): the span of a large object
 };
 
 // What the probes of a target are there for: each group has its own link per target, and its own bit in

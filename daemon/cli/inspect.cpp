@@ -36,24 +36,26 @@ LiveFindings look_at_process(const process::ProcFs& proc, pid_t pid, const gobin
   return live;
 }
 
-// Why the runtime's own samples cannot be had; empty: they can.
-std::string no_samples_because(const Inspection& inspection) {
+// Why the runtime's sampler takes no samples; empty: it does, or may.
+std::string sampler_off_because(const Inspection& inspection) {
   if (!inspection.links_memory_profile) {
     return "the program does not link runtime.MemProfile, so its linker has switched the runtime's sampler "
-           "off; import "
-           "runtime/pprof or net/http/pprof in it, or use exact mode";
+           "off";
   }
+  if (inspection.live && inspection.live->sample_rate == 0u) {
+    return "runtime.MemProfileRate is 0 in this process: its sampler is off";
+  }
+  return {};
+}
+
+// Why the runtime's memory cannot be read; empty: it can.
+std::string unreadable_because(const Inspection& inspection) {
   for (const gobin::GlobalVariable& variable : inspection.variables) {
     const bool needed = std::find(std::begin(kNeededVariables), std::end(kNeededVariables), variable.name) !=
                         std::end(kNeededVariables);
     if (needed && !variable.vaddr) return std::string(variable.name) + ": " + variable.reason;
   }
-  if (!inspection.live) return {};
-  if (inspection.live->error) return to_string(*inspection.live->error);
-  if (inspection.live->sample_rate == 0u) {
-    return "runtime.MemProfileRate is 0 in this process: its sampler is off";
-  }
-  return {};
+  return inspection.live && inspection.live->error ? to_string(*inspection.live->error) : std::string();
 }
 
 bool has_expensive_site(const std::vector<gobin::ProbePoint>& points) {
@@ -77,15 +79,20 @@ Ability judge_probes(std::string mode, const Expected<std::vector<gobin::ProbePo
 }  // namespace
 
 std::vector<Ability> judge(const Inspection& inspection) {
-  const std::string no_samples = no_samples_because(inspection);
+  const std::string unreadable = unreadable_because(inspection);
+  const std::string sampler_off = sampler_off_because(inspection);
+  const std::string no_samples = unreadable.empty() ? sampler_off : unreadable;
   std::vector<Ability> abilities;
-  if (no_samples.empty()) {
+  if (!unreadable.empty()) {
+    abilities.push_back({"sampled", false, unreadable});
+  } else if (sampler_off.empty()) {
     abilities.push_back(judge_probes("sampled", inspection.sampled,
                                      inspection.live
-                                         ? "the runtime's sampler runs in this process"
-                                         : "if the process leaves runtime.MemProfileRate above 0"));
+                                         ? "by source runtime: its sampler runs in this process"
+                                         : "by source runtime if the process leaves runtime.MemProfileRate "
+                                           "above 0, else by source spans"));
   } else {
-    abilities.push_back({"sampled", false, no_samples});
+    abilities.push_back(judge_probes("sampled", inspection.spans, "by source spans: " + sampler_off));
   }
   std::string exact = "every allocation can be counted";
   if (inspection.exact && inspection.exact->size() > 1) {
@@ -137,6 +144,7 @@ Expected<Inspection> inspect(const InspectOptions& options) {
   const auto variables = binary.globals().variables();
   found.variables.assign(variables.begin(), variables.end());
   found.sampled = binary.probe_sites().sampled();
+  found.spans = binary.probe_sites().spans();
   found.exact = binary.probe_sites().exact();
   if (options.pid) found.live = look_at_process(*proc, *options.pid, binary);
   found.abilities = judge(found);

@@ -45,6 +45,7 @@ struct Inspection {
   std::vector<gobin::FieldDescription> layout;
   std::vector<gobin::GlobalVariable> variables;
   Expected<std::vector<gobin::ProbePoint>> sampled;
+  Expected<std::vector<gobin::ProbePoint>> spans;
   Expected<std::vector<gobin::ProbePoint>> exact;
   std::optional<LiveFindings> live;
   std::vector<Ability> abilities;

@@ -55,7 +55,7 @@ std::string votes_of(const gobin::GlobalVariable& variable) {
 }
 
 void append_points(const char* title, const Expected<std::vector<ProbePoint>>& points, std::string& text) {
-  text += std::string("\nprobe sites, ") + title + " mode\n";
+  text += std::string("\nprobe sites, mode ") + title + "\n";
   if (!points) {
     text += "  none: " + to_string(points.error()) + "\n";
     return;
@@ -87,7 +87,8 @@ void append_live(const LiveFindings& live, std::string& text) {
 }
 
 Json site_to_json(const SiteCandidate& site) {
-  static constexpr std::string_view kKinds[] = {"after_frame", "push_frame_pointer", "stack_check", "entry"};
+  static constexpr std::string_view kKinds[] = {"after_frame", "push_frame_pointer", "stack_check", "entry",
+                                                "result_branch"};
   return {{"kind", kKinds[static_cast<size_t>(site.kind)]},
           {"offset", site.function_offset},
           {"address", hex(site.vaddr)},
@@ -142,7 +143,8 @@ std::string to_text(const Inspection& inspection) {
   for (const Ability& ability : inspection.abilities) {
     text += "  " + column(ability.mode, 9) + column(ability.works ? "works" : "no", 7) + ability.why + "\n";
   }
-  append_points("sampled", inspection.sampled, text);
+  append_points("sampled, source runtime", inspection.sampled, text);
+  append_points("sampled, source spans", inspection.spans, text);
   append_points("exact", inspection.exact, text);
 
   text += "\nruntime variables\n";
@@ -190,6 +192,7 @@ std::string to_json(const Inspection& inspection) {
     json["modes"][ability.mode] = {{"works", ability.works}, {"why", ability.why}};
   }
   json["probe_sites"] = {{"sampled", points_to_json(inspection.sampled)},
+                         {"sampled_spans", points_to_json(inspection.spans)},
                          {"exact", points_to_json(inspection.exact)}};
   json["variables"] = Json::array();
   for (const gobin::GlobalVariable& variable : inspection.variables) {

@@ -219,6 +219,24 @@ void read_arm64(const Capstone& capstone, Pages& pages, Instruction& out) {
   }
 }
 
+// Capstone does not know all of arm64 (the atomic instructions of 8.1, say), but every instruction has four bytes
+// there. False: what follows cannot be found.
+bool skip_unknown(Arch arch, const uint8_t*& code, size_t& left, uint64_t& address,
+                  std::vector<Instruction>& out) {
+  constexpr size_t kWord = 4;
+  if (arch != Arch::arm64 || left < kWord) return false;
+  Instruction& unknown = out.emplace_back();
+  unknown.address = address;
+  unknown.size = kWord;
+  std::memcpy(unknown.bytes.data(), code, kWord);
+  unknown.written = ~RegisterSet{0};
+  unknown.text = "unknown";
+  code += kWord;
+  left -= kWord;
+  address += kWord;
+  return true;
+}
+
 }  // namespace
 
 Expected<std::vector<Instruction>> disassemble(const FunctionCode& function, Arch arch) {
@@ -229,7 +247,12 @@ Expected<std::vector<Instruction>> disassemble(const FunctionCode& function, Arc
   size_t left = std::min(function.code.size(), kMaxDisassembledBytes);
   uint64_t address = function.entry;
   Pages pages;
-  while (left > 0 && cs_disasm_iter(capstone.handle(), &code, &left, &address, capstone.instruction())) {
+  while (left > 0) {
+    if (!cs_disasm_iter(capstone.handle(), &code, &left, &address, capstone.instruction())) {
+      if (!skip_unknown(arch, code, left, address, out)) break;
+      pages = {};
+      continue;
+    }
     const cs_insn& insn = *capstone.instruction();
     Instruction& next = out.emplace_back();
     next.address = insn.address;

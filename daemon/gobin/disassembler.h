@@ -49,8 +49,8 @@ struct Instruction {
   std::string text;  // "jbe 0x40d3f5", in Intel syntax on amd64
 };
 
-// Disassembles from the entry to the end of the function or to the first bytes that are no instruction, but no more
-// than kMaxDisassembledBytes. Errors: only a disassembler that cannot start.
+// Disassembles from the entry to the end of the function, but no more than kMaxDisassembledBytes. On amd64 it ends at the
+// first bytes that are no instruction; on arm64 such a word counts as one that writes every register. Errors: only a disassembler that cannot start.
 inline constexpr size_t kMaxDisassembledBytes = 64 * 1024;
 Expected<std::vector<Instruction>> disassemble(const FunctionCode& function, Arch arch);
 

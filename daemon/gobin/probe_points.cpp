@@ -200,8 +200,9 @@ Expected<std::vector<ProbePoint>> find_sampled(const ElfFile& elf, const Runtime
 }  // namespace
 
 std::string_view name_of(ProbeRole role) {
-  static constexpr std::string_view kNames[] = {"profile_alloc", "set_profile_bucket", "free_special",
-                                                "profile_flush", "profile_post_sweep", "malloc"};
+  static constexpr std::string_view kNames[] = {
+      "profile_alloc", "set_profile_bucket", "free_special", "profile_flush", "profile_post_sweep",
+      "malloc",        "span_refill",        "span_release", "span_uncache",  "span_large"};
   return kNames[static_cast<size_t>(role)];
 }
 
@@ -210,6 +211,7 @@ ProbeSites ProbeSites::find(const ElfFile& elf, const RuntimeLayout& layout, con
   ProbeSites sites;
   sites.sampled_ = find_sampled(elf, layout, functions, copies);
   sites.exact_ = AllocationSet(elf, layout, functions, copies).find();
+  sites.spans_ = find_span_points(elf, layout, functions, copies);
   return sites;
 }
 

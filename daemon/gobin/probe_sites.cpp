@@ -118,6 +118,8 @@ std::string_view reason_of(SiteKind kind) {
       return "push of the frame pointer behind the stack check: once per call, arguments still in registers";
     case SiteKind::stack_check:
       return "branch of the stack check: exact if hits on which it is taken are ignored";
+    case SiteKind::result_branch:
+      return "branch on the result of a call: once per call, the result still in its register";
     case SiteKind::entry:
       break;
   }
@@ -137,7 +139,9 @@ SiteCandidate make_candidate(SiteKind kind, const Instruction& instruction, cons
   site.cost = kind == SiteKind::entry         ? HitCost::single_step
               : kind == SiteKind::stack_check ? HitCost::filtered_emulated
                                               : HitCost::emulated;
-  site.caller = kind == SiteKind::after_frame ? CallerPlace::own_frame : CallerPlace::return_address;
+  site.caller = kind == SiteKind::after_frame || kind == SiteKind::result_branch
+                    ? CallerPlace::own_frame
+                    : CallerPlace::return_address;
   site.may_hit_twice = kind == SiteKind::entry;
   site.reason = reason_of(kind);
   return site;
@@ -194,6 +198,31 @@ std::vector<SiteCandidate> site_candidates(
   if (!hot) add(SiteKind::after_frame, found.after_frame);
   add(SiteKind::stack_check, found.stack_check);
   add(SiteKind::entry, found.entry);
+  return sites;
+}
+
+std::optional<std::vector<SiteCandidate>> result_branches(
+    const FunctionCode& function, Arch arch, uint64_t callee,
+    const std::function<std::optional<uint64_t>(uint64_t)>& file_offset) {
+  constexpr RegisterSet kResult = register_bit(0);  // rax, x0
+  const auto code = disassemble(function, arch);
+  if (!code) return std::nullopt;
+  std::vector<SiteCandidate> sites;
+  for (auto call = code->begin(); call != code->end(); ++call) {
+    if (call->flow != Flow::call || call->target != callee) continue;
+    const auto branch = std::find_if(call + 1, code->end(), [](const Instruction& instruction) {
+      return instruction.flow != Flow::sequential || (instruction.written & kResult) != 0;
+    });
+    if (branch == code->end() || branch->flow != Flow::conditional || !emulated_everywhere(*branch, arch))
+      return std::nullopt;
+    const bool bypassed = std::any_of(code->begin(), code->end(), [&](const Instruction& other) {
+      return (other.flow == Flow::conditional || other.flow == Flow::jump) && other.target > call->address &&
+             other.target <= branch->address;
+    });
+    const auto offset = file_offset(branch->address);
+    if (bypassed || !offset) return std::nullopt;
+    sites.push_back(make_candidate(SiteKind::result_branch, *branch, function, *offset));
+  }
   return sites;
 }
 

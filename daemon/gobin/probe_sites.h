@@ -11,6 +11,13 @@
 //          sub  $0x58,%rsp
 //     F    test/jcc, nop, call ..   first emulated instruction behind that: once per call; rbp is the function's own
 //
+// A probe that wants what a callee returned goes to the branch that tests it (R): functions cannot be probed where they
+// return without single-stepping, and return probes break Go's stacks.
+//
+//          call (*mcentral).cacheSpan
+//          test %rax,%rax
+//     R    je   throw              emulated; once per call that returned; rax is the result, rbp the function's own
+//
 // On arm64 there is no P; J is `b.ls`, and at J the link register has the return address.
 #pragma once
 
@@ -40,6 +47,11 @@ enum class ProbeRole : unsigned char {
   profile_flush,       // runtime.mProf_Flush()                      end of a GC cycle      │
   profile_post_sweep,  // runtime.mProf_PostSweep()                  end of a forced GC     ┘
   malloc,              // runtime.mallocgc*(size, typ, ..)           every allocation once: exact mode
+  span_refill,  // behind the call of (*mcentral).cacheSpan     a P takes a span for a class ┐ sampled mode,
+  span_release,  // runtime.(*mcache).releaseAll(c)              a GC takes all of them back  │ source spans
+  span_uncache,  // runtime.(*mcentral).uncacheSpan(c, s)        .. one of them, for builds    │
+                 //                                              with copies of releaseAll    │
+  span_large,    // behind the call of (*mheap).alloc            a large object's span        ┘
 };
 std::string_view name_of(ProbeRole role);
 
@@ -47,8 +59,9 @@ enum class SiteKind : unsigned char {
   after_frame,
   push_frame_pointer,
   stack_check,
-  entry
-};  // F, P, J, entry
+  entry,
+  result_branch,  // the test of a call's result right behind it: the result is still in its register
+};                // F, P, J, entry, R
 
 enum class HitCost : unsigned char {
   emulated,
@@ -106,10 +119,13 @@ class ProbeSites {
   // Errors say which function is missing or has no usable instruction.
   const Expected<std::vector<ProbePoint>>& sampled() const { return sampled_; }
   const Expected<std::vector<ProbePoint>>& exact() const { return exact_; }
+  // Mode sampled, source spans: see daemon/model/event.h.
+  const Expected<std::vector<ProbePoint>>& spans() const { return spans_; }
 
  private:
   Expected<std::vector<ProbePoint>> sampled_;
   Expected<std::vector<ProbePoint>> exact_;
+  Expected<std::vector<ProbePoint>> spans_;
 };
 
 // The candidates in one function, best first. `arguments` are the registers that the probe reads; `hot` prefers F to P,
@@ -117,6 +133,17 @@ class ProbeSites {
 std::vector<SiteCandidate> site_candidates(
     const FunctionCode& function, Arch arch, RegisterSet arguments, bool hot,
     const std::function<std::optional<uint64_t>(uint64_t)>& file_offset);
+
+// The conditional branches that test the result of each call of the function at `callee`, before anything has
+// overwritten it. nullopt: a call is not followed by such a branch, or the branch is reached without the call.
+std::optional<std::vector<SiteCandidate>> result_branches(
+    const FunctionCode& function, Arch arch, uint64_t callee,
+    const std::function<std::optional<uint64_t>(uint64_t)>& file_offset);
+
+// The probes of source spans.
+Expected<std::vector<ProbePoint>> find_span_points(const ElfFile& elf, const RuntimeLayout& layout,
+                                                   const FunctionLookup& functions,
+                                                   const InlineCopies& copies);
 
 // True if every kernel since 5.10 emulates or simulates this instruction under a uprobe.
 bool emulated_everywhere(const Instruction& instruction, Arch arch);

@@ -28,6 +28,14 @@ wire::WireRole wire_role(gobin::ProbeRole role) {
       return wire::kRoleProfileFlush;
     case gobin::ProbeRole::profile_post_sweep:
       return wire::kRoleProfilePostSweep;
+    case gobin::ProbeRole::span_refill:
+      return wire::kRoleSpanRefill;
+    case gobin::ProbeRole::span_release:
+      return wire::kRoleSpanRelease;
+    case gobin::ProbeRole::span_uncache:
+      return wire::kRoleSpanUncache;
+    case gobin::ProbeRole::span_large:
+      return wire::kRoleSpanLarge;
     case gobin::ProbeRole::malloc:
       break;
   }

@@ -50,6 +50,7 @@ Inspection usual() {
   heap.votes = 8;
   found.variables = {heap};
   found.sampled = std::vector<gobin::ProbePoint>{point("runtime.profilealloc")};
+  found.spans = std::vector<gobin::ProbePoint>{point("runtime.(*mcache).refill")};
   found.exact = std::vector<gobin::ProbePoint>{point("runtime.mallocgc")};
   found.abilities = judge(found);
   return found;
@@ -67,12 +68,16 @@ TEST(Inspect, EverythingWorksWithAUsualProgram) {
   for (const char* mode : {"sampled", "exact", "buckets"}) EXPECT_TRUE(works(usual(), mode)) << mode;
 }
 
-TEST(Inspect, WithoutTheMemoryProfileOnlyExactWorks) {
+TEST(Inspect, WithoutTheMemoryProfileSpansAreSampled) {
   Inspection found = usual();
   found.links_memory_profile = false;
-  EXPECT_FALSE(works(found, "sampled"));
+  EXPECT_TRUE(works(found, "sampled"));
+  EXPECT_NE(judge(found).front().why.find("source spans"), std::string::npos);
   EXPECT_FALSE(works(found, "buckets"));
   EXPECT_TRUE(works(found, "exact"));
+  found.spans = fail("copied into its callers", "runtime.(*mcentral).cacheSpan");
+  EXPECT_FALSE(works(found, "sampled"));
+  EXPECT_NE(judge(found).front().why.find("cacheSpan"), std::string::npos);
 }
 
 TEST(Inspect, TheRateOfTheProcessCountsNotTheFile) {
@@ -80,7 +85,7 @@ TEST(Inspect, TheRateOfTheProcessCountsNotTheFile) {
   found.live = LiveFindings{.pid = 1, .load_bias = 0, .sample_rate = 524288, .error = std::nullopt};
   EXPECT_TRUE(works(found, "sampled"));
   found.live->sample_rate = 0;
-  EXPECT_FALSE(works(found, "sampled"));
+  EXPECT_TRUE(works(found, "sampled")) << "by spans";
   EXPECT_FALSE(works(found, "buckets"));
   found.live->sample_rate = 1;
   found.live->error = Error{"the self check failed", "mheap_", 0};
@@ -159,6 +164,7 @@ TEST(Inspect, ARealProgramOfEveryToolchain) {
     const json report = json::parse(to_json(*found));
     EXPECT_EQ(report["stripped"], true);
     EXPECT_EQ(report["probe_sites"]["sampled"].size(), 5u);
+    EXPECT_EQ(report["probe_sites"]["sampled_spans"].size(), 3u);
     EXPECT_EQ(report["modes"]["exact"]["works"], true);
     for (const json& variable : report["variables"])
       EXPECT_FALSE(variable["address"].is_null()) << variable["name"];

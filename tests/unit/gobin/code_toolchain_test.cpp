@@ -94,6 +94,18 @@ void expect_sound(const GoBinary& binary, const MappedFile& file, const ProbePoi
   }
 }
 
+// Each of the three is called in one place, however a default build is linked.
+void expect_span_points(const std::vector<ProbePoint>& points) {
+  ASSERT_EQ(points.size(), 3u);
+  EXPECT_EQ(points[0].function, "runtime.(*mcache).refill");
+  EXPECT_EQ(points[1].function, "runtime.(*mcache).releaseAll");
+  EXPECT_EQ(points[2].function, "runtime.(*mcache).allocLarge");
+  for (const size_t i : {size_t{0}, size_t{2}}) {
+    EXPECT_EQ(points[i].candidates.front().kind, SiteKind::result_branch);
+    EXPECT_EQ(points[i].candidates.front().caller, CallerPlace::own_frame);
+  }
+}
+
 TEST_P(CodeOfToolchain, EveryProbeHasASite) {
   for (const Variant& variant : variants()) {
     SCOPED_TRACE(variant.name);
@@ -104,6 +116,10 @@ TEST_P(CodeOfToolchain, EveryProbeHasASite) {
     ASSERT_TRUE(file && binary);
     const auto& sampled = (*binary)->probe_sites().sampled();
     const auto& exact = (*binary)->probe_sites().exact();
+    const auto& spans = (*binary)->probe_sites().spans();
+    ASSERT_TRUE(spans) << to_string(spans.error());
+    expect_span_points(*spans);
+    for (const ProbePoint& point : *spans) expect_sound(**binary, *file, point);
     ASSERT_TRUE(sampled) << to_string(sampled.error());
     ASSERT_TRUE(exact) << to_string(exact.error());
     EXPECT_EQ(sampled->size(), 5u);
@@ -160,6 +176,17 @@ TEST(ProfileGuidedBuild, VariablesAndSitesAreFound) {
       EXPECT_TRUE(variable.vaddr) << variable.name << ": " << variable.reason;
     }
     EXPECT_TRUE((*binary)->probe_sites().sampled());
+    const auto& spans = (*binary)->probe_sites().spans();
+    ASSERT_TRUE(spans) << to_string(spans.error());
+    const auto has = [&](ProbeRole role) {
+      return std::any_of(spans->begin(), spans->end(),
+                         [role](const ProbePoint& point) { return point.role == role; });
+    };
+    EXPECT_TRUE(has(ProbeRole::span_refill));
+    EXPECT_TRUE(has(ProbeRole::span_large));
+    EXPECT_NE(has(ProbeRole::span_release), has(ProbeRole::span_uncache)) << "runs must not be cut twice";
+    // releaseAll was copied into prepareForSweep by these; another disassembler says so.
+    EXPECT_EQ(has(ProbeRole::span_uncache), minor == 21 || minor == 23 || minor == 27);
     const auto& exact = (*binary)->probe_sites().exact();
     ASSERT_TRUE(exact);
     for (const ProbePoint& point : *exact) EXPECT_EQ(point.min_size, 1u) << point.function;

@@ -142,6 +142,51 @@ TEST(ProbeSites, Arm64TakesBranches) {
   EXPECT_EQ(sites[1].cost, HitCost::filtered_emulated);
 }
 
+// What follows a call of kEntry + 0x20 that begins at offset 14: "R16" = a branch at 0x16, "-" = none that can be used.
+std::string result_branch_summary(const std::vector<uint8_t>& behind) {
+  const Code code(prologue() + std::vector<uint8_t>{0xe8, 0x0d, 0x00, 0x00, 0x00} + behind);
+  const auto sites = result_branches(code.function(), Arch::amd64, kEntry + 0x20,
+                                     [](uint64_t vaddr) { return vaddr - 0x400000; });
+  if (!sites) return "-";
+  std::string text;
+  for (const SiteCandidate& site : *sites) {
+    EXPECT_EQ(site.kind, SiteKind::result_branch);
+    EXPECT_EQ(site.caller, CallerPlace::own_frame);
+    EXPECT_EQ(site.cost, HitCost::emulated);
+    char word[16];
+    std::snprintf(word, sizeof word, "R%x", site.function_offset);
+    text += word;
+  }
+  return text;
+}
+
+TEST(ProbeSites, TheBranchBehindACallSeesItsResult) {
+  // test %rax,%rax; je; ret
+  EXPECT_EQ(result_branch_summary({0x48, 0x85, 0xc0, 0x74, 0x01, 0xc3, 0xc3}), "R16");
+  // nop; test %rax,%rax; je: 0x90 may stand between
+  EXPECT_EQ(result_branch_summary({0x90, 0x48, 0x85, 0xc0, 0x74, 0x01, 0xc3, 0xc3}), "R17");
+}
+
+TEST(ProbeSites, NoBranchBehindACallThatLosesItsResult) {
+  EXPECT_EQ(result_branch_summary({0x31, 0xc0, 0x74, 0x01, 0xc3, 0xc3}), "-") << "xor %eax,%eax; je";
+  EXPECT_EQ(result_branch_summary({0xc3}), "-") << "ret";
+  EXPECT_EQ(result_branch_summary({0xeb, 0x00, 0x74, 0x01, 0xc3, 0xc3}), "-") << "a jump comes first";
+  EXPECT_EQ(result_branch_summary({}), "-") << "the function ends";
+}
+
+TEST(ProbeSites, NoBranchThatIsReachedWithoutTheCall) {
+  // test %rax,%rax; je +4; nop; nop; jmp back to the test
+  EXPECT_EQ(result_branch_summary({0x48, 0x85, 0xc0, 0x74, 0x04, 0x90, 0x90, 0xeb, 0xf7, 0xc3}), "-");
+}
+
+TEST(ProbeSites, WithoutCallsThereAreNoBranches) {
+  const Code code(prologue() + std::vector<uint8_t>{0x48, 0x85, 0xc0, 0x74, 0x01, 0xc3, 0xc3});
+  const auto sites =
+      result_branches(code.function(), Arch::amd64, kEntry + 0x20, [](uint64_t vaddr) { return vaddr; });
+  ASSERT_TRUE(sites);
+  EXPECT_TRUE(sites->empty());
+}
+
 TEST(ProbeSites, NothingInEmptyOrForeignBytes) {
   EXPECT_TRUE(candidates(Code({})).empty());
   EXPECT_TRUE(candidates(Code({0x06, 0x06, 0x06})).empty()) << "no instruction of 64-bit code";
