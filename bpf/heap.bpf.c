@@ -2,6 +2,7 @@
 //
 //   sampled  the runtime's own sampler takes an object (about one in 512 KiB), frees it, publishes its
 //   profile exact    every allocation, counted here by stack, type and size class; only new stacks travel
+//   spans    where that sampler is off: which code makes a P take a new span, sampled by bytes
 //   process  a program starts, a target ends
 #include <linux/bpf.h>
 //
@@ -9,6 +10,7 @@
 
 #include "exact.bpf.h"
 #include "sampled.bpf.h"
+#include "spans.bpf.h"
 
 char kLicense[] SEC("license") = "GPL";
 
@@ -39,12 +41,27 @@ int exact_hit(struct pt_regs* ctx) {
   return 0;
 }
 
+SEC("uprobe")
+int spans_hit(struct pt_regs* ctx) {
+  struct Hit hit = {};
+  if (resolve_hit(ctx, &hit) && is_recording(&hit, kGroupSpans)) {
+    __u8 role = site_role(hit.cookie);
+    if (role == kRoleSpanRefill) on_span_refill(ctx, &hit);
+    if (role == kRoleSpanRelease) on_span_release(ctx, &hit);
+    if (role == kRoleSpanUncache) on_span_uncache(ctx, &hit);
+    if (role == kRoleSpanLarge) on_span_large(ctx, &hit);
+  }
+  finish_hit(&hit);
+  return 0;
+}
+
 // Structs that only travel through the ring belong to no map; naming them here makes the compiler describe them, so that
 // the layout test can compare them. The section is one that libbpf does not load.
 union {
   struct WireSampledBirth birth;
   struct WireSampledDeath death;
   struct WireProfileFlush flush;
+  struct WireSpanRunCut cut;
 } described_types SEC("wire_types");
 
 // The daemon's own functions are probed with this to learn what works on this kernel and what a hit costs.

@@ -63,6 +63,20 @@ struct {
   __type(value, __u32);
 } shipped_stacks SEC(".maps");
 
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, 1);  // set at load
+  __type(key, struct WireRunKey);
+  __type(value, struct WireSpanCache);
+} span_caches SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, 1);  // set at load
+  __type(key, struct WireRunKey);
+  __type(value, struct WireOpenRun);
+} open_runs SEC(".maps");
+
 // Where the ring's reader is woken: below this many waiting bytes it comes by itself within its poll
 // interval. Waking it at every event would cost the target more than everything else here (a wake-up is 1 to
 // 4 microseconds).

@@ -32,6 +32,8 @@ enum {
   kSmallTableEntries = 129,
   kMediumTableEntries = 249,
   kSmallTableLimit = 1024,
+  // Words of allocBits in a span: no class has more than 1024 slots.
+  kMostSpanWords = 16,
 };
 
 // ---- sites
@@ -59,6 +61,7 @@ enum WireGroup {
   kGroupGc = 1,       // the collector's cycles
   kGroupSampled = 2,  // births and deaths by the runtime's sampler
   kGroupExact = 4,    // every allocation
+  kGroupSpans = 8,    // runs of span classes, where the runtime's sampler is off
 };
 
 // A site's cookie says everything about it, so that a hit needs no look-up to find its site:
@@ -117,6 +120,22 @@ struct WireTarget {
   // Addresses in the process: return addresses in [begin, end) are those of kSiteIgnoreCaller.
   __u64 ignored_caller_begin;
   __u64 ignored_caller_end;
+  // Source spans: the address of mheap_.sweepgen, how many bytes there are to a sample, offsets, and whether the site that
+  // closes runs is kRoleSpanUncache.
+  __u64 sweepgen_address;
+  __u64 mean_distance;
+  __u32 releases_by_span;
+  __u32 span_index_mask;  // mspan.nelems and freeindex have been 8 bytes wide and are 2
+  __u32 m_p;
+  __u32 p_mcache;
+  __u32 span_start;
+  __u32 span_freeindex;
+  __u32 span_nelems;
+  __u32 span_alloc_cache;
+  __u32 span_alloc_bits;
+  __u32 span_alloc_count;
+  __u32 span_class;
+  __u32 span_elemsize;
 };
 
 // Why something that a probe saw was not kept in full. Index into WireStatistics.lost.
@@ -124,13 +143,14 @@ enum WireLoss {
   kLossRingFull = 0,  // the daemon was too slow: an event is gone
   kLossStackRingFull =
       1,  // a stack could not be shipped at this hit (counts are kept; tried again at the next hit)
-  kLossCountsFull = 2,   // exact_counts is full: counted without stack and type
-  kLossStacksFull = 3,   // shipped_stacks is full: the stack was shipped, but will be shipped again
-  kLossScratchBusy = 4,  // all walk buffers of the CPU were taken by preempted programs: no stack
-  kLossStackRead = 5,    // a page of the goroutine's stack could not be read: stack incomplete
-  kLossMemoryRead = 6,   // another word of the target could not be read: event dropped or without goid
-  kLossNoTarget = 7,     // a hit in a process that no target describes
-  kLossReasons = 8,
+  kLossCountsFull = 2,     // exact_counts is full: counted without stack and type
+  kLossStacksFull = 3,     // shipped_stacks is full: the stack was shipped, but will be shipped again
+  kLossScratchBusy = 4,    // all walk buffers of the CPU were taken by preempted programs: no stack
+  kLossStackRead = 5,      // a page of the goroutine's stack could not be read: stack incomplete
+  kLossMemoryRead = 6,     // another word of the target could not be read: event dropped or without goid
+  kLossNoTarget = 7,       // a hit in a process that no target describes
+  kLossSpanStateFull = 8,  // span_caches or open_runs is full: runs of a cache not sampled, or not cut
+  kLossReasons = 9,
 };
 
 struct WireStatistics {
@@ -156,10 +176,12 @@ enum WireEventKind {
   kEventSampledDeath = 2,
   kEventSampledAllocation = 3,  // WireStackEvent
   kEventProfileFlush = 4,
-  kEventProcessExec = 5,  // WireHeader only
-  kEventProcessExit = 6,  // WireHeader only
-  kEventExactStack = 7,   // WireStackEvent
-  kEventHitStorm = 8,     // WireHeader only; the reader is woken
+  kEventProcessExec = 5,    // WireHeader only
+  kEventProcessExit = 6,    // WireHeader only
+  kEventExactStack = 7,     // WireStackEvent
+  kEventHitStorm = 8,       // WireHeader only; the reader is woken
+  kEventSpanRunOpened = 9,  // WireStackEvent
+  kEventSpanRunCut = 10,
 };
 
 struct WireHeader {
@@ -190,6 +212,14 @@ struct WireProfileFlush {
   __u32 reserved;
 };
 
+struct WireSpanRunCut {
+  struct WireHeader header;
+  __u64 address;    // } of the event that opened the run
+  __u64 opened_ns;  // }
+  __u32 used_objects;
+  __u32 reserved;
+};
+
 enum WireStackFlags {
   kStackTruncated = 1,   // deeper than kMaxFrames
   kStackUnreadable = 2,  // a frame could not be read
@@ -202,7 +232,12 @@ struct WireStackEvent {
   __u64 address;  // of the object; 0 in kEventExactStack
   __u64 size;     // of its slot; 0 in kEventExactStack
   __u64 goid;
-  __u64 hash;  // wire_hash_stack of the frames
+  __u64 hash;           // wire_hash_stack of the frames
+  __u64 mean_distance;  // } kEventSpanRunOpened only
+  __u32 sweepgen;       // }
+  __u32 objects;        // } planned
+  __u32 span_class;     // }
+  __u32 reserved;
   __u32 count;
   __u32 flags;
   __u64
@@ -243,6 +278,30 @@ struct WireStackKey {
   __u64 stack_hash;
   __u32 session;
   __u32 reserved;
+};
+
+// ---- runs of span classes
+// -----------------------------------------------------------------------------------------
+
+// Of span_caches: owner = a P's mcache. Of open_runs: {mcache, span class}, or {mspan, 0} where runs are closed by
+// kRoleSpanUncache, which does not know the cache.
+struct WireRunKey {
+  __u64 owner;
+  __u32 session;
+  __u32 span_class;
+};
+
+// What goes on in one cache.
+struct WireSpanCache {
+  __u64 countdown;  // see bpf/run_sampler.h
+  __u64 open[4];    // a bit per span class: its present run was sampled
+};
+
+struct WireOpenRun {
+  __u64 span;
+  __u64 address;      // of its first object
+  __u64 opened_ns;    // time of its event
+  __u64 used_before;  // mspan.allocCount when it was opened
 };
 
 #pragma GCC diagnostic pop

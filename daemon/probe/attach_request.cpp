@@ -13,6 +13,17 @@ TargetLayout target_layout(const gobin::RuntimeLayout& layout) {
       .max_small_size = layout.max_small_size,
       .malloc_header_over = layout.malloc_header.scan_size_over,
       .profile_special_kind = layout.special_kinds.profile,
+      .m_p = layout.m.p.offset,
+      .p_mcache = layout.p.mcache.offset,
+      .span_start = layout.mspan.start_addr.offset,
+      .span_freeindex = layout.mspan.freeindex.offset,
+      .span_nelems = layout.mspan.nelems.offset,
+      .span_alloc_cache = layout.mspan.alloc_cache.offset,
+      .span_alloc_bits = layout.mspan.alloc_bits.offset,
+      .span_alloc_count = layout.mspan.alloc_count.offset,
+      .span_class = layout.mspan.spanclass.offset,
+      .span_elemsize = layout.mspan.elemsize.offset,
+      .span_index_bytes = layout.mspan.nelems.size,
   };
 }
 

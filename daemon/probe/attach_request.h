@@ -26,6 +26,18 @@ struct TargetLayout {
   // has none.
   uint32_t malloc_header_over = 0;
   uint8_t profile_special_kind = 0;
+  // For source spans.
+  uint32_t m_p = 0;
+  uint32_t p_mcache = 0;
+  uint32_t span_start = 0;
+  uint32_t span_freeindex = 0;
+  uint32_t span_nelems = 0;
+  uint32_t span_alloc_cache = 0;
+  uint32_t span_alloc_bits = 0;
+  uint32_t span_alloc_count = 0;
+  uint32_t span_class = 0;
+  uint32_t span_elemsize = 0;
+  uint32_t span_index_bytes = 0;  // width of nelems and freeindex
 };
 TargetLayout target_layout(const gobin::RuntimeLayout& layout);
 
@@ -34,8 +46,9 @@ enum class ProbeGroup : unsigned char {
   gc,       // the collector's cycles
   sampled,  // births and deaths by the runtime's sampler
   exact,    // every allocation
+  spans,    // runs of span classes, where the runtime's sampler is off
 };
-inline constexpr size_t kProbeGroups = 3;
+inline constexpr size_t kProbeGroups = 4;
 ProbeGroup group_of(gobin::ProbeRole role);
 
 // A set of groups.
@@ -45,7 +58,9 @@ class ProbeGroups {
   constexpr ProbeGroups(std::initializer_list<ProbeGroup> groups) {
     for (const ProbeGroup group : groups) bits_ |= bit(group);
   }
-  static constexpr ProbeGroups all() { return {ProbeGroup::gc, ProbeGroup::sampled, ProbeGroup::exact}; }
+  static constexpr ProbeGroups all() {
+    return {ProbeGroup::gc, ProbeGroup::sampled, ProbeGroup::exact, ProbeGroup::spans};
+  }
   constexpr bool contains(ProbeGroup group) const { return (bits_ & bit(group)) != 0; }
   constexpr bool operator==(const ProbeGroups&) const = default;
 
@@ -61,11 +76,14 @@ struct AttachRequest {
   // Address in the process - vaddr in the file.
   uint64_t load_bias = 0;
   TargetLayout layout;
-  // probe_sites().sampled(), .exact(), or both of a binary.
+  // probe_sites().sampled(), .exact(), .spans(), or several of them.
   std::vector<gobin::ProbePoint> points;
   // The kill switch: wire::kStormHits (1024) hits within less than this on one CPU stop all recording and send a
   // model::HitStorm at once. 0 = never.
   uint64_t storm_ns = 0;
+  // For the group spans: mheap_.sweepgen in the process, and how many bytes there are to a sample (model::SpanRunOpened).
+  uint64_t sweepgen_address = 0;
+  uint64_t mean_distance = 0;
 };
 
 }  // namespace goheapd::probe

@@ -51,6 +51,11 @@ ProbeGroup group_of(gobin::ProbeRole role) {
       return ProbeGroup::gc;
     case gobin::ProbeRole::malloc:
       return ProbeGroup::exact;
+    case gobin::ProbeRole::span_refill:
+    case gobin::ProbeRole::span_release:
+    case gobin::ProbeRole::span_uncache:
+    case gobin::ProbeRole::span_large:
+      return ProbeGroup::spans;
     case gobin::ProbeRole::set_profile_bucket:
     case gobin::ProbeRole::free_special:
     case gobin::ProbeRole::profile_alloc:
@@ -186,6 +191,19 @@ Expected<ProbeLink> Attacher::link_with_candidates(int program, const AttachRequ
   return link(program, request, points, chosen, target_index);
 }
 
+int Attacher::program_of(ProbeGroup group) const {
+  switch (group) {
+    case ProbeGroup::exact:
+      return environment_.exact_program;
+    case ProbeGroup::spans:
+      return environment_.spans_program;
+    case ProbeGroup::gc:
+    case ProbeGroup::sampled:
+      break;
+  }
+  return environment_.sampled_program;
+}
+
 Expected<AttachedProbes> Attacher::attach(const AttachRequest& request, uint16_t target_index) const {
   std::array<std::vector<const gobin::ProbePoint*>, kProbeGroups> groups;
   for (const gobin::ProbePoint& point : request.points) {
@@ -196,8 +214,7 @@ Expected<AttachedProbes> Attacher::attach(const AttachRequest& request, uint16_t
   for (size_t group = 0; group < kProbeGroups; ++group) {
     const auto& points = groups[group];
     if (points.empty()) continue;
-    const int program = static_cast<ProbeGroup>(group) == ProbeGroup::exact ? environment_.exact_program
-                                                                            : environment_.sampled_program;
+    const int program = program_of(static_cast<ProbeGroup>(group));
     std::vector<size_t> chosen(points.size(), 0);
     auto made = link_with_candidates(program, request, points, target_index, chosen);
     if (!made) {

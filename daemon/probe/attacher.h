@@ -48,6 +48,7 @@ class Attacher {
     std::string tracefs;  // where mounted, for AttachMethod::tracefs_event
     int sampled_program = -1;
     int exact_program = -1;
+    int spans_program = -1;
     int sites_map = -1;  // address -> cookie, where the method has no cookies
   };
   explicit Attacher(Environment environment) : environment_(std::move(environment)) {}
@@ -59,6 +60,7 @@ class Attacher {
   void forget_sites(pid_t pid, const std::vector<AttachedPoint>& points) const;
 
  private:
+  int program_of(ProbeGroup group) const;
   Expected<ProbeLink> link(int program, const AttachRequest& request,
                            const std::vector<const gobin::ProbePoint*>& points,
                            const std::vector<size_t>& chosen, uint16_t target_index) const;

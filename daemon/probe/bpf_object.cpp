@@ -77,24 +77,27 @@ Expected<BpfObject> BpfObject::load(const BpfSizes& sizes, AttachMethod method,
   // program.
   const bool grow = method == AttachMethod::uprobe_multi;
   object.target_capacity_ = sizes.targets + 1;  // entry 0 of the arrays stands for "no target"
-  const uint32_t exact_entries =
-      grow ? sizes.exact_entries : std::min(sizes.exact_entries, kPreallocatedEntries);
-  const uint32_t stacks = grow ? sizes.stacks : std::min(sizes.stacks, kPreallocatedEntries);
-  for (const MapSize& size :
-       {MapSize{skeleton->maps.targets, object.target_capacity_},
-        MapSize{skeleton->maps.statistics, object.target_capacity_},
-        MapSize{skeleton->maps.target_of_process, sizes.targets},
-        MapSize{skeleton->maps.sites, grow ? 1 : sizes.targets * 24},
-        MapSize{skeleton->maps.events, sizes.ring_bytes}, MapSize{skeleton->maps.exact_counts, exact_entries},
-        MapSize{skeleton->maps.shipped_stacks, stacks}}) {
+  const auto entries = [grow](uint32_t wanted) {
+    return grow ? wanted : std::min(wanted, kPreallocatedEntries);
+  };
+  for (const MapSize& size : {MapSize{skeleton->maps.targets, object.target_capacity_},
+                              MapSize{skeleton->maps.statistics, object.target_capacity_},
+                              MapSize{skeleton->maps.target_of_process, sizes.targets},
+                              MapSize{skeleton->maps.sites, grow ? 1 : sizes.targets * 24},
+                              MapSize{skeleton->maps.events, sizes.ring_bytes},
+                              MapSize{skeleton->maps.exact_counts, entries(sizes.exact_entries)},
+                              MapSize{skeleton->maps.shipped_stacks, entries(sizes.stacks)},
+                              MapSize{skeleton->maps.span_caches, entries(sizes.span_caches)},
+                              MapSize{skeleton->maps.open_runs, entries(sizes.open_runs)}}) {
     if (bpf_map__set_max_entries(size.map, size.entries) != 0)
       return fail("cannot size a BPF map", bpf_map__name(size.map), errno);
   }
   if (grow) {
-    for (bpf_map* const map : {skeleton->maps.exact_counts, skeleton->maps.shipped_stacks})
+    for (bpf_map* const map : {skeleton->maps.exact_counts, skeleton->maps.shipped_stacks,
+                               skeleton->maps.span_caches, skeleton->maps.open_runs})
       bpf_map__set_map_flags(map, BPF_F_NO_PREALLOC);
-    for (bpf_program* const program :
-         {skeleton->progs.sampled_hit, skeleton->progs.exact_hit, skeleton->progs.self_test_hit})
+    for (bpf_program* const program : {skeleton->progs.sampled_hit, skeleton->progs.exact_hit,
+                                       skeleton->progs.spans_hit, skeleton->progs.self_test_hit})
       bpf_program__set_expected_attach_type(program, static_cast<bpf_attach_type>(kUprobeMultiAttachType));
   }
   const int error = heap_bpf__load(skeleton);
@@ -113,6 +116,7 @@ Expected<bool> BpfObject::watch_processes() {
 
 int BpfObject::sampled_program() const { return bpf_program__fd(skeleton_->progs.sampled_hit); }
 int BpfObject::exact_program() const { return bpf_program__fd(skeleton_->progs.exact_hit); }
+int BpfObject::spans_program() const { return bpf_program__fd(skeleton_->progs.spans_hit); }
 int BpfObject::self_test_program() const { return bpf_program__fd(skeleton_->progs.self_test_hit); }
 int BpfObject::targets() const { return bpf_map__fd(skeleton_->maps.targets); }
 int BpfObject::target_of_process() const { return bpf_map__fd(skeleton_->maps.target_of_process); }
@@ -121,6 +125,8 @@ int BpfObject::statistics() const { return bpf_map__fd(skeleton_->maps.statistic
 int BpfObject::events() const { return bpf_map__fd(skeleton_->maps.events); }
 int BpfObject::exact_counts() const { return bpf_map__fd(skeleton_->maps.exact_counts); }
 int BpfObject::shipped_stacks() const { return bpf_map__fd(skeleton_->maps.shipped_stacks); }
+int BpfObject::span_caches() const { return bpf_map__fd(skeleton_->maps.span_caches); }
+int BpfObject::open_runs() const { return bpf_map__fd(skeleton_->maps.open_runs); }
 
 uint64_t BpfObject::self_test_hits(unsigned cookie) const {
   return *static_cast<volatile __u64*>(&skeleton_->bss->self_test_hits[cookie & 3]);

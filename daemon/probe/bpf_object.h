@@ -28,6 +28,9 @@ struct BpfSizes {
   // are capped.
   uint32_t exact_entries = 128u << 10;
   uint32_t stacks = 128u << 10;
+  // Source spans: Ps of all its targets, and sampled runs that are under way: some of the 136 of each P.
+  uint32_t span_caches = 16u << 10;
+  uint32_t open_runs = 128u << 10;
 };
 
 class BpfObject {
@@ -44,6 +47,7 @@ class BpfObject {
 
   int sampled_program() const;
   int exact_program() const;
+  int spans_program() const;
   int self_test_program() const;
   int targets() const;
   int target_of_process() const;
@@ -52,6 +56,8 @@ class BpfObject {
   int events() const;
   int exact_counts() const;
   int shipped_stacks() const;
+  int span_caches() const;
+  int open_runs() const;
   uint32_t target_capacity() const { return target_capacity_; }
   AttachMethod method() const { return method_; }  // for which it was loaded
 

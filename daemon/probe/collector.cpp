@@ -19,6 +19,7 @@
 #include "daemon/probe/decoder.h"
 #include "daemon/probe/exact_reader.h"
 #include "daemon/probe/host_support.h"
+#include "daemon/probe/map_walk.h"
 
 namespace goheapd::probe {
 namespace {
@@ -30,8 +31,8 @@ constexpr int kStopConsuming = -ECANCELED;
 
 // Names of wire::WireLoss, in its order; label values of goheapd_lost_events_total.
 constexpr std::array<std::string_view, wire::kLossReasons> kLossNames = {
-    "ring_full",    "stack_ring_full",  "counts_full",       "stacks_full",
-    "scratch_busy", "stack_unreadable", "memory_unreadable", "no_target"};
+    "ring_full",        "stack_ring_full",   "counts_full", "stacks_full",    "scratch_busy",
+    "stack_unreadable", "memory_unreadable", "no_target",   "span_state_full"};
 constexpr std::string_view kStaleSession = "stale_session";
 
 uint32_t wire_groups(ProbeGroups groups) {
@@ -39,13 +40,36 @@ uint32_t wire_groups(ProbeGroups groups) {
   if (groups.contains(ProbeGroup::gc)) bits |= wire::kGroupGc;
   if (groups.contains(ProbeGroup::sampled)) bits |= wire::kGroupSampled;
   if (groups.contains(ProbeGroup::exact)) bits |= wire::kGroupExact;
+  if (groups.contains(ProbeGroup::spans)) bits |= wire::kGroupSpans;
   return bits;
 }
 
-bool wants_exact(const AttachRequest& request) {
-  return std::any_of(request.points.begin(), request.points.end(), [](const gobin::ProbePoint& point) {
-    return group_of(point.role) == ProbeGroup::exact;
-  });
+bool wants(const AttachRequest& request, ProbeGroup group) {
+  return std::any_of(request.points.begin(), request.points.end(),
+                     [group](const gobin::ProbePoint& point) { return group_of(point.role) == group; });
+}
+
+bool wants_exact(const AttachRequest& request) { return wants(request, ProbeGroup::exact); }
+
+// What the group spans needs to know.
+void set_spans(wire::WireTarget& target, const AttachRequest& request) {
+  const TargetLayout& layout = request.layout;
+  target.sweepgen_address = request.sweepgen_address;
+  target.mean_distance = request.mean_distance;
+  target.releases_by_span = std::any_of(
+      request.points.begin(), request.points.end(),
+      [](const gobin::ProbePoint& point) { return point.role == gobin::ProbeRole::span_uncache; });
+  target.span_index_mask = layout.span_index_bytes == sizeof(uint16_t) ? 0xffff : ~uint32_t{0};
+  target.m_p = layout.m_p;
+  target.p_mcache = layout.p_mcache;
+  target.span_start = layout.span_start;
+  target.span_freeindex = layout.span_freeindex;
+  target.span_nelems = layout.span_nelems;
+  target.span_alloc_cache = layout.span_alloc_cache;
+  target.span_alloc_bits = layout.span_alloc_bits;
+  target.span_alloc_count = layout.span_alloc_count;
+  target.span_class = layout.span_class;
+  target.span_elemsize = layout.span_elemsize;
 }
 
 // Each close waits some 30 ms for the kernel; side by side they wait together.
@@ -95,6 +119,7 @@ wire::WireTarget wire_target(const AttachRequest& request, uint32_t session) {
   target.type_ptr_bytes = layout.type_ptr_bytes;
   target.storm_ns = request.storm_ns;
   set_ignored_caller(target, request);
+  set_spans(target, request);
   return target;
 }
 
@@ -107,6 +132,7 @@ struct Target {
   wire::WireTarget wire{};
   AttachedProbes probes;
   bool has_counts = false;  // in the kernel, of the exact group
+  bool has_runs = false;    // in the kernel, of the group spans
 };
 
 using Losses = std::array<uint64_t, wire::kLossReasons>;
@@ -141,6 +167,7 @@ struct Collector::State {
   Expected<bool> write(const Target& target) const;
   void forget(pid_t pid, Target& target);
   void forget_counts(pid_t pid, Target& target);
+  void forget_runs(pid_t pid, Target& target);
 };
 
 int Collector::State::take_in(ByteView record) {
@@ -216,6 +243,7 @@ void Collector::State::forget(pid_t pid, Target& target) {
   const wire::WireStatistics last = statistics_of(index);
   for (size_t reason = 0; reason < gone_losses.size(); ++reason) gone_losses[reason] += last.lost[reason];
   if (target.has_counts) forget_counts(pid, target);
+  if (target.has_runs) forget_runs(pid, target);
   free_indices.push_back(target.index);
 }
 
@@ -223,6 +251,15 @@ void Collector::State::forget_counts(pid_t pid, Target& target) {
   target.has_counts = false;
   if (const auto forgotten = exact.forget(target.wire.session); !forgotten)
     spdlog::warn("exact counts of pid {} stay in the kernel: {}", pid, to_string(forgotten.error()));
+}
+
+void Collector::State::forget_runs(pid_t pid, Target& target) {
+  target.has_runs = false;
+  const uint32_t session = target.wire.session;
+  const auto caches =
+      remove_session<wire::WireRunKey>(object.span_caches(), sizeof(wire::WireSpanCache), session);
+  const auto runs = remove_session<wire::WireRunKey>(object.open_runs(), sizeof(wire::WireOpenRun), session);
+  if (!caches || !runs) spdlog::warn("what pid {} had under way stays in the kernel", pid);
 }
 
 Collector::Collector(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -262,6 +299,7 @@ Expected<Collector> Collector::create(const CollectorOptions& options, Sinks sin
                                     .tracefs = host.tracefs.value_or(""),
                                     .sampled_program = object->sampled_program(),
                                     .exact_program = object->exact_program(),
+                                    .spans_program = object->spans_program(),
                                     .sites_map = object->sites()};
   if (*host.method == AttachMethod::uprobe_multi) {
     const auto covers = pid_filter_covers_threads(*object);
@@ -309,6 +347,7 @@ Expected<AttachReport> Collector::attach(const AttachRequest& request) {
     }
     target.has_counts = true;
   }
+  target.has_runs = wants(request, ProbeGroup::spans);
   auto probes = state_->attacher.attach(request, target.index);
   if (!probes) {
     state_->forget(pid, target);
@@ -337,6 +376,11 @@ Expected<AttachReport> Collector::add(const AttachRequest& request) {
     set_ignored_caller(target.wire, request);
     if (const auto told = state_->write(target); !told) return tl::unexpected(told.error());
   }
+  if (wants(request, ProbeGroup::spans)) {
+    target.has_runs = true;
+    set_spans(target.wire, request);
+    if (const auto told = state_->write(target); !told) return tl::unexpected(told.error());
+  }
   auto probes = state_->attacher.attach(request, target.index);
   if (!probes) {
     if (wants_exact(request)) state_->forget_counts(pid, target);
@@ -363,6 +407,7 @@ void Collector::remove(pid_t pid, ProbeGroup group) {
   });
   state_->attacher.forget_sites(pid, removed);
   if (group == ProbeGroup::exact && target.has_counts) state_->forget_counts(pid, target);
+  if (group == ProbeGroup::spans && target.has_runs) state_->forget_runs(pid, target);
 }
 
 void Collector::detach(pid_t pid) { detach(std::span(&pid, 1)); }
@@ -392,6 +437,13 @@ Expected<bool> Collector::set_recording(pid_t pid, ProbeGroups groups) {
   const auto found = state_->targets.find(pid);
   if (found == state_->targets.end()) return fail("the process is not attached", std::to_string(pid));
   found->second.wire.recording = wire_groups(groups);
+  return state_->write(found->second);
+}
+
+Expected<bool> Collector::set_mean_distance(pid_t pid, uint64_t bytes) {
+  const auto found = state_->targets.find(pid);
+  if (found == state_->targets.end()) return fail("the process is not attached", std::to_string(pid));
+  found->second.wire.mean_distance = bytes;
   return state_->write(found->second);
 }
 

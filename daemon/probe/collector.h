@@ -78,6 +78,10 @@ class Collector {
   // All sites of all groups start and stop with one write. A HitStorm has stopped all.
   Expected<bool> set_recording(pid_t pid, ProbeGroups groups);
 
+  // Source spans: how many bytes there are to a sample from now on. Each event carries the distance that it was sampled
+  // at.
+  Expected<bool> set_mean_distance(pid_t pid, uint64_t bytes);
+
   // Waits up to `timeout` for events, then delivers what is there, at most some 100,000 events. Returns how
   // many. Call it at least every 50 ms: the kernel wakes the reader early only when much is waiting.
   size_t poll(std::chrono::milliseconds timeout);

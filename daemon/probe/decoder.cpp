@@ -47,12 +47,24 @@ struct StackPrefix {
   uint64_t size;
   uint64_t goid;
   uint64_t hash;
+  uint64_t mean_distance;
+  uint32_t sweepgen;
+  uint32_t objects;
+  uint32_t span_class;
+  uint32_t reserved;
   uint32_t count;
   uint32_t flags;
 };
 static_assert(sizeof(StackPrefix) == offsetof(wire::WireStackEvent, frames));
 
-Decoded decode_stack(ByteView record, bool exact) {
+Decoded decode_cut(ByteView record) {
+  const auto event = record.read<wire::WireSpanRunCut>(0);
+  if (!event) return reject(DecodeError::too_short);
+  return of_target(event->header, model::SpanRunCut{pid_of(event->header), event->header.time_ns,
+                                                    event->address, event->opened_ns, event->used_objects});
+}
+
+Decoded decode_stack(ByteView record) {
   const auto prefix = record.read<StackPrefix>(0);
   if (!prefix) return reject(DecodeError::too_short);
   if (prefix->count > wire::kMaxFrames) return reject(DecodeError::bad_stack);
@@ -70,7 +82,20 @@ Decoded decode_stack(ByteView record, bool exact) {
     return reject(DecodeError::damaged_stack);
 
   const bool truncated = (prefix->flags & (wire::kStackTruncated | wire::kStackUnreadable)) != 0;
-  if (exact) {
+  if (prefix->header.kind == wire::kEventSpanRunOpened) {
+    return of_target(prefix->header, model::SpanRunOpened{.pid = pid_of(prefix->header),
+                                                          .time_ns = prefix->header.time_ns,
+                                                          .address = prefix->address,
+                                                          .span_class = prefix->span_class,
+                                                          .object_bytes = prefix->size,
+                                                          .planned_objects = prefix->objects,
+                                                          .mean_distance = prefix->mean_distance,
+                                                          .sweepgen = prefix->sweepgen,
+                                                          .goid = prefix->goid,
+                                                          .truncated = truncated,
+                                                          .stack = std::move(stack)});
+  }
+  if (prefix->header.kind == wire::kEventExactStack) {
     return DecodedEvent{prefix->header.session,
                         model::ExactStack{pid_of(prefix->header), prefix->hash, truncated, std::move(stack)}};
   }
@@ -90,9 +115,11 @@ Decoded decode(ByteView record) {
     case wire::kEventSampledDeath:
       return decode_death(record);
     case wire::kEventSampledAllocation:
-      return decode_stack(record, false);
     case wire::kEventExactStack:
-      return decode_stack(record, true);
+    case wire::kEventSpanRunOpened:
+      return decode_stack(record);
+    case wire::kEventSpanRunCut:
+      return decode_cut(record);
     case wire::kEventProfileFlush:
       return decode_flush(record);
     case wire::kEventHitStorm:

@@ -23,13 +23,19 @@ probe::AttachRequest request_for(const GoProgram& program, Watch watch) {
   const auto binary = gobin::GoBinary::open(exe);
   if (!binary) throw std::runtime_error(to_string(binary.error()));
   const gobin::ProbeSites& sites = (*binary)->probe_sites();
-  const auto& points = watch == Watch::exact ? sites.exact() : sites.sampled();
+  const auto& points = watch == Watch::exact   ? sites.exact()
+                       : watch == Watch::spans ? sites.spans()
+                                               : sites.sampled();
   if (!points) throw std::runtime_error(to_string(points.error()));
+  const auto heap = (*binary)->global("runtime.mheap_");
+  if (!heap) throw std::runtime_error(to_string(heap.error()));
+  const uint64_t bias = load_bias(program.pid(), (*binary)->load_base());
   return {.process = {.pid = program.pid()},
           .path = exe,
-          .load_bias = load_bias(program.pid(), (*binary)->load_base()),
+          .load_bias = bias,
           .layout = probe::target_layout((*binary)->layout()),
-          .points = *points};
+          .points = *points,
+          .sweepgen_address = *heap + bias + (*binary)->layout().mheap.sweepgen.offset};
 }
 
 gobin::SiteCandidate find_bytes(const GoProgram& program, std::initializer_list<unsigned char> bytes) {

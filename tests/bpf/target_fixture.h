@@ -29,7 +29,7 @@ struct Received {
 // Throws where a collector cannot be made: these tests run as root on a kernel that has what is needed.
 probe::Collector make_collector(Received& received, const probe::CollectorOptions& options = {});
 
-enum class Watch { exact, sampled };
+enum class Watch { exact, sampled, spans };
 probe::AttachRequest request_for(const GoProgram& program, Watch watch);
 
 // The first place in the program's code with these bytes.

@@ -3,6 +3,7 @@
 //	mallocs        -> "MALLOCS TOTALALLOC" of runtime.MemStats
 //	sampled        -> "ALLOCOBJECTS FREEOBJECTS ALLOCBYTES FREEBYTES RECORDS" of runtime.MemProfile, after three GC cycles
 //	work NAME N    -> "done": runs a workload
+//	seen ADDRESS   -> 1 if the workload "fragments" has allocated an object at this (decimal) address, else 0
 //	exec           -> becomes a new process image of the same file; answers "ready" like every start
 //
 // RATE in the environment sets runtime.MemProfileRate. Commands are read and answered without allocating, so that nothing but the workload comes between two readings.
@@ -16,6 +17,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"unsafe"
 )
 
 type pair struct{ left, right *pair }
@@ -38,6 +40,7 @@ var (
 	sinkFunc   func() int
 	sinkPairs  []*pair
 	sinkArray  *[5000]*int
+	filled     []*wide
 )
 
 // mixed allocates objects of every sort: sizes of all classes, with and without pointers, tiny, large, zero.
@@ -142,6 +145,26 @@ func churn(n int) {
 	sinkBytes = held[0]
 }
 
+// fragments leaves holes in the spans of a class, one to seven slots wide, and fills them again. It keeps every object that
+// it fills them with, and notes where it is.
+func fragments(n int) {
+	held := make([]*wide, n)
+	for i := range held {
+		held[i] = new(wide)
+	}
+	for i := range held {
+		if i*i%11 < 6 {
+			held[i] = nil
+		}
+	}
+	runtime.GC()
+	filled = make([]*wide, n)
+	for i := range filled {
+		filled[i] = new(wide)
+	}
+	runtime.KeepAlive(held)
+}
+
 // one allocates a single object, so that a caller can tell hits apart.
 func one(n int) {
 	for i := 0; i < n; i++ {
@@ -151,6 +174,7 @@ func one(n int) {
 
 var workloads = map[string]func(int){
 	"mixed": mixed, "untiny": untiny, "grow": grow, "preempt": preempt, "deep": deep, "churn": churn, "one": one,
+	"fragments": fragments,
 }
 
 var (
@@ -229,6 +253,18 @@ func main() {
 			answer(stats.Mallocs, stats.TotalAlloc)
 		case string(command) == "sampled":
 			sampled()
+		case n > 5 && string(command[:5]) == "seen ":
+			address, found := uintptr(0), uint64(0)
+			for _, digit := range command[5:] {
+				address = address*10 + uintptr(digit-'0')
+			}
+			for _, object := range filled {
+				// Up to 1.21 an object begins where its slot does; later this one has a header of 8 bytes before it.
+				if at := uintptr(unsafe.Pointer(object)); at == address || at == address+8 {
+					found = 1
+				}
+			}
+			answer(found)
 		case string(command) == "exec":
 			syscall.Exec("/proc/self/exe", os.Args, os.Environ())
 			say("exec failed")

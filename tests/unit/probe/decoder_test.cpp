@@ -114,6 +114,43 @@ TEST(Decoder, ExactStackIsNoEvent) {
   EXPECT_EQ(kEventKindNames[kind_index(*decoded)], "exact_stack");
 }
 
+TEST(Decoder, SpanRunOpenedWithStack) {
+  auto record = stack_record(wire::kEventSpanRunOpened, {0x401000, 0x402000});
+  const auto put = [&record](size_t offset, auto value) {
+    std::memcpy(record.data() + offset, &value, sizeof value);
+  };
+  put(offsetof(wire::WireStackEvent, mean_distance), uint64_t{131072});
+  put(offsetof(wire::WireStackEvent, sweepgen), uint32_t{14});
+  put(offsetof(wire::WireStackEvent, objects), uint32_t{85});
+  put(offsetof(wire::WireStackEvent, span_class), uint32_t{13});
+  const auto decoded = decode(ByteView(record.data(), record.size()));
+  ASSERT_TRUE(decoded);
+  const auto& run = event_in<model::SpanRunOpened>(decoded);
+  EXPECT_EQ(run.pid, 42);
+  EXPECT_EQ(run.time_ns, 1000u);
+  EXPECT_EQ(run.address, 0xc000012000u);
+  EXPECT_EQ(run.span_class, 13u);
+  EXPECT_EQ(run.object_bytes, 96u);
+  EXPECT_EQ(run.planned_objects, 85u);
+  EXPECT_EQ(run.mean_distance, 131072u);
+  EXPECT_EQ(run.sweepgen, 14u);
+  EXPECT_EQ(run.goid, 5u);
+  EXPECT_EQ(run.stack, (std::vector<uint64_t>{0x401000, 0x402000}));
+  EXPECT_EQ(kEventKindNames[kind_index(*decoded)], "span_run_opened");
+}
+
+TEST(Decoder, SpanRunCut) {
+  const wire::WireSpanRunCut wire{header_of(wire::kEventSpanRunCut), 0xc000010000, 900, 17, 0};
+  const auto decoded = decode(bytes_of(wire));
+  ASSERT_TRUE(decoded);
+  const auto& cut = event_in<model::SpanRunCut>(decoded);
+  EXPECT_EQ(cut.pid, 42);
+  EXPECT_EQ(cut.address, 0xc000010000u);
+  EXPECT_EQ(cut.opened_ns, 900u);
+  EXPECT_EQ(cut.used_objects, 17u);
+  EXPECT_EQ(kEventKindNames[kind_index(*decoded)], "span_run_cut");
+}
+
 TEST(Decoder, UnreadableStackIsTruncatedAndMayBeEmpty) {
   const auto record = stack_record(wire::kEventSampledAllocation, {}, wire::kStackUnreadable);
   const auto decoded = decode(ByteView(record.data(), record.size()));
