@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "daemon/base/expected.h"
@@ -27,7 +28,8 @@ struct SampleKey {
 
 struct RawSample {
   SampleKey key;
-  StackPtr stack;  // innermost first
+  StackPtr stack;              // innermost first
+  std::string_view note = {};  // static text, shown in place of a stack that is empty
   uint64_t object_bytes = 0;
   model::HeapValues published;  // counts as the runtime publishes them (as of a completed GC cycle), unscaled
   int64_t now_alloc_objects = 0;  // allocations up to now, unscaled; equals `published` where there is no lag
@@ -44,6 +46,7 @@ struct RawSnapshot {
   bool logical_stacks = true;  // stacks of runtime buckets: inlined frames have pseudo pcs of their own
   bool has_inuse = true;
   bool is_delta = false;
+  bool is_scaled = false;  // the values of `samples` are estimates already; sample_rate is only told
   uint32_t gc_cycle = 0;
   std::string mode;
   std::string source;

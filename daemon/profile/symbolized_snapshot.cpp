@@ -115,6 +115,7 @@ model::HeapSnapshotPtr symbolize(const RawSnapshot& raw, const gobin::GoBinary& 
   snapshot->end_wall_ns = raw.end_wall_ns;
   snapshot->is_delta = raw.is_delta;
   snapshot->sample_rate = raw.sample_rate;
+  snapshot->is_scaled = raw.is_scaled;
   snapshot->has_inuse = raw.has_inuse;
   snapshot->gc_cycle = raw.gc_cycle;
   snapshot->mode = raw.mode;
@@ -132,13 +133,16 @@ model::HeapSnapshotPtr symbolize(const RawSnapshot& raw, const gobin::GoBinary& 
     model::Sample result;
     for (const gobin::CodeLocation& location : locations)
       result.locations.push_back(tables.location(location));
-    if (result.locations.empty()) result.locations.push_back(tables.note("[goheapd: stack unknown]"));
+    if (result.locations.empty())
+      result.locations.push_back(
+          tables.note(sample.note.empty() ? "[goheapd: stack unknown]" : std::string(sample.note)));
     result.recorded = sample.published;
     result.scaled = unsampled(sample.published, rate);
     result.object_bytes = static_cast<int64_t>(sample.object_bytes);
     snapshot->samples.push_back(std::move(result));
   };
-  for (const RawSample& sample : raw.samples) add(sample, raw.logical_stacks, raw.sample_rate);
+  const uint64_t rate = raw.is_scaled ? 1 : raw.sample_rate;
+  for (const RawSample& sample : raw.samples) add(sample, raw.logical_stacks, rate);
   for (const RawSample& sample : raw.counted) add(sample, false, 1);
   return snapshot;
 }

@@ -118,8 +118,8 @@ std::string encode_text(const model::HeapSnapshot& snapshot) {
   // Readers take equal totals for the older format that has only two columns; Go adds the byte as well.
   if (total.alloc_bytes == total.inuse_bytes) ++total.alloc_bytes;
 
-  std::string out =
-      "heap profile: " + counts(total) + " heap/" + std::to_string(2 * snapshot.sample_rate) + "\n";
+  std::string out = "heap profile: " + counts(total) + " heap/" +
+                    std::to_string(2 * (snapshot.is_scaled ? 1 : snapshot.sample_rate)) + "\n";
   for (const model::Sample* sample : samples) {
     out += counts(sample->recorded);
     for (const uint32_t index : sample->locations) {

@@ -1,0 +1,80 @@
+// The runtime's exact counters of one process, class by class, as the measure for what was sampled.
+//
+//            before we came │ since
+//   allocs ─────────────────┼────────────────●──────────● now           allocated since = allocs now - allocs at first
+//   frees  ──────────────┬──┼─────────────┬──┘ GC       │               live after a GC = allocs at its end
+//                        │  │             └─ swept ─────┘                                 - frees when all is swept
+//
+// Classes are the size classes; class 0 = large objects. Bytes are those of slots.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "daemon/model/liveness.h"
+#include "daemon/model/memory_reading.h"
+
+namespace goheapd::profile {
+
+inline constexpr size_t kSpanSizeClasses = model::kHeapStatsClasses;
+
+struct ClassAmount {
+  double objects = 0;
+  double bytes = 0;
+  ClassAmount& operator+=(const ClassAmount& other) {
+    objects += other.objects;
+    bytes += other.bytes;
+    return *this;
+  }
+  ClassAmount operator*(double factor) const { return {objects * factor, bytes * factor}; }
+};
+// Of one object of a size class; 0 = they vary (class 0).
+uint64_t class_bytes(size_t size_class);
+// Never below zero: counters of two moments, or of samples, may disagree a little.
+ClassAmount operator-(const ClassAmount& a, const ClassAmount& b);
+
+class SpanClasses {
+ public:
+  // A cycle has ended (runtime.mProf_Flush), at this kernel time.
+  void on_cycle(uint64_t time_ns) { cycle_ns_ = time_ns; }
+  // `sweepgen` = of the last completed cycle when the counters were read. `swept`: all its garbage is in the counters.
+  void apply(const model::HeapStatsReading& reading, uint32_t sweepgen, bool swept);
+
+  bool has_reading() const { return begin_ns_ != 0; }
+  // What was allocated before the first reading.
+  const ClassAmount& before(size_t size_class) const { return classes_[size_class].before; }
+  // Since the first reading.
+  ClassAmount allocated(size_t size_class) const;
+  // Allocated and not yet swept, garbage and all, now.
+  ClassAmount held(size_t size_class) const;
+
+  // What the last cycle has left alive, where a reading after its sweep says so, else of the cycle before.
+  bool knows_live() const { return live_sweepgen_ != 0; }
+  uint32_t live_sweepgen() const { return live_sweepgen_; }
+  const ClassAmount& live(size_t size_class) const { return classes_[size_class].live; }
+  // Of what was allocated before the first reading at most so much can be alive: what was ever seen to be.
+  const ClassAmount& most_from_before(size_t size_class) const {
+    return classes_[size_class].most_from_before;
+  }
+
+ private:
+  struct Class {
+    ClassAmount before;
+    ClassAmount allocs;
+    ClassAmount frees;
+    ClassAmount at_cycle;  // allocs when the last cycle ended
+    ClassAmount live;
+    ClassAmount most_from_before;
+  };
+
+  void begin_cycle(const std::array<ClassAmount, kSpanSizeClasses>& allocs,
+                   const model::HeapStatsReading& reading);
+
+  std::array<Class, kSpanSizeClasses> classes_{};
+  uint64_t begin_ns_ = 0;  // of the last reading
+  uint64_t cycle_ns_ = 0;
+  uint32_t sweepgen_ = 0;
+  uint32_t live_sweepgen_ = 0;
+};
+
+}  // namespace goheapd::profile

@@ -1,0 +1,396 @@
+#include "daemon/profile/span_ledger.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include "daemon/profile/unsampling.h"
+
+namespace goheapd::profile {
+namespace {
+
+const StackPtr kNoStack = std::make_shared<const std::vector<uint64_t>>();
+constexpr const char* kFromBefore = "[goheapd: allocated before goheapd attached]";
+constexpr const char* kUnsampled = "[goheapd: too little of this size to be sampled]";
+
+// So many sampled runs divide what their class has allocated well enough to leave it at that. If nothing were ever
+// settled, each new sample would change what was said about the past, and differences would show it.
+constexpr uint32_t kSettleRuns = 128;
+constexpr double kUnreliableShare = 0.01;
+// Verdicts of late: what is older than some dozens of cycles fades.
+constexpr double kVerdictMemory = 0.97;
+constexpr double kSharedShare = 0.05;
+
+uint64_t hash_of(const std::vector<uint64_t>& stack) {
+  uint64_t hash = 0xcbf29ce484222325;
+  for (const uint64_t address : stack) {
+    hash = (hash ^ address) * 0x100000001b3;
+    hash ^= hash >> 32;
+  }
+  return hash;
+}
+
+uint64_t account_key(uint64_t stack_hash, uint32_t span_class) {
+  return (stack_hash ^ span_class) * 0x9e3779b97f4a7c15;
+}
+
+model::HeapValues rounded(const ClassAmount& allocated, const ClassAmount& in_use) {
+  const auto whole = [](double value) { return static_cast<int64_t>(std::llround(std::max(0.0, value))); };
+  return {whole(allocated.objects), whole(allocated.bytes), whole(in_use.objects), whole(in_use.bytes)};
+}
+
+}  // namespace
+
+uint32_t SpanLedger::account_of(model::SpanRunOpened& run) {
+  uint64_t stack_hash = hash_of(run.stack);
+  auto found = account_ids_.find(account_key(stack_hash, run.span_class));
+  if (found == account_ids_.end() && accounts_.size() >= kMaxAccounts) {
+    // One more account for each class holds the rest, so that nothing is missing from the sums.
+    ++untracked_runs_;
+    run.stack.clear();
+    stack_hash = hash_of(run.stack);
+    found = account_ids_.find(account_key(stack_hash, run.span_class));
+  }
+  if (found != account_ids_.end()) return found->second;
+  const auto id = static_cast<uint32_t>(accounts_.size());
+  account_ids_.emplace(account_key(stack_hash, run.span_class), id);
+  Account& account = accounts_.emplace_back();
+  account.stack_hash = stack_hash;
+  account.span_class = run.span_class;
+  account.object_bytes = run.object_bytes;
+  account.stack = kNoStack;
+  if (run.stack.empty()) return id;
+  if (run.truncated) ++truncated_stacks_;
+  account.stack = std::make_shared<const std::vector<uint64_t>>(std::move(run.stack));
+  if (names_.try_emplace(stack_hash).second) unnamed_.emplace_back(stack_hash, account.stack);
+  return id;
+}
+
+void SpanLedger::on_opened(model::SpanRunOpened event) {
+  if (event.span_class >> 1 >= kSpanSizeClasses || event.planned_objects == 0 || event.object_bytes == 0)
+    return;
+  ++births_;
+  mean_distance_ = event.mean_distance;
+  Run run;
+  run.birth_ns = event.time_ns;
+  run.sweepgen = event.sweepgen;
+  run.planned = event.planned_objects;
+  run.used = event.planned_objects;
+  run.object_bytes = event.object_bytes;
+  run.account = account_of(event);
+  Account& account = accounts_[run.account];
+  if (account.object_bytes != event.object_bytes) account.object_bytes = 0;
+  const double planned_bytes = static_cast<double>(run.planned) * static_cast<double>(run.object_bytes);
+  run.weight = account.split * unsampling_factor(planned_bytes, event.mean_distance);
+  const ClassAmount amount = run.amount();
+  account.open += amount;
+  account.sampled_bytes += amount.bytes / account.split;
+  account.young += amount;
+  ClassBook& book = books_[account.size_class()];
+  book.open += amount;
+  ++book.open_runs;
+
+  // A slot that is handed out again held something dead.
+  if (live_.erase(event.address) != 0) ++deaths_;
+  dying_.erase(event.address);
+  if (live_.size() >= kMaxLiveRuns) {
+    ++untracked_runs_;
+    return;
+  }
+  live_.emplace(event.address, run);
+}
+
+void SpanLedger::correct(Run& run, uint32_t used, bool is_alive) {
+  const double objects = run.weight * (static_cast<double>(std::min(used, run.planned)) - run.used);
+  const ClassAmount change{objects, objects * static_cast<double>(run.object_bytes)};
+  run.used = std::min(used, run.planned);
+  Account& account = accounts_[run.account];
+  account.open += change;
+  books_[account.size_class()].open += change;
+  if (is_alive) account.young += change;
+}
+
+void SpanLedger::on_cut(const model::SpanRunCut& cut) {
+  for (Runs* runs : {&live_, &dying_}) {
+    auto found = runs->find(cut.address);
+    if (found == runs->end() || found->second.birth_ns != cut.opened_ns) continue;
+    correct(found->second, cut.used_objects, runs == &live_);
+    return;
+  }
+}
+
+void SpanLedger::on_cycle(const model::GcProfileFlush& flush) {
+  if (!flush.post_sweep) classes_.on_cycle(flush.time_ns);
+}
+
+std::vector<model::TrackedObject> SpanLedger::tracked() const {
+  std::vector<model::TrackedObject> objects;
+  objects.reserve(live_.size());
+  for (const auto& [address, run] : live_) objects.push_back({address, run.birth_ns, run.sweepgen});
+  return objects;
+}
+
+void SpanLedger::judge(const model::LivenessReading& reading) {
+  if (reading.sweepgen != sweepgen_) dying_.clear();
+  for (const model::TrackedObject& dead : reading.dead) {
+    auto found = live_.find(dead.address);
+    // Meanwhile the slot may have been handed out again.
+    if (found == live_.end() || found->second.birth_ns != dead.birth_ns) continue;
+    ++deaths_;
+    dying_.insert_or_assign(dead.address, found->second);
+    live_.erase(found);
+  }
+  missed_cycles_ += reading.missed_cycles;
+  lost_verdicts_ += reading.lost_verdicts;
+  recent_due_ = recent_due_ * kVerdictMemory + static_cast<double>(reading.due_verdicts);
+  recent_lost_ = recent_lost_ * kVerdictMemory + static_cast<double>(reading.lost_verdicts);
+  sweepgen_ = reading.sweepgen;
+}
+
+void SpanLedger::sum_in_use() {
+  for (Account& account : accounts_) account.in_use = account.young = {};
+  for (ClassBook& book : books_) book.in_use = {};
+  for (const auto& [address, run] : live_) {
+    Account& account = accounts_[run.account];
+    const ClassAmount amount = run.amount();
+    if (static_cast<int32_t>(sweepgen_ - run.sweepgen) < 2) {
+      account.young += amount;
+      continue;
+    }
+    account.in_use += amount;
+    books_[account.size_class()].in_use += amount;
+  }
+}
+
+void SpanLedger::measure_allocations() {
+  std::array<bool, kSpanSizeClasses> settles{};
+  for (size_t i = 0; i < kSpanSizeClasses; ++i) {
+    ClassBook& book = books_[i];
+    book.factor = 1;
+    if (book.open.bytes <= 0) continue;
+    book.factor = (classes_.allocated(i) - book.settled).bytes / book.open.bytes;
+    settles[i] = book.open_runs >= kSettleRuns;
+  }
+  for (Account& account : accounts_) {
+    if (!settles[account.size_class()]) continue;
+    account.settled = allocated(account);
+    account.open = {};
+  }
+  for (size_t i = 0; i < kSpanSizeClasses; ++i) {
+    if (!settles[i]) continue;
+    books_[i].settled = classes_.allocated(i);
+    books_[i].open = {};
+    books_[i].open_runs = 0;
+    books_[i].factor = 1;
+  }
+}
+
+void SpanLedger::measure_in_use() {
+  // Verdicts and counters of the same cycle only; else the factors of the cycle before hold.
+  if (!classes_.knows_live() || classes_.live_sweepgen() != sweepgen_) return;
+  for (size_t i = 0; i < kSpanSizeClasses; ++i) {
+    ClassBook& book = books_[i];
+    const ClassAmount& live = classes_.live(i);
+    const double per_byte = live.bytes > 0 ? live.objects / live.bytes : 0;
+    // What the samples do not explain is from before, if that much can be.
+    const double from_before =
+        std::clamp(live.bytes - book.in_use.bytes, 0.0, classes_.most_from_before(i).bytes);
+    const double ours = live.bytes - from_before;
+    const bool is_sampled = book.in_use.bytes > 0;
+    book.from_before = {from_before * per_byte, from_before};
+    book.in_use_factor = is_sampled ? ours / book.in_use.bytes : 1;
+    book.unsampled = is_sampled ? ClassAmount{} : ClassAmount{ours * per_byte, ours};
+  }
+}
+
+void SpanLedger::apply(const SpanReading& reading) {
+  judge(reading.liveness);
+  sum_in_use();
+  classes_.apply(reading.counters, reading.liveness.sweepgen, reading.swept);
+  measure_allocations();
+  measure_in_use();
+}
+
+ClassAmount SpanLedger::allocated(const Account& account) const {
+  ClassAmount amount = account.settled;
+  amount += account.open * books_[account.size_class()].factor;
+  return {std::max(0.0, amount.objects), std::max(0.0, amount.bytes)};
+}
+
+ClassAmount SpanLedger::in_use(const Account& account) const {
+  return account.in_use * books_[account.size_class()].in_use_factor;
+}
+
+ClassAmount SpanLedger::unsampled(size_t size_class) const {
+  const ClassBook& book = books_[size_class];
+  return book.open.bytes > 0 ? ClassAmount{} : classes_.allocated(size_class) - book.settled;
+}
+
+double SpanLedger::live_bytes() const {
+  double sum = 0;
+  for (size_t i = 0; i < kSpanSizeClasses; ++i) sum += classes_.held(i).bytes;
+  return sum;
+}
+
+double SpanLedger::live_objects() const {
+  double sum = 0;
+  for (size_t i = 0; i < kSpanSizeClasses; ++i) sum += classes_.held(i).objects;
+  return sum;
+}
+
+std::array<ClassAmount, model::kAllocationKinds> SpanLedger::by_kind() const {
+  std::array<ClassAmount, model::kAllocationKinds> sums{};
+  for (const Account& account : accounts_) {
+    const auto name = names_.find(account.stack_hash);
+    const auto kind = name == names_.end() ? model::AllocationKind::other : name->second.kind;
+    sums[static_cast<size_t>(kind)] += allocated(account);
+  }
+  for (size_t i = 0; i < kSpanSizeClasses; ++i)
+    sums[static_cast<size_t>(model::AllocationKind::other)] += unsampled(i);
+  return sums;
+}
+
+std::array<double, model::kAllocationKinds> SpanLedger::alloc_bytes() const {
+  std::array<double, model::kAllocationKinds> bytes{};
+  const auto sums = by_kind();
+  for (size_t kind = 0; kind < sums.size(); ++kind) bytes[kind] = sums[kind].bytes;
+  return bytes;
+}
+
+std::array<double, model::kAllocationKinds> SpanLedger::alloc_objects() const {
+  std::array<double, model::kAllocationKinds> objects{};
+  const auto sums = by_kind();
+  for (size_t kind = 0; kind < sums.size(); ++kind) objects[kind] = sums[kind].objects;
+  return objects;
+}
+
+std::vector<SiteTotals> SpanLedger::sites() const {
+  std::map<std::string, SiteTotals> by_function;
+  SiteTotals& other = by_function[kOtherSite];
+  for (size_t i = 0; i < kSpanSizeClasses; ++i) {
+    other.alloc_bytes += unsampled(i).bytes;
+    other.live_bytes += books_[i].from_before.bytes + books_[i].unsampled.bytes;
+  }
+  for (const Account& account : accounts_) {
+    const auto name = names_.find(account.stack_hash);
+    SiteTotals& site = name == names_.end() ? other : by_function[name->second.function];
+    site.live_bytes += in_use(account).bytes + account.young.bytes;
+    site.alloc_bytes += allocated(account).bytes;
+  }
+  std::vector<SiteTotals> totals;
+  totals.reserve(by_function.size());
+  for (auto& [function, site] : by_function) {
+    site.function = function;
+    totals.push_back(std::move(site));
+  }
+  return totals;
+}
+
+std::vector<std::pair<uint64_t, StackPtr>> SpanLedger::take_unnamed_stacks() {
+  return std::exchange(unnamed_, {});
+}
+
+void SpanLedger::name_stack(uint64_t stack_hash, model::AllocationKind kind, const std::string& function) {
+  if (auto found = names_.find(stack_hash); found != names_.end()) found->second = {kind, function};
+}
+
+std::vector<uint32_t> SpanLedger::shared_classes() const {
+  struct Largest {
+    double sum = 0, first = 0, second = 0;
+  };
+  std::map<uint32_t, Largest> classes;
+  for (const Account& account : accounts_) {
+    const double bytes = allocated(account).bytes;
+    Largest& largest = classes[account.span_class];
+    largest.sum += bytes;
+    largest.second = std::max(largest.second, std::min(bytes, largest.first));
+    largest.first = std::max(largest.first, bytes);
+  }
+  std::vector<uint32_t> shared;
+  for (const auto& [span_class, largest] : classes) {
+    // Large objects have runs of their own.
+    if (span_class >> 1 != 0 && largest.second > kSharedShare * largest.sum) shared.push_back(span_class);
+  }
+  return shared;
+}
+
+void SpanLedger::set_split(uint32_t span_class, const std::vector<std::pair<uint64_t, double>>& shares) {
+  double sum_shares = 0;
+  double sum_sampled = 0;
+  std::vector<std::pair<Account*, double>> known;
+  for (const auto& [stack_hash, share] : shares) {
+    auto found = account_ids_.find(account_key(stack_hash, span_class));
+    if (found == account_ids_.end() || accounts_[found->second].sampled_bytes <= 0 || share <= 0) continue;
+    known.emplace_back(&accounts_[found->second], share);
+    sum_shares += share;
+    sum_sampled += accounts_[found->second].sampled_bytes;
+  }
+  for (auto& [account, share] : known) {
+    account->split = share / sum_shares / (account->sampled_bytes / sum_sampled);
+  }
+}
+
+bool SpanLedger::inuse_is_unreliable() const { return recent_lost_ > kUnreliableShare * recent_due_; }
+
+void SpanLedger::fill(RawSnapshot& snapshot) const {
+  snapshot.sample_rate = mean_distance_;
+  snapshot.is_scaled = true;
+  snapshot.logical_stacks = false;
+  snapshot.has_inuse = true;
+  snapshot.gc_cycle = sweepgen_ / 2;
+  const auto add = [&snapshot](SampleKey key, const StackPtr& stack, uint64_t object_bytes, const char* note,
+                               const ClassAmount& allocations, const ClassAmount& held) {
+    RawSample sample;
+    sample.key = key;
+    sample.stack = stack;
+    sample.object_bytes = object_bytes;
+    sample.note = note;
+    sample.published = rounded(allocations, held);
+    sample.now_alloc_objects = sample.published.alloc_objects;
+    sample.now_alloc_bytes = sample.published.alloc_bytes;
+    if (sample.published != model::HeapValues{}) snapshot.samples.push_back(std::move(sample));
+  };
+  snapshot.samples.reserve(accounts_.size() + 2 * kSpanSizeClasses);
+  for (const Account& account : accounts_) {
+    add({account.stack_hash, 0, account.span_class, false}, account.stack, account.object_bytes, "",
+        allocated(account), in_use(account));
+  }
+  // Keys that no stack has: their size classes are none.
+  for (uint32_t i = 0; i < kSpanSizeClasses; ++i) {
+    const uint32_t key = 2 * (static_cast<uint32_t>(kSpanSizeClasses) + i);
+    const ClassBook& book = books_[i];
+    add({0, 0, key, false}, kNoStack, class_bytes(i), kFromBefore, classes_.before(i), book.from_before);
+    add({0, 0, key + 1, false}, kNoStack, class_bytes(i), kUnsampled, unsampled(i), book.unsampled);
+  }
+  add_comments(snapshot);
+}
+
+void SpanLedger::add_comments(RawSnapshot& snapshot) const {
+  auto& comments = snapshot.comments;
+  comments.push_back(
+      "the program's runtime does not sample: one of " + std::to_string(mean_distance_) +
+      " bytes is sampled where the allocator takes a new span, scaled to the runtime's counters");
+  if (const size_t shared = shared_classes().size(); shared != 0) {
+    comments.push_back(
+        std::to_string(shared) +
+        " size classes are shared by several stacks: where these allocate strictly in turns, bytes of "
+        "one can be shown for another of the same class");
+  }
+  if (inuse_is_unreliable()) {
+    comments.emplace_back(
+        "inuse is unreliable: garbage collections follow each other faster than goheapd can look");
+  }
+  if (lost_verdicts_ != 0) {
+    comments.push_back(std::to_string(missed_cycles_) + " garbage collections were missed, " +
+                       std::to_string(lost_verdicts_) +
+                       " times an object was not looked at in time; dead objects may be shown as in use");
+  }
+  if (untracked_runs_ != 0) {
+    comments.push_back(std::to_string(untracked_runs_) +
+                       " samples were more than goheapd follows: their stack or their end is unknown");
+  }
+  if (truncated_stacks_ != 0)
+    comments.push_back(std::to_string(truncated_stacks_) + " stacks are truncated at 127 frames");
+}
+
+}  // namespace goheapd::profile

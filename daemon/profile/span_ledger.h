@@ -1,0 +1,170 @@
+// The books of one process whose runtime does not sample: runs of span classes, as the probes sample them, measured by
+// the runtime's exact counters.
+//
+//   SpanRunOpened ─▶ account of (stack, span class): weight x used objects allocated      x factor of the size class:
+//   SpanRunCut    ─▶   "        takes back what was planned and not used                    what the runtime counted
+//                    live run {address, birth} ◀── LivenessReading: dead?                   / what the samples add up to
+//                                  │
+//                                  └─▶ account: weight x used objects in use              x factor of what is alive
+//
+// Scaled so, the totals of each size class are the runtime's own; sampling decides only how they are divided among
+// the stacks. What cannot be divided, since it was allocated before the first reading or nothing of its class was
+// sampled, is shown without a stack and with a note that says so.
+//
+// In-use values are those that the last garbage collection has left, as in Go's own heap profile.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "daemon/model/allocation_kind.h"
+#include "daemon/model/event.h"
+#include "daemon/model/liveness.h"
+#include "daemon/profile/raw_snapshot.h"
+#include "daemon/profile/site_board.h"
+#include "daemon/profile/span_classes.h"
+
+namespace goheapd::profile {
+
+// What one look into the memory of a process brings, when its runtime does not sample.
+struct SpanReading {
+  model::LivenessReading liveness;
+  model::HeapStatsReading counters;
+  bool swept = false;  // the counters hold all the garbage of the cycle that `liveness` judges
+};
+
+class SpanLedger {
+ public:
+  // Of one process, with the bounds that keep a hostile one from eating our memory.
+  static constexpr size_t kMaxLiveRuns = size_t{1} << 18;
+  static constexpr size_t kMaxAccounts = size_t{1} << 16;
+
+  void on_opened(model::SpanRunOpened run);
+  void on_cut(const model::SpanRunCut& cut);
+  void on_cycle(const model::GcProfileFlush& flush);
+
+  // The objects to ask for, in no order.
+  std::vector<model::TrackedObject> tracked() const;
+  // Takes over a reading. All events up to its end must have been delivered before.
+  void apply(const SpanReading& reading);
+
+  bool has_reading() const { return classes_.has_reading(); }
+  uint32_t sweepgen() const { return sweepgen_; }
+  uint64_t sample_rate() const { return mean_distance_; }
+
+  // Bytes in the runtime's heap now, with the garbage that it has not swept; exact as of the last reading.
+  double live_bytes() const;
+  double live_objects() const;
+  // Since the first reading.
+  std::array<double, model::kAllocationKinds> alloc_bytes() const;
+  std::array<double, model::kAllocationKinds> alloc_objects() const;
+  std::vector<SiteTotals> sites() const;
+
+  // Stacks that no one has classified yet; the caller symbolises them and answers with name_stack().
+  std::vector<std::pair<uint64_t, StackPtr>> take_unnamed_stacks();
+  void name_stack(uint64_t stack_hash, model::AllocationKind kind, const std::string& function);
+
+  // Stacks that open runs of the same span class can get each other's objects, when they take turns in lockstep. A
+  // class is shared when the second largest of its stacks has more than a twentieth of its bytes.
+  std::vector<uint32_t> shared_classes() const;
+  // From now on, what the named stacks have sampled in the class is divided as `shares` (of any sum) says, which
+  // somebody has measured.
+  void set_split(uint32_t span_class, const std::vector<std::pair<uint64_t, double>>& shares);
+
+  // True: of more than 1 % of the verdicts of late we do not know what they would have been, so that dead objects may
+  // be shown as in use.
+  bool inuse_is_unreliable() const;
+  uint64_t missed_cycles() const { return missed_cycles_; }
+  uint64_t lost_verdicts() const { return lost_verdicts_; }
+  // Runs and stacks beyond the bounds.
+  uint64_t untracked_runs() const { return untracked_runs_; }
+  uint64_t truncated_stacks() const { return truncated_stacks_; }
+  uint64_t births() const { return births_; }
+  uint64_t deaths() const { return deaths_; }
+
+  // Fills samples, rate, cycle and comments.
+  void fill(RawSnapshot& snapshot) const;
+
+ private:
+  // One stack and one span class.
+  struct Account {
+    uint64_t stack_hash = 0;
+    uint32_t span_class = 0;
+    uint64_t object_bytes = 0;  // 0 = they vary
+    StackPtr stack;
+    double split = 1;          // see set_split()
+    double sampled_bytes = 0;  // all, without the split
+    ClassAmount settled;       // allocated, scaled for good
+    ClassAmount open;          // sampled since, as the samples weigh
+    ClassAmount in_use;        // as of the last cycle, as the samples weigh
+    ClassAmount young;         // of runs that no cycle has judged
+    size_t size_class() const { return span_class >> 1; }
+  };
+  struct Run {
+    uint64_t birth_ns = 0;
+    uint32_t sweepgen = 0;
+    uint32_t account = 0;
+    uint32_t planned = 0;
+    uint32_t used = 0;
+    double weight = 0;  // objects that one used object stands for
+    uint64_t object_bytes = 0;
+    ClassAmount amount() const {
+      const double objects = weight * used;
+      return {objects, objects * static_cast<double>(object_bytes)};
+    }
+  };
+  struct ClassBook {
+    ClassAmount settled;  // of the runtime's counters, what settled accounts have
+    ClassAmount open;     // sum of the accounts
+    ClassAmount in_use;
+    uint32_t open_runs = 0;
+    double factor = 1;  // of open amounts
+    double in_use_factor = 1;
+    ClassAmount from_before;  // in use
+    ClassAmount unsampled;    // in use, without any sample
+  };
+  struct Name {
+    model::AllocationKind kind = model::AllocationKind::other;
+    std::string function = kOtherSite;
+  };
+  using Runs = std::unordered_map<uint64_t, Run>;  // by address
+
+  uint32_t account_of(model::SpanRunOpened& run);
+  void correct(Run& run, uint32_t used, bool is_alive);
+  void judge(const model::LivenessReading& reading);
+  void sum_in_use();
+  void measure_allocations();
+  void measure_in_use();
+  ClassAmount allocated(const Account& account) const;
+  ClassAmount in_use(const Account& account) const;
+  // Allocated since the first reading in a class of which no run was sampled.
+  ClassAmount unsampled(size_t size_class) const;
+  std::array<ClassAmount, model::kAllocationKinds> by_kind() const;
+  void add_comments(RawSnapshot& snapshot) const;
+
+  SpanClasses classes_;
+  std::array<ClassBook, kSpanSizeClasses> books_{};
+  std::vector<Account> accounts_;
+  std::unordered_map<uint64_t, uint32_t> account_ids_;  // by hash of stack and span class
+  std::unordered_map<uint64_t, Name> names_;            // by hash of the stack
+  std::vector<std::pair<uint64_t, StackPtr>> unnamed_;
+  Runs live_;
+  Runs dying_;  // found dead by the last reading: a cut may still be on its way
+  uint64_t mean_distance_ = 0;
+  uint32_t sweepgen_ = 0;
+
+  uint64_t births_ = 0;
+  uint64_t deaths_ = 0;
+  uint64_t missed_cycles_ = 0;
+  uint64_t lost_verdicts_ = 0;
+  double recent_due_ = 0;
+  double recent_lost_ = 0;
+  uint64_t untracked_runs_ = 0;
+  uint64_t truncated_stacks_ = 0;
+};
+
+}  // namespace goheapd::profile
