@@ -20,6 +20,7 @@ constexpr double kKillFactor = 10;
 // Probes that take less of one CPU than this are no breach, whatever their share of a target that hardly runs: a share
 // of nearly nothing is noise, and what it takes nobody can feel.
 constexpr double kNegligible = 0.0002;
+constexpr uint64_t kLookUpAllocations = 5 * kSecond;
 constexpr uint64_t kFirstHold = 10 * kSecond;
 constexpr uint64_t kLongestHold = 3600 * kSecond;
 // A level that was held this long is trusted again.
@@ -74,20 +75,35 @@ std::optional<Level> Governor::above() const {
   return *std::next(at);
 }
 
-void Governor::learn(const CostSample& begin, const CostSample& end) {
-  if (end.allocations <= begin.allocations) return;
-  known(level_).ns_per_allocation = static_cast<double>(end.probe_ns - begin.probe_ns) /
-                                    static_cast<double>(end.allocations - begin.allocations);
+bool Governor::wants_allocations(uint64_t now_ns) const {
+  return !mark_ || now_ns - mark_->time_ns >= kLookUpAllocations;
 }
 
-// Share of the CPU time that `level` would take of a target that allocates as between the two samples. A level of which
-// nothing is known is worth a try.
-double Governor::predicted(Level level, const CostSample& begin, const CostSample& end) {
-  const double price = known(level).ns_per_allocation;
-  const uint64_t cpu = end.cpu_ns - begin.cpu_ns;
-  if (price < 0 || cpu == 0) return 0;
-  const double cost = price * static_cast<double>(end.allocations - begin.allocations);
-  return cost / (static_cast<double>(cpu) + cost);
+void Governor::learn(const CostSample& sample) {
+  if (sample.allocations == 0) return;
+  if (mark_ && sample.allocations >= mark_->allocations && sample.cpu_ns >= mark_->cpu_ns) {
+    const auto allocations = static_cast<double>(sample.allocations - mark_->allocations);
+    const auto probes = static_cast<double>(sample.probe_ns - mark_->probe_ns);
+    const double own = static_cast<double>(sample.cpu_ns - mark_->cpu_ns) - probes;
+    if (own > 0) allocations_rate_ = allocations / own;
+    if (allocations > 0) known(level_).ns_per_allocation = probes / allocations;
+    for (Knowledge& left : knowledge_) {
+      if (left.ns_per_allocation >= 0 || left.breach_ratio == 0 || allocations == 0 || own <= 0) continue;
+      // The program allocates now as it did a few seconds ago, as far as we know.
+      left.ns_per_allocation = left.breach_ratio / (1 - left.breach_ratio) / (allocations / own);
+    }
+  }
+  mark_ = sample;
+}
+
+// Share of the CPU time that `level` would take of a target that goes on allocating as it does. A level of which nothing
+// is known is worth a try, but never exact, whose price is known when the program's rate is not.
+double Governor::predicted(Level level) const {
+  const double price = knowledge_[static_cast<size_t>(level)].ns_per_allocation;
+  if (!allocations_rate_) return level == Level::exact ? 1 : 0;
+  if (price < 0) return 0;
+  const double cost = price * *allocations_rate_;
+  return cost / (1 + cost);
 }
 
 Move Governor::go(Level to, uint64_t now_ns, double ratio, std::string why) {
@@ -95,6 +111,7 @@ Move Governor::go(Level to, uint64_t now_ns, double ratio, std::string why) {
   level_ = to;
   level_since_ns_ = now_ns;
   window_.clear();
+  mark_.reset();
   return move;
 }
 
@@ -102,6 +119,7 @@ std::optional<Move> Governor::breach(uint64_t now_ns, double ratio, const std::s
   const auto to = below();
   if (!to) return std::nullopt;
   Knowledge& left = known(level_);
+  if (left.ns_per_allocation < 0) left.breach_ratio = std::min(ratio, 0.99);
   // Trusted for long: the program has changed, so begin anew. Else it was tried too early.
   left.hold_ns =
       now_ns - level_since_ns_ >= kTrustAfter ? kFirstHold : std::min(2 * left.hold_ns, kLongestHold);
@@ -117,15 +135,19 @@ void Governor::failed(Level actual, uint64_t now_ns) {
   level_ = actual;
   level_since_ns_ = now_ns;
   window_.clear();
+  mark_.reset();
 }
 
 std::optional<Move> Governor::observe(const CostSample& sample) {
   if (!window_.empty()) {
     const CostSample& last = window_.back();
     if (sample.time_ns <= last.time_ns) return std::nullopt;
-    if (sample.cpu_ns < last.cpu_ns || sample.probe_ns < last.probe_ns)
-      window_.clear();  // counters began anew
+    if (sample.cpu_ns < last.cpu_ns || sample.probe_ns < last.probe_ns) {  // counters began anew
+      window_.clear();
+      mark_.reset();
+    }
   }
+  learn(sample);
   window_.push_back(sample);
   // The oldest that is kept is the youngest that is at least a window old.
   while (window_.size() > 2 && sample.time_ns - window_[1].time_ns >= kWindow) window_.pop_front();
@@ -139,19 +161,17 @@ std::optional<Move> Governor::observe(const CostSample& sample) {
     const double ratio = share(*recent, sample);
     if (ratio > kKillFactor * options_.budget) {
       ratio_ = ratio;
-      learn(*recent, sample);
       return breach(sample.time_ns, ratio, "probes took " + percent(ratio) + " of its CPU time");
     }
   }
   if (sample.time_ns - oldest.time_ns < kWindow) return std::nullopt;
   ratio_ = share(oldest, sample);
-  learn(oldest, sample);
   if (ratio_ > options_.budget && !is_negligible(oldest, sample)) {
     return breach(sample.time_ns, ratio_, "probes took " + percent(ratio_) + " of its CPU time");
   }
   const auto up = above();
   if (!up || sample.time_ns - level_since_ns_ < known(*up).hold_ns) return std::nullopt;
-  const double expected = predicted(*up, oldest, sample);
+  const double expected = predicted(*up);
   if (expected > kUpShare * options_.budget) return std::nullopt;
   Move move = go(*up, sample.time_ns, ratio_, "");
   move.predicted = expected;

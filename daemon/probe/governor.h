@@ -35,10 +35,9 @@ uint64_t probe_ns(const TargetCounters& counters, const HitCost& cost);
 // Cumulative figures of one target at one moment.
 struct CostSample {
   uint64_t time_ns = 0;
-  uint64_t cpu_ns = 0;    // that the process has used, probes included
-  uint64_t probe_ns = 0;  // that the probes took of it
-  uint64_t allocations =
-      0;  // objects that the program has allocated, of all sources the best known; 0 = unknown
+  uint64_t cpu_ns = 0;       // that the process has used, probes included
+  uint64_t probe_ns = 0;     // that the probes took of it
+  uint64_t allocations = 0;  // objects the program has allocated; 0 = not looked up now
 };
 
 struct Move {
@@ -68,6 +67,9 @@ class Governor {
   // The caller could not go where it was told to: stay at `actual`, and try that level again much later.
   void failed(Level actual, uint64_t now_ns);
 
+  // Is it time to look up how much the program has allocated? That is dearer than the rest, and needed seldom.
+  bool wants_allocations(uint64_t now_ns) const;
+
   Level level() const { return level_; }
   // Share of the target's CPU time that probes took, over the last second or two in which it ran.
   double overhead_ratio() const { return ratio_; }
@@ -76,21 +78,24 @@ class Governor {
  private:
   struct Knowledge {
     double ns_per_allocation = -1;  // as measured when the target was last at this level; < 0 = unknown
+    double breach_ratio = 0;        // at which it was left before its price was known
     uint64_t hold_ns = 0;           // how long to wait below before it is tried again
   };
 
   Knowledge& known(Level level) { return knowledge_[static_cast<size_t>(level)]; }
   std::optional<Level> below() const;
   std::optional<Level> above() const;
-  void learn(const CostSample& begin, const CostSample& end);
-  double predicted(Level level, const CostSample& begin, const CostSample& end);
+  void learn(const CostSample& sample);
+  double predicted(Level level) const;
   Move go(Level to, uint64_t now_ns, double ratio, std::string why);
   std::optional<Move> breach(uint64_t now_ns, double ratio, const std::string& what);
 
   Options options_;
   Level level_;
   std::array<Knowledge, kLevels> knowledge_{};
-  std::deque<CostSample> window_;  // of this level only, oldest first
+  std::deque<CostSample> window_;           // of this level only, oldest first
+  std::optional<CostSample> mark_;          // of this level, the last with allocations
+  std::optional<double> allocations_rate_;  // per CPU nanosecond of the program's own
   uint64_t level_since_ns_;
   double ratio_ = 0;
 };

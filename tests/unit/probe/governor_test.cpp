@@ -21,6 +21,7 @@ struct Program {
   double exact_ns = 2000;
   double sampled_share = 0.0001;
   std::vector<Move> moves{};
+  uint64_t allocated = 1;
 
   // Runs for `seconds`, `busy` of the time, with so many allocations per second of its own work.
   void run(double seconds, double allocations_per_second, double busy = 1) {
@@ -37,7 +38,8 @@ struct Program {
       now.time_ns += kTick;
       now.cpu_ns += static_cast<uint64_t>(cpu);
       now.probe_ns += static_cast<uint64_t>(probes);
-      now.allocations += static_cast<uint64_t>(allocations);
+      allocated += static_cast<uint64_t>(allocations);
+      now.allocations = governor.wants_allocations(now.time_ns) ? allocated : 0;
       if (const auto move = governor.observe(now)) moves.push_back(*move);
     }
   }
