@@ -163,7 +163,7 @@ struct WireStatistics {
 enum {
   kTimedRuns = 64,  // a power of two
   kLongestRunNs = 20000,
-  kStormHits = 1024,  // a power of two: hits of one CPU whose duration is held against WireTarget.storm_ns
+  kStormHits = 16384,  // a power of two: hits of one CPU whose duration is held against WireTarget.storm_ns
 };
 // Entry of `statistics` for hits that belong to no target.
 enum { kNoTargetIndex = 0 };

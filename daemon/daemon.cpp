@@ -64,8 +64,10 @@ Expected<void> Daemon::load_probes() {
   collector_.emplace(std::move(*collector));
   if (!options_.measure_hit_cost) return {};
   if (auto cost = collector_->hit_cost()) {
-    hit_cost_ns_ = cost->ns[static_cast<size_t>(probe::CostClass::push)];
-    spdlog::info("one probe hit costs {:.0f} ns here", hit_cost_ns_);
+    hit_cost_ = *cost;
+    spdlog::info("one probe hit costs {:.0f} ns here, {:.0f} ns where the instruction is single-stepped",
+                 cost->ns[static_cast<size_t>(probe::CostClass::push)],
+                 cost->ns[static_cast<size_t>(probe::CostClass::single_step)]);
   } else {
     spdlog::warn("cannot measure what a probe hit costs, overhead is not shown: {}", to_string(cost.error()));
   }
@@ -105,9 +107,11 @@ void Daemon::run() {
     ::epoll_wait(epoll.get(), ready.data(), static_cast<int>(ready.size()), kTickMillis);
     drain_probes();
     mailbox_.run_pending(kMailboxTurn);
+    take_storms();
     take_exec_hints();
     take_changes(discovery_->take_exits());
     const uint64_t now = kernel_time_ns();
+    govern(now);
     if (options_.on_round) options_.on_round(now);
     if (now >= next_scan) {
       scan_processes();
@@ -147,12 +151,12 @@ void Daemon::on_event(const model::Event& event) {
         if constexpr (std::is_same_v<T, model::ProcessExec>) {
           // Later, not here: looking at a process may attach, and this runs inside the collector's poll.
           exec_hints_.push_back(value);
+        } else if constexpr (std::is_same_v<T, model::HitStorm>) {
+          storms_.push_back(value);                                     // later, too: it takes probes out
         } else if constexpr (!std::is_same_v<T, model::ProcessExit> &&  // the pidfd tells the same
                              !std::is_same_v<T, model::SampledAllocation> &&
                              !std::is_same_v<T, model::SpanRunOpened> &&
-                             !std::is_same_v<T, model::SpanRunCut> &&
-
-                             !std::is_same_v<T, model::HitStorm>) {
+                             !std::is_same_v<T, model::SpanRunCut>) {
           if (Target* target = find(value.pid)) target->on(value);
         }
       },
@@ -238,6 +242,7 @@ void Daemon::attach(Target& target, OpenedTarget opened) {
   const pid_t pid = target.pid();
   const bool has_probes = opened.status.mode != model::Mode::buckets;
   if (has_probes) {
+    if (opened.asked_mode == model::Mode::automatic) opened.request.storm_ns = storm_limit_ns();
     auto attached = collector_->attach(opened.request);
     if (!attached) {
       target.set_state(model::TargetState::failed, to_string(attached.error()));
@@ -254,9 +259,14 @@ void Daemon::attach(Target& target, OpenedTarget opened) {
     spdlog::info("pid {} ({}, {}): attached in mode buckets, without probes", pid, opened.status.comm,
                  opened.status.go_version);
   }
-  target.start(opened.binary, opened.load_bias, opened.reader, opened.status.mode, has_probes);
+  target.start(opened.binary, opened.load_bias, opened.reader, opened.status.mode, has_probes,
+               opened.asked_mode);
   if (has_probes) {
-    if (auto recording = collector_->set_recording(pid, probe::ProbeGroups::all()); !recording) {
+    start_governing(target, opened);
+    using probe::ProbeGroup;
+    // Not all: mode auto may add the exact group later, and tells then when it begins.
+    const auto counting = opened.status.mode == model::Mode::exact ? ProbeGroup::exact : ProbeGroup::sampled;
+    if (auto recording = collector_->set_recording(pid, {ProbeGroup::gc, counting}); !recording) {
       collector_->detach(pid);
       target.set_state(model::TargetState::failed, to_string(recording.error()));
       return;
@@ -359,18 +369,7 @@ void Daemon::update_from_kernel() {
   for (auto& [key, target] : targets_) {
     if (!target->is_live()) continue;
     drain_exact(*target);
-    if (!collector_) continue;
-    const auto counters = collector_->counters(key.pid);
-    const auto cpu = proc_.cpu_time_ns(key.pid);
-    if (!counters || !cpu) continue;
-    target->note_cost(counters->hits, *cpu, hit_cost_ns_);
-    if (target->overhead_ratio() * 100 > options_.overhead_budget_percent &&
-        over_budget_.insert(key).second) {
-      spdlog::warn(
-          "pid {}: its probes take about {:.1f} % of its CPU time, more than --overhead-budget {} allows; "
-          "--mode sampled or buckets costs less",
-          key.pid, target->overhead_ratio() * 100, options_.overhead_budget_percent);
-    }
+    if (target->governor() != nullptr) look_at_cost(*target);
   }
 }
 

@@ -44,7 +44,7 @@ struct DaemonOptions {
   // Kubernetes is looked for only where this is set.
   std::optional<k8s::PodSourceOptions> pods;
   size_t top_sites = 20;
-  // Share of a target's CPU time that its probes may take before the log says so.
+  // Share of a target's CPU time that its probes may take: mode auto keeps to it, in other modes the log says so.
   double overhead_budget_percent = 1;
   // How long the last profile of a process that has exited is served.
   int64_t keep_exited_ns = 600'000'000'000;
@@ -113,6 +113,15 @@ class Daemon final : public exporters::ProfileSource {
   // daemon_pods.cpp: takes over what has become known of pods, and judges their processes again.
   void update_pods();
   void drain_exact(Target& target);
+  // Mode auto, in daemon_governor.cpp.
+  void start_governing(Target& target, const OpenedTarget& opened);
+  uint64_t storm_limit_ns() const;
+  void govern(uint64_t now_ns);
+  void take_storms();
+  void look_at_cost(Target& target);
+  void go(Target& target, const probe::Move& move);
+  Expected<void> change_level(Target& target, probe::Level from, probe::Level to);
+  Expected<void> add_probes(Target& target, probe::ProbeGroup group);
   void update_from_kernel();
   void forget_old();
   void publish(uint64_t now_ns);
@@ -142,7 +151,7 @@ class Daemon final : public exporters::ProfileSource {
       collector_;                         // none in mode buckets, which needs no privilege to load programs
   std::unique_ptr<k8s::PodSource> pods_;  // null: no Kubernetes here
   std::string libbpf_version_;
-  double hit_cost_ns_ = 0;  // of a probe as sites normally are; 0 = not measured
+  std::optional<probe::HitCost> hit_cost_;  // none: not measured
   std::optional<process::Discovery> discovery_;
   std::map<model::ProcessKey, std::unique_ptr<Target>> targets_;
   std::unordered_map<pid_t, model::ProcessKey> current_;                     // the present life of each pid
@@ -150,6 +159,7 @@ class Daemon final : public exporters::ProfileSource {
   std::set<model::ProcessKey> over_budget_;                                  // the log has said so
   std::deque<pid_t> forgotten_;  // exited so long ago that only this is known
   std::vector<model::ProcessExec> exec_hints_;
+  std::vector<model::HitStorm> storms_;
   uint64_t failed_readings_ = 0;
   bool config_loaded_ = true;  // the last attempt
   int64_t config_loaded_wall_ns_ = wall_time_ns();

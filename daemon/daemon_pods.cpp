@@ -53,7 +53,8 @@ bool Daemon::is_wanted(const Target& target) const {
 bool Daemon::is_wanted(const Target& target, const PodVerdict& verdict) const {
   const TargetSelection& selection = options_.selection;
   return (selection.pids.empty() || selection.pids.contains(target.pid())) && !verdict.ignored &&
-         target.mode() == effective_mode(selection, verdict) && !why_ignored(selection, target.exe());
+         target.asked_mode() == verdict.mode.value_or(selection.mode) &&
+         !why_ignored(selection, target.exe());
 }
 
 }  // namespace goheapd

@@ -94,6 +94,7 @@ exporters::SourceResult<Daemon::Taken> Daemon::take(pid_t pid) {
       }
       drain_probes();
       target->apply(std::move(**reading));
+      drain_exact(*target);
     }
     return taken_from(*target);
   });
@@ -123,7 +124,7 @@ exporters::SourceResult<Daemon::Access> Daemon::open_access(pid_t pid) {
   Target* target = *found;
   Access access;
   access.key = target->key();
-  if (target->is_live() && !target->is_exact()) {
+  if (target->is_live() && target->reads_records()) {
     access.reader = target->reader();
     return access;
   }

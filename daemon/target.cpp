@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <unordered_map>
 #include <utility>
 
 #include "daemon/base/clock.h"
@@ -18,7 +19,20 @@ constexpr uint64_t kMinReadingGap = 100 * kMillisecond;
 // A reading may keep us busy for at most 1/50 of the time.
 constexpr uint64_t kReadingDutyFactor = 50;
 constexpr uint64_t kRateWindow = 2'000 * kMillisecond;
-constexpr uint64_t kMinCostCpuNs = 100 * kMillisecond;
+// What the probes take is looked at so often; where every allocation hits one, it can become too much in no time.
+constexpr uint64_t kCostLook = 500 * kMillisecond;
+constexpr uint64_t kCostLookWhenExact = 40 * kMillisecond;
+
+// Of counted allocations.
+void note_lost_stacks(const profile::ExactLedger& ledger, profile::RawSnapshot& snapshot) {
+  if (const uint64_t objects = ledger.objects_without_stack(); objects != 0) {
+    snapshot.comments.push_back(std::to_string(objects) + " objects have no stack: its record was lost");
+  }
+  if (ledger.truncated_stacks() != 0) {
+    snapshot.comments.push_back(std::to_string(ledger.truncated_stacks()) +
+                                " stacks are truncated at 127 frames");
+  }
+}
 
 }  // namespace
 
@@ -26,7 +40,9 @@ Target::Target(model::TargetStatus status, size_t top_sites)
     : status_(std::move(status)), board_(top_sites) {}
 
 void Target::start(std::shared_ptr<const gobin::GoBinary> binary, uint64_t load_bias,
-                   std::shared_ptr<TargetReader> reader, model::Mode mode, bool has_probes) {
+                   std::shared_ptr<TargetReader> reader, model::Mode mode, bool has_probes,
+                   model::Mode asked_mode) {
+  asked_mode_ = asked_mode;
   binary_ = std::move(binary);
   load_bias_ = load_bias;
   reader_ = std::move(reader);
@@ -105,18 +121,35 @@ void Target::apply(const model::LiveSampleReading& reading) {
 
 void Target::apply(std::vector<model::ExactCount> counts) {
   if (!exact_) return;
+  const uint64_t before = exact_->objects();
   exact_->apply(std::move(counts));
-  status_.samples = exact_->objects();
+  status_.samples += exact_->objects() - std::min(before, exact_->objects());
 }
 
-void Target::note_cost(uint64_t hits, uint64_t cpu_ns, double hit_cost_ns) {
+bool Target::cost_look_due(uint64_t now_ns) const {
+  if (!is_live() || !governor_) return false;
+  return now_ns - cost_look_ns_ >= (is_exact() ? kCostLookWhenExact : kCostLook);
+}
+
+void Target::note_cost(uint64_t now_ns, uint64_t hits) {
+  cost_look_ns_ = now_ns;
   status_.probe_hits = hits;
-  // CPU time comes in ticks of 10 ms: below a tenth of a second the ratio would be noise.
-  if (cpu_ns < cost_cpu_ns_ + kMinCostCpuNs) return;
-  status_.overhead_ratio =
-      static_cast<double>(hits - cost_hits_) * hit_cost_ns / static_cast<double>(cpu_ns - cost_cpu_ns_);
-  cost_hits_ = hits;
-  cost_cpu_ns_ = cpu_ns;
+  status_.overhead_ratio = governor_ ? governor_->overhead_ratio() : 0;
+}
+
+void Target::set_level(probe::Level level, const std::string& why) {
+  if (!buckets_) return;
+  const bool was_exact = is_exact();
+  const bool exact = level == probe::Level::exact;
+  if (exact && !exact_) exact_.emplace();
+  if (was_exact && !exact) exact_->end_period();
+  buckets_->set_alloc_counted_elsewhere(exact);
+  buckets_->set_has_events(level >= probe::Level::sampled);
+  status_.mode = exact                            ? model::Mode::exact
+                 : level == probe::Level::sampled ? model::Mode::sampled
+                                                  : model::Mode::buckets;
+  ++status_.mode_changes;
+  status_.reason = why;
 }
 
 std::vector<std::pair<uint64_t, profile::StackPtr>> Target::take_unnamed_stacks() {
@@ -145,38 +178,10 @@ std::shared_ptr<const profile::RawSnapshot> Target::snapshot(const std::vector<s
   snapshot->mode = model::name_of(status_.mode);
   snapshot->source = status_.source;
   snapshot->end_wall_ns = status_.exited_wall_ns != 0 ? status_.exited_wall_ns : wall_time_ns();
-  if (exact_) {
-    snapshot->start_wall_ns = status_.attached_wall_ns;
-    exact_->fill(*snapshot);
-    snapshot->comments.emplace_back("counts every allocation since goheapd attached");
-    if (const uint64_t objects = exact_->objects_without_stack(); objects != 0) {
-      snapshot->comments.push_back(std::to_string(objects) + " objects have no stack: its record was lost");
-    }
-    if (exact_->truncated_stacks() != 0) {
-      snapshot->comments.push_back(std::to_string(exact_->truncated_stacks()) +
-                                   " stacks are truncated at 127 frames");
-    }
-  } else if (buckets_) {
-    snapshot->start_wall_ns = status_.started_wall_ns;
-    buckets_->fill(*snapshot);
-    if (!buckets_->last_reading_consistent()) {
-      snapshot->comments.emplace_back(
-          "the runtime changed its records while they were read; a few may be one GC cycle apart");
-    }
-    if (!is_live()) {
-      // No GC will publish any more what was allocated last.
-      for (profile::RawSample& sample : snapshot->samples) {
-        sample.published.alloc_objects = sample.now_alloc_objects;
-        sample.published.alloc_bytes = sample.now_alloc_bytes;
-      }
-      snapshot->comments.emplace_back(
-          "the process has exited; inuse as of its last completed GC cycle that was read");
-    }
-    if (buckets_->settled_objects() != 0) {
-      snapshot->comments.push_back(
-          std::to_string(buckets_->settled_objects()) +
-          " sampled objects where events and the runtime's records differed were settled for the records");
-    }
+  if (buckets_) {
+    fill_from_buckets(*snapshot);
+  } else if (exact_) {
+    fill_from_counts(*snapshot);
   }
   if (!status_.pod.empty()) {
     std::string where = "pod " + status_.namespace_name + "/" + status_.pod;
@@ -190,11 +195,53 @@ std::shared_ptr<const profile::RawSnapshot> Target::snapshot(const std::vector<s
   return snapshot;
 }
 
+void Target::fill_from_counts(profile::RawSnapshot& snapshot) const {
+  snapshot.start_wall_ns = status_.attached_wall_ns;
+  exact_->fill(snapshot);
+  snapshot.comments.emplace_back("counts every allocation since goheapd attached");
+  note_lost_stacks(*exact_, snapshot);
+}
+
+void Target::fill_from_buckets(profile::RawSnapshot& snapshot) const {
+  snapshot.start_wall_ns = status_.started_wall_ns;
+  buckets_->fill(snapshot);
+  if (!buckets_->last_reading_consistent()) {
+    snapshot.comments.emplace_back(
+        "the runtime changed its records while they were read; a few may be one GC cycle apart");
+  }
+  if (!is_live()) {
+    // No GC will publish any more what was allocated last.
+    for (profile::RawSample& sample : snapshot.samples) {
+      sample.published.alloc_objects = sample.now_alloc_objects;
+      sample.published.alloc_bytes = sample.now_alloc_bytes;
+    }
+    snapshot.comments.emplace_back(
+        "the process has exited; inuse as of its last completed GC cycle that was read");
+  }
+  if (buckets_->settled_objects() != 0) {
+    snapshot.comments.push_back(
+        std::to_string(buckets_->settled_objects()) +
+        " sampled objects where events and the runtime's records differed were settled for the records");
+  }
+  if (!exact_) return;
+  snapshot.counted = exact_->samples();
+  snapshot.comments.emplace_back(
+      "alloc values up to now; mode auto counted every allocation for a part of the time, the others are "
+      "sampled");
+  note_lost_stacks(*exact_, snapshot);
+}
+
 void Target::update_counters() {
-  const auto bytes = buckets_ ? buckets_->alloc_bytes() : exact_ ? exact_->alloc_bytes() : shown_bytes_;
-  const auto objects = buckets_ ? buckets_->alloc_objects()
-                       : exact_ ? exact_->alloc_objects()
-                                : shown_objects_;
+  auto bytes = buckets_ ? buckets_->alloc_bytes() : std::array<double, model::kAllocationKinds>{};
+  auto objects = buckets_ ? buckets_->alloc_objects() : std::array<double, model::kAllocationKinds>{};
+  if (exact_) {
+    const auto counted_bytes = exact_->alloc_bytes();
+    const auto counted_objects = exact_->alloc_objects();
+    for (size_t kind = 0; kind < model::kAllocationKinds; ++kind) {
+      bytes[kind] += counted_bytes[kind];
+      objects[kind] += counted_objects[kind];
+    }
+  }
   for (size_t kind = 0; kind < model::kAllocationKinds; ++kind) {
     shown_bytes_[kind] = std::max(shown_bytes_[kind], bytes[kind]);
     shown_objects_[kind] = std::max(shown_objects_[kind], objects[kind]);
@@ -217,6 +264,24 @@ void Target::tick(uint64_t now_ns) {
   rate_total_ = total;
 }
 
+// One row per function.
+std::vector<profile::SiteTotals> Target::sites() const {
+  if (!buckets_) return exact_ ? exact_->sites() : std::vector<profile::SiteTotals>{};
+  auto sites = buckets_->sites();
+  if (!exact_) return sites;
+  std::unordered_map<std::string, size_t> rows;
+  for (size_t i = 0; i < sites.size(); ++i) rows.emplace(sites[i].function, i);
+  for (profile::SiteTotals& counted : exact_->sites()) {
+    const auto [row, inserted] = rows.try_emplace(counted.function, sites.size());
+    if (inserted) {
+      sites.push_back(std::move(counted));
+    } else {
+      sites[row->second].alloc_bytes += counted.alloc_bytes;
+    }
+  }
+  return sites;
+}
+
 model::TargetStatus Target::status() {
   update_counters();
   status_.alloc_bytes = shown_bytes_;
@@ -225,10 +290,8 @@ model::TargetStatus Target::status() {
     status_.live_bytes = buckets_->live_bytes();
     status_.live_objects = buckets_->live_objects();
     status_.settled_objects = buckets_->settled_objects();
-    status_.top_sites = board_.update(buckets_->sites());
-  } else if (exact_) {
-    status_.top_sites = board_.update(exact_->sites());
   }
+  status_.top_sites = board_.update(sites());
   return status_;
 }
 

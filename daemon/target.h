@@ -12,6 +12,7 @@
 #include "daemon/model/event.h"
 #include "daemon/model/target.h"
 #include "daemon/pod_policy.h"
+#include "daemon/probe/governor.h"
 #include "daemon/profile/bucket_ledger.h"
 #include "daemon/profile/exact_ledger.h"
 #include "daemon/profile/site_board.h"
@@ -34,12 +35,24 @@ class Target {
   const std::string& pod_uid() const { return status_.pod_uid; }
   const std::string& container_id() const { return status_.container_id; }
   double overhead_ratio() const { return status_.overhead_ratio; }
-  bool is_exact() const { return exact_.has_value(); }
+  // Every allocation is being counted.
+  bool is_exact() const { return exact_ && status_.mode == model::Mode::exact; }
+  // What the operator asked for, which in mode auto is not the present mode.
+  model::Mode asked_mode() const { return asked_mode_; }
   bool is_live() const { return status_.state == model::TargetState::attached; }
 
   // The target is being profiled from now on. `reader` may be null in exact mode.
   void start(std::shared_ptr<const gobin::GoBinary> binary, uint64_t load_bias,
-             std::shared_ptr<TargetReader> reader, model::Mode mode, bool has_probes);
+             std::shared_ptr<TargetReader> reader, model::Mode mode, bool has_probes, model::Mode asked_mode);
+  // Keeps watch over what the probes take; without levels to choose from it only measures.
+  void govern(probe::Governor governor) { governor_.emplace(std::move(governor)); }
+  // Null: nothing is measured, since there are no probes.
+  probe::Governor* governor() { return governor_ ? &*governor_ : nullptr; }
+  bool cost_look_due(uint64_t now_ns) const;
+  void note_cost(uint64_t now_ns, uint64_t hits);
+  // The probes have been changed to this level; `why` in words. What is counted stays right across the change: each
+  // allocation counts in the books of the level at which it was made.
+  void set_level(probe::Level level, const std::string& why);
   void set_state(model::TargetState state, std::string reason);
   // What a new look at a process that is not attached brought.
   void set_status(model::TargetStatus status) { status_ = std::move(status); }
@@ -49,6 +62,8 @@ class Target {
     return status_.state == model::TargetState::unsupported || status_.state == model::TargetState::failed;
   }
   bool has_profile() const { return binary_ != nullptr && (exact_ || (buckets_ && buckets_->has_reading())); }
+  // The runtime's own records are the books, so a profile begins with reading them.
+  bool reads_records() const { return buckets_.has_value(); }
   bool exited_before(int64_t wall_ns) const { return status_.exited_wall_ns < wall_ns; }
   void mark_exited(int64_t wall_ns);
 
@@ -61,8 +76,6 @@ class Target {
   void apply(TargetReading reading);
   void apply(const model::LiveSampleReading& reading);
   void apply(std::vector<model::ExactCount> counts);
-  // Cumulative hits and CPU time of the process; overhead = hits x cost / CPU time, over the last interval.
-  void note_cost(uint64_t hits, uint64_t cpu_ns, double hit_cost_ns);
   // Names for stacks of exact mode, found by a worker.
   std::vector<std::pair<uint64_t, profile::StackPtr>> take_unnamed_stacks();
   void name_stack(uint64_t stack_hash, model::AllocationKind kind, const std::string& function);
@@ -87,6 +100,9 @@ class Target {
 
  private:
   void update_counters();
+  std::vector<profile::SiteTotals> sites() const;
+  void fill_from_buckets(profile::RawSnapshot& snapshot) const;
+  void fill_from_counts(profile::RawSnapshot& snapshot) const;
 
   model::TargetStatus status_;
   std::shared_ptr<const gobin::GoBinary> binary_;
@@ -105,8 +121,9 @@ class Target {
   uint64_t last_reading_ns_ = 0;
   uint64_t torn_readings_ = 0;
 
-  uint64_t cost_hits_ = 0;
-  uint64_t cost_cpu_ns_ = 0;
+  model::Mode asked_mode_ = model::Mode::automatic;
+  std::optional<probe::Governor> governor_;
+  uint64_t cost_look_ns_ = 0;  // the last one
   double rate_total_ = 0;
   uint64_t rate_time_ns_ = 0;
 };

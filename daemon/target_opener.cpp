@@ -85,6 +85,7 @@ OpenedTarget open_target(const process::ProcFs& proc, const model::ProcessKey& k
   if (!start) return refused(std::move(target), TargetState::failed, to_string(start.error()));
   target.load_bias = *start - target.binary->load_base();
 
+  target.asked_mode = verdict.mode.value_or(selection.mode);
   const model::Mode mode = effective_mode(selection, verdict);
   target.status.mode = mode;
   if (mode != model::Mode::exact) {

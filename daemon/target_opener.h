@@ -42,6 +42,7 @@ struct OpenedTarget {
     ready,    // everything below is set
   };
   Verdict verdict = Verdict::not_go;
+  model::Mode asked_mode = model::Mode::automatic;  // by the pod, else by the selection
   model::TargetStatus status;
   std::shared_ptr<const gobin::GoBinary> binary;
   uint64_t load_bias = 0;

@@ -12,6 +12,7 @@ TargetReader::TargetReader(runtime::RuntimeView view, std::shared_ptr<const gobi
     : binary_(std::move(binary)),
       load_bias_(load_bias),
       view_(std::move(view)),
+      allocator_(view_),
       buckets_(view_),
       specials_(view_),
       gc_(view_) {}
@@ -40,6 +41,15 @@ Expected<TargetReading> TargetReader::read() {
   // Pauses are an extra: a profile without them is still a profile.
   if (auto gc = gc_.read()) reading.gc = std::move(*gc);
   return reading;
+}
+
+Expected<uint64_t> TargetReader::allocated_objects() {
+  std::lock_guard lock(allocator_mutex_);
+  const auto reading = allocator_.read();
+  if (!reading) return Unexpected(reading.error());
+  uint64_t objects = reading->tiny_allocs + reading->large.allocs;
+  for (const model::ClassCounts& counts : reading->small) objects += counts.allocs;
+  return objects;
 }
 
 Expected<model::LiveSampleReading> TargetReader::read_live_samples() {

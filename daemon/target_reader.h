@@ -12,6 +12,7 @@
 #include "daemon/profile/bucket_ledger.h"
 #include "daemon/runtime/bucket_reader.h"
 #include "daemon/runtime/gc_reader.h"
+#include "daemon/runtime/heap_stats_reader.h"
 #include "daemon/runtime/runtime_view.h"
 #include "daemon/runtime/specials_reader.h"
 
@@ -35,6 +36,8 @@ class TargetReader {
 
   Expected<uint64_t> sample_rate() const { return view_.sample_rate(); }
   Expected<TargetReading> read();
+  // How many objects the program has allocated so far, as the allocator itself counts them.
+  Expected<uint64_t> allocated_objects();
   Expected<model::LiveSampleReading> read_live_samples();
 
  private:
@@ -43,10 +46,12 @@ class TargetReader {
   const std::shared_ptr<const gobin::GoBinary> binary_;
   const uint64_t load_bias_;
   const runtime::RuntimeView view_;
-  std::mutex mutex_;                  // guards what follows
-  runtime::BucketReader buckets_;     // refers to view_
-  runtime::SpecialsReader specials_;  // refers to view_
-  runtime::GcReader gc_;              // refers to view_
+  std::mutex allocator_mutex_;          // guards allocator_, so that nobody waits for a long reading
+  runtime::HeapStatsReader allocator_;  // refers to view_
+  std::mutex mutex_;                    // guards what follows
+  runtime::BucketReader buckets_;       // refers to view_
+  runtime::SpecialsReader specials_;    // refers to view_
+  runtime::GcReader gc_;                // refers to view_
 };
 
 }  // namespace goheapd

@@ -17,6 +17,13 @@ int64_t read_clock(clockid_t id) {
 
 uint64_t kernel_time_ns() { return static_cast<uint64_t>(read_clock(CLOCK_MONOTONIC)); }
 
+std::optional<uint64_t> process_cpu_time_ns(pid_t pid) {
+  clockid_t clock{};
+  timespec used{};
+  if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &used) != 0) return std::nullopt;
+  return static_cast<uint64_t>(used.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(used.tv_nsec);
+}
+
 int64_t wall_time_ns() { return read_clock(CLOCK_REALTIME); }
 
 int64_t wall_time_of(uint64_t kernel_ns) {

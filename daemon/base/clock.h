@@ -1,11 +1,16 @@
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
+#include <optional>
 
 namespace goheapd {
 
 // Nanoseconds. kernel_time is CLOCK_MONOTONIC, what bpf_ktime_get_ns() stamps on events.
 uint64_t kernel_time_ns();
+// CPU time that all threads of a process have used; nothing if it is gone.
+std::optional<uint64_t> process_cpu_time_ns(pid_t pid);
 // CLOCK_REALTIME, for what users see.
 int64_t wall_time_ns();
 // The wall time at which kernel_time_ns() said `kernel_ns`, by the clocks' present distance.

@@ -21,7 +21,7 @@ struct ServeOptions {
   std::vector<std::string> listen_addresses{"127.0.0.1:9786"};
   std::string web_config_file;
   std::string config_file;
-  std::string mode = "sampled";
+  std::string mode = "auto";
   std::vector<int> pids;
   std::vector<std::string> include;  // regular expressions on the executable's path
   std::vector<std::string> exclude;

@@ -47,6 +47,7 @@ struct TargetStatus {
   uint64_t samples = 0;  // events taken in for this target
   uint64_t probe_hits = 0;
   double alloc_bytes_per_second = 0;
+  uint64_t mode_changes = 0;  // that the governor of mode auto has made
   double overhead_ratio = 0;                           // estimated share of the target's CPU time, 0..1
   std::array<double, kAllocationKinds> alloc_bytes{};  // unsampled, since attach, by kind
   std::array<double, kAllocationKinds> alloc_objects{};

@@ -69,6 +69,9 @@ class ProbeGroups {
   unsigned bits_ = 0;
 };
 
+// As wire::kStormHits.
+inline constexpr uint64_t kStormHits = 16384;
+
 struct AttachRequest {
   model::ProcessKey process;
   // Of the executable as the kernel shall open it: "/proc/PID/exe" names the file that really runs.
@@ -78,7 +81,7 @@ struct AttachRequest {
   TargetLayout layout;
   // probe_sites().sampled(), .exact(), .spans(), or several of them.
   std::vector<gobin::ProbePoint> points;
-  // The kill switch: wire::kStormHits (1024) hits within less than this on one CPU stop all recording and send a
+  // The kill switch: kStormHits hits within less than this on one CPU stop all recording and send a
   // model::HitStorm at once. 0 = never.
   uint64_t storm_ns = 0;
   // For the group spans: mheap_.sweepgen in the process, and how many bytes there are to a sample (model::SpanRunOpened).

@@ -14,6 +14,8 @@
 namespace goheapd::probe {
 namespace {
 
+static_assert(kStormHits == wire::kStormHits);
+
 constexpr int kErrnoNotSupported = 524;  // ENOTSUPP, which is not among user space's errno values
 
 wire::WireRole wire_role(gobin::ProbeRole role) {

@@ -115,6 +115,7 @@ ordered_json target_json(const model::TargetStatus& target) {
   json["live_bytes"] = target.has_live ? ordered_json(target.live_bytes) : ordered_json();
   json["live_objects"] = target.has_live ? ordered_json(target.live_objects) : ordered_json();
   json["overhead_ratio"] = target.overhead_ratio;
+  json["mode_changes"] = target.mode_changes;
   json["gc_cycles"] = target.gc_cycles;
   json["settled_objects"] = target.settled_objects;
   json["profiles"] = {{"heap", prefix_of(target) + "/debug/pprof/heap"},

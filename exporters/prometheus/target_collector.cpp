@@ -233,6 +233,9 @@ std::vector<MetricFamily> TargetCollector::Collect() const {
   families.push_back(per_target(
       "goheapd_overhead_ratio", "Estimated share of the target's CPU time that the probes take, 0 to 1.",
       MetricType::Gauge, targets, [](const Target& t) { return t.overhead_ratio; }));
+  families.push_back(
+      per_target("goheapd_mode_changes_total", "Times that mode auto has moved the target to another mode.",
+                 MetricType::Counter, targets, [](const Target& t) { return t.mode_changes; }));
   families.push_back(per_kind("goheapd_alloc_bytes_total",
                               "Bytes that the target allocated since it was attached, by kind of allocation.",
                               targets, &Target::alloc_bytes));

@@ -14,7 +14,7 @@ def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("profiles")
     binary = folder / "gone"
     shutil.copy(golang.build(24, "stripped_pie"), binary)
-    with Target(binary, profile_rate=1024) as target, Daemon(target.pid) as daemon:
+    with Target(binary, profile_rate=1024) as target, Daemon(target.pid, arguments=["--mode", "sampled"]) as daemon:
         daemon.wait_for_state(target.pid)
         target.run("direct", 2000)
         target.run("inlined", 2000)
@@ -60,7 +60,7 @@ def test_diff_base(files):
 
 
 def test_over_http(tmp_path):
-    with Target.of(24, profile_rate=1024) as target, Daemon(target.pid) as daemon:
+    with Target.of(24, profile_rate=1024) as target, Daemon(target.pid, arguments=["--mode", "sampled"]) as daemon:
         daemon.wait_for_state(target.pid)
         target.run("direct", 2000)
         text = golang.pprof_tool("-top", "-sample_index=alloc_space", f"{daemon.url}/targets/{target.pid}/debug/pprof/heap")

@@ -154,8 +154,3 @@ def test_sampler_off():
         daemon.wait_for_state(target.pid)
         target.run("direct", 1000)
         assert daemon.profile(target.pid).total("alloc_objects", lambda s: "main.direct" in s.functions()) >= 1000
-
-
-def test_default_mode_is_sampled():
-    with Target.of(golang.VERSIONS[-1], profile_rate=RATE) as target, Daemon(target.pid) as daemon:
-        assert daemon.wait_for_state(target.pid)["mode"] == "sampled"

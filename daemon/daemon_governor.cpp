@@ -1,0 +1,161 @@
+// Mode auto: what the governors of targets decide is done to their probes here. Owner thread.
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+#include "daemon/base/clock.h"
+#include "daemon/daemon.h"
+#include "daemon/probe_points.h"
+
+namespace goheapd {
+namespace {
+
+using probe::Level;
+using probe::ProbeGroup;
+using probe::ProbeGroups;
+
+// Beside the trap, an allocation that is counted takes about this long: the walk of its stack and the look-up of its
+// count. Only a first guess: what it really takes is measured.
+constexpr double kExactProgramNs = 1000;
+// So many times the budget is a storm.
+constexpr double kStormFactor = 10;
+
+ProbeGroups groups_of(Level level) {
+  switch (level) {
+    case Level::exact:
+      return ProbeGroups::all();
+    case Level::sampled:
+      return {ProbeGroup::gc, ProbeGroup::sampled};
+    case Level::gc:
+    case Level::buckets:
+      break;
+  }
+  return {ProbeGroup::gc};
+}
+
+double exact_hit_ns(const probe::HitCost& cost) {
+  return cost.ns[static_cast<size_t>(probe::CostClass::push)] + kExactProgramNs;
+}
+
+Level level_of(model::Mode mode) {
+  if (mode == model::Mode::exact) return Level::exact;
+  return mode == model::Mode::buckets ? Level::buckets : Level::sampled;
+}
+
+}  // namespace
+
+uint64_t Daemon::storm_limit_ns() const {
+  if (!hit_cost_) return 0;
+  const double share = kStormFactor * options_.overhead_budget_percent / 100;
+  if (share >= 1) return 0;
+  return static_cast<uint64_t>(static_cast<double>(probe::kStormHits) * exact_hit_ns(*hit_cost_) / share);
+}
+
+void Daemon::start_governing(Target& target, const OpenedTarget& opened) {
+  if (!hit_cost_) return;
+  const Level start = level_of(opened.status.mode);
+  probe::Governor::Options options{.budget = options_.overhead_budget_percent / 100,
+                                   .levels = {start},
+                                   .start = start,
+                                   .exact_hit_ns = exact_hit_ns(*hit_cost_)};
+  if (opened.asked_mode == model::Mode::automatic && start == Level::sampled) {
+    options.levels = {Level::buckets, Level::sampled};
+    if (opened.binary->probe_sites().exact()) options.levels.push_back(Level::exact);
+  }
+  target.govern(probe::Governor(std::move(options), kernel_time_ns()));
+}
+
+void Daemon::govern(uint64_t now_ns) {
+  for (auto& [key, target] : targets_) {
+    if (target->cost_look_due(now_ns)) look_at_cost(*target);
+  }
+}
+
+void Daemon::look_at_cost(Target& target) {
+  const auto counters = collector_->counters(target.pid());
+  const auto cpu = process_cpu_time_ns(target.pid());
+  if (!counters || !cpu) return;  // gone; its exit will be told
+  probe::Governor& governor = *target.governor();
+  probe::CostSample sample{
+      .time_ns = kernel_time_ns(), .cpu_ns = *cpu, .probe_ns = probe::probe_ns(*counters, *hit_cost_)};
+  if (target.reader() != nullptr && governor.wants_allocations(sample.time_ns)) {
+    sample.allocations = target.reader()->allocated_objects().value_or(0);
+  }
+  const auto move = governor.observe(sample);
+  target.note_cost(sample.time_ns, counters->hits);
+  if (move) {
+    go(target, *move);
+  } else if (governor.overhead_ratio() * 100 > options_.overhead_budget_percent &&
+             over_budget_.insert(target.key()).second) {
+    spdlog::warn(
+        "pid {}: its probes take about {:.1f} % of its CPU time, more than --overhead-budget {} allows; "
+        "--mode {}",
+        target.pid(), governor.overhead_ratio() * 100, options_.overhead_budget_percent,
+        target.asked_mode() == model::Mode::automatic ? "buckets costs less" : "auto would keep to it");
+  }
+}
+
+void Daemon::take_storms() {
+  for (const model::HitStorm& storm : std::exchange(storms_, {})) {
+    Target* target = find(storm.pid);
+    if (target == nullptr || !target->is_live() || target->governor() == nullptr) continue;
+    if (const auto move = target->governor()->storm(storm.time_ns)) go(*target, *move);
+  }
+}
+
+void Daemon::go(Target& target, const probe::Move& move) {
+  if (const auto changed = change_level(target, move.from, move.to); !changed) {
+    spdlog::warn("pid {}: cannot go from {} to {}: {}", target.pid(), probe::name_of(move.from),
+                 probe::name_of(move.to), to_string(changed.error()));
+    target.governor()->failed(move.from, kernel_time_ns());
+    return;
+  }
+  target.set_level(move.to, "mode auto went from " + std::string(probe::name_of(move.from)) + " to " +
+                                std::string(probe::name_of(move.to)) + ": " + move.why);
+  spdlog::info("pid {}: {}", target.pid(), target.reason());
+  if (move.from < Level::sampled && move.to >= Level::sampled) start_reading(target, true);
+}
+
+// Up: the probes are there before the books begin to expect them. Down: nothing is recorded any more, what was is taken
+// in, then the probes go.
+Expected<void> Daemon::change_level(Target& target, Level from, Level to) {
+  const pid_t pid = target.pid();
+  if (to > from) {
+    if (from < Level::sampled && to >= Level::sampled) {
+      if (auto added = add_probes(target, ProbeGroup::sampled); !added) return added;
+    }
+    if (to == Level::exact) {
+      if (auto added = add_probes(target, ProbeGroup::exact); !added) return added;
+    }
+    drain_probes();
+    if (auto recording = collector_->set_recording(pid, groups_of(to)); !recording) {
+      return Unexpected(recording.error());
+    }
+    return {};
+  }
+  if (auto recording = collector_->set_recording(pid, groups_of(to)); !recording) {
+    return Unexpected(recording.error());
+  }
+  if (from == Level::exact) {
+    drain_exact(target);
+    collector_->remove(pid, ProbeGroup::exact);
+  }
+  if (from >= Level::sampled && to < Level::sampled) {
+    drain_probes();
+    collector_->remove(pid, ProbeGroup::sampled);
+  }
+  return {};
+}
+
+Expected<void> Daemon::add_probes(Target& target, ProbeGroup group) {
+  const auto mode = group == ProbeGroup::exact ? model::Mode::exact : model::Mode::sampled;
+  auto request = make_attach_request(*target.binary(), target.key(), proc_.path(target.pid(), "exe"),
+                                     target.load_bias(), mode);
+  if (!request) return Unexpected(request.error());
+  std::erase_if(request->points,
+                [&](const gobin::ProbePoint& point) { return probe::group_of(point.role) != group; });
+  if (auto added = collector_->add(*request); !added) return Unexpected(added.error());
+  return {};
+}
+
+}  // namespace goheapd

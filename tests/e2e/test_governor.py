@@ -1,0 +1,120 @@
+"""Mode auto: slow allocators are counted, storms are not, and the values stay right across the moves."""
+import json
+import subprocess
+import time
+
+import pytest
+from harness import golang
+from harness.daemon import Daemon
+
+# Per second, on a CPU that is kept busy: counting them takes a tenth of the budget.
+SLOW = 500
+
+
+class Phases:
+    """tests/go_programs/phases, running."""
+
+    def __init__(self, minor):
+        self.process = subprocess.Popen([golang.build(minor, program="phases")], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, text=True, env={"GOMAXPROCS": "2"})
+        self.pid = self.process.pid
+        assert self.process.stdout.readline() == "ready\n"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.process.kill()
+        self.process.wait()
+
+    def ask(self, command):
+        self.process.stdin.write(command + "\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline().strip()
+
+    def objects(self):
+        return int(self.ask("now").split()[0])
+
+
+def row_of(daemon, program):
+    return daemon.targets()[program.pid]
+
+
+def wait_for_mode(daemon, program, mode, timeout=90):
+    return daemon.wait_until(lambda: (row := row_of(daemon, program))["mode"] == mode and row,
+                             f"not in mode {mode}", timeout)
+
+
+def counted(daemon, program):
+    return daemon.metrics().sum("goheapd_alloc_objects_total", pid=str(program.pid))
+
+
+def test_slow_allocators_are_counted_and_storms_are_not(some_minor):
+    with Phases(some_minor) as program:
+        program.ask(f"compute {SLOW}")
+        with Daemon(program.pid) as daemon:
+            assert daemon.wait_for_state(program.pid)["mode"] == "sampled"
+            row = wait_for_mode(daemon, program, "exact")
+            assert row["source"] == "runtime" and row["mode_changes"] == 1 and "0." in row["reason"], row
+            # From here on every object counts. What is between two answers can be on either side.
+            before = program.objects(), counted(daemon, program), program.objects()
+            time.sleep(2)
+            after = program.objects(), counted(daemon, program), program.objects()
+            # The runtime and the commands that we give allocate a little, too.
+            assert after[0] - before[2] <= after[1] - before[1] <= after[2] - before[0] + 500
+            assert row_of(daemon, program)["mode"] == "exact"
+            # The live heap goes on, and counted allocations stand in the profile under their function.
+            heap = daemon.profile(program.pid)
+            assert heap.total("inuse_space") > 0
+            assert heap.total("alloc_objects", lambda s: "main.allocate" in s.functions()) >= after[0] - before[0]
+            assert any("counted every allocation" in comment for comment in heap.comments), heap.comments
+
+            program.ask("storm")
+            row = wait_for_mode(daemon, program, "sampled", 10)
+            assert row["mode_changes"] == 2 and "the budget is 1.00 %" in row["reason"], row
+            assert daemon.metrics().sum("goheapd_mode_changes_total", pid=str(program.pid)) == 2
+            assert row["reason"] in daemon.log()
+            first, estimate = program.objects(), counted(daemon, program)
+            time.sleep(3)
+            own, ours = program.objects() - first, counted(daemon, program) - estimate
+            # 64-byte objects at one sample per 512 KiB: the standard error of n objects is sqrt(8192 n).
+            assert abs(ours - own) < 6 * (8192 * own) ** 0.5 + 0.05 * own, (ours, own)
+            assert not daemon.lost_events()
+            assert daemon.stop()[0] == 0
+        assert program.ask("idle") == "done"
+
+
+def test_the_whole_is_right_across_moves():
+    """Counted and sampled periods add up to what the program allocated."""
+    with Phases(golang.VERSIONS[-1]) as program:
+        with Daemon(program.pid) as daemon:
+            daemon.wait_for_state(program.pid)
+            program.ask("storm")
+            time.sleep(2)
+            program.ask(f"compute {SLOW}")
+            wait_for_mode(daemon, program, "exact")
+            program.ask("storm")
+            wait_for_mode(daemon, program, "sampled", 10)
+            time.sleep(2)
+            program.ask("idle")
+            time.sleep(0.3)
+            own, ours = program.objects(), daemon.profile(program.pid, "allocs").total(
+                "alloc_objects", lambda s: "main.allocate" in s.functions())
+            assert abs(ours - own) < 6 * (8192 * own) ** 0.5 + 0.01 * own, (ours, own)
+
+
+@pytest.mark.parametrize("mode", ["sampled", "exact"])
+def test_other_modes_stay_what_they_are(mode):
+    with Phases(24) as program:
+        program.ask("storm" if mode == "sampled" else f"compute {SLOW}")
+        with Daemon(program.pid, arguments=["--mode", mode]) as daemon:
+            daemon.wait_for_state(program.pid)
+            time.sleep(2.5)
+            row = row_of(daemon, program)
+            assert row["mode"] == mode and row["mode_changes"] == 0
+            assert row["overhead_ratio"] > 0, json.dumps(row)
+            if mode == "exact":
+                # Told, not throttled.
+                program.ask("storm")
+                daemon.wait_until(lambda: "--overhead-budget 1 allows" in daemon.log(), "no warning")
+                assert row_of(daemon, program)["mode"] == "exact"

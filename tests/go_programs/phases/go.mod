@@ -1,0 +1,3 @@
+module goheapd.test/phases
+
+go 1.19

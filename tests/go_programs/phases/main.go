@@ -1,0 +1,99 @@
+// A program whose load changes on command:
+//
+//	compute N  -> "done": keeps one CPU busy and allocates N objects per second meanwhile
+//	idle       -> "done": does nothing
+//	storm      -> "done": allocates as fast as it can
+//	now        -> "OBJECTS BYTES CPU_NANOSECONDS": what the load has allocated so far, and the CPU time of the process
+//
+// End of input ends the program.
+package main
+
+import (
+	"bufio"
+	"fmt"
+	_ "net/http/pprof" // keeps the runtime's sampler
+	"os"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+const objectBytes = 64
+
+var (
+	allocated atomic.Int64
+	rate      atomic.Int64 // objects per second; 0 = idle, < 0 = as many as can be
+	sink      *[objectBytes]byte
+	result    uint64
+)
+
+//go:noinline
+func allocate(count int64) {
+	for i := int64(0); i < count; i++ {
+		sink = new([objectBytes]byte)
+	}
+	allocated.Add(count)
+}
+
+func compute(steps int) {
+	x := result | 1
+	for i := 0; i < steps; i++ {
+		x ^= x << 13
+		x ^= x >> 7
+		x ^= x << 17
+	}
+	result = x
+}
+
+func work() {
+	begin, due := time.Now(), int64(0)
+	current := int64(0)
+	for {
+		wanted := rate.Load()
+		if wanted != current {
+			begin, due, current = time.Now(), 0, wanted
+		}
+		switch {
+		case wanted == 0:
+			time.Sleep(time.Millisecond)
+		case wanted < 0:
+			allocate(1000)
+		default:
+			compute(100000)
+			should := int64(time.Since(begin).Seconds() * float64(wanted))
+			allocate(should - due)
+			due = should
+		}
+	}
+}
+
+func cpuTime() int64 {
+	var usage syscall.Rusage
+	syscall.Getrusage(syscall.RUSAGE_SELF, &usage)
+	return usage.Utime.Nano() + usage.Stime.Nano()
+}
+
+func main() {
+	go work()
+	fmt.Println("ready")
+	input := bufio.NewScanner(os.Stdin)
+	for input.Scan() {
+		words := strings.Fields(input.Text())
+		switch words[0] {
+		case "now":
+			objects := allocated.Load()
+			fmt.Println(objects, objects*objectBytes, cpuTime())
+			continue
+		case "compute":
+			n, _ := strconv.ParseInt(words[1], 10, 64)
+			rate.Store(n)
+		case "idle":
+			rate.Store(0)
+		case "storm":
+			rate.Store(-1)
+		}
+		fmt.Println("done")
+	}
+}
