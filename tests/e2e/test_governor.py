@@ -4,6 +4,7 @@ import subprocess
 import time
 
 import pytest
+from conftest import LONG
 from harness import golang
 from harness.daemon import Daemon
 
@@ -49,8 +50,10 @@ def counted(daemon, program):
     return daemon.metrics().sum("goheapd_alloc_objects_total", pid=str(program.pid))
 
 
-def test_slow_allocators_are_counted_and_storms_are_not(some_minor):
-    with Phases(some_minor) as program:
+# A level is held for at least 10 s, so each version takes its time.
+@pytest.mark.parametrize("version", golang.VERSIONS if LONG else [golang.VERSIONS[0], golang.VERSIONS[-1]])
+def test_slow_allocators_are_counted_and_storms_are_not(version):
+    with Phases(version) as program:
         program.ask(f"compute {SLOW}")
         with Daemon(program.pid) as daemon:
             assert daemon.wait_for_state(program.pid)["mode"] == "sampled"

@@ -33,7 +33,7 @@ TEST_F(ServeOptionsTest, Defaults) {
   auto options = parse({});
   ASSERT_TRUE(options);
   EXPECT_EQ(options->listen_addresses, std::vector<std::string>{"127.0.0.1:9786"});
-  EXPECT_EQ(options->parsed_mode(), model::Mode::sampled);
+  EXPECT_EQ(options->parsed_mode(), model::Mode::automatic);
   EXPECT_DOUBLE_EQ(options->overhead_budget_percent, 1);
 }
 

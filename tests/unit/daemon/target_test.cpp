@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <numeric>
 
 namespace goheapd {
@@ -36,7 +37,7 @@ class TargetTest : public ::testing::Test {
 };
 
 TEST_F(TargetTest, StatusFollowsReadingsAndEvents) {
-  target_.start(nullptr, 0, nullptr, model::Mode::sampled, true);
+  target_.start(nullptr, 0, nullptr, model::Mode::sampled, true, model::Mode::sampled);
   target_.apply(reading(kSecond, 10, 4));
   target_.on(model::SampledBirth{42, 2 * kSecond, 0xc000, 0x99, 1});
   const model::TargetStatus status = target_.status();
@@ -51,7 +52,7 @@ TEST_F(TargetTest, StatusFollowsReadingsAndEvents) {
 }
 
 TEST_F(TargetTest, PausesBecomeACumulativeHistogram) {
-  target_.start(nullptr, 0, nullptr, model::Mode::buckets, false);
+  target_.start(nullptr, 0, nullptr, model::Mode::buckets, false, model::Mode::buckets);
   TargetReading first = reading(kSecond, 1, 0);
   first.gc.cycles = 3;
   first.gc.new_pauses_ns = {4'000, 80'000, 400'000'000};
@@ -65,19 +66,48 @@ TEST_F(TargetTest, PausesBecomeACumulativeHistogram) {
   EXPECT_NEAR(status.gc_pause_sum_seconds, 0.400084, 1e-9);
 }
 
-TEST_F(TargetTest, OverheadIsHitsTimesCostOverCpuTime) {
-  target_.start(nullptr, 0, nullptr, model::Mode::sampled, true);
-  target_.note_cost(0, 0, 700);
-  target_.note_cost(1000, kSecond, 700);
-  EXPECT_DOUBLE_EQ(target_.status().overhead_ratio, 0.0007);
-  // Too little CPU time to tell: the last figure stays.
-  target_.note_cost(2000, kSecond + 1, 700);
-  EXPECT_DOUBLE_EQ(target_.status().overhead_ratio, 0.0007);
-  EXPECT_EQ(target_.status().probe_hits, 2000u);
+// Mode auto: what is counted in exact mode and what is sampled before and after add up.
+TEST_F(TargetTest, LevelsAddUp) {
+  target_.start(nullptr, 0, nullptr, model::Mode::sampled, true, model::Mode::automatic);
+  target_.apply(reading(kSecond, 10, 4));
+  target_.on(model::SampledBirth{42, 2 * kSecond, 0xc000, 0x99, 1});
+  target_.set_level(probe::Level::exact, "slow");
+  EXPECT_TRUE(target_.is_exact());
+  EXPECT_EQ(target_.status().mode, model::Mode::exact);
+  EXPECT_EQ(target_.status().reason, "slow");
+  target_.on(model::SampledBirth{42, 3 * kSecond, 0xc100, 0x99, 1});
+  target_.on(model::ExactStack{42, 7, false, {0x10}});
+  target_.name_stack(7, model::AllocationKind::map, "main.f");
+  model::ExactCount count;
+  count.stack_hash = 7;
+  count.objects = 3;
+  count.slot_bytes = 48;
+  target_.apply(std::vector{count});
+  target_.set_level(probe::Level::sampled, "fast");
+  EXPECT_FALSE(target_.is_exact());
+  target_.on(model::SampledBirth{42, 4 * kSecond, 0xc200, 0x99, 1});
+
+  const model::TargetStatus status = target_.status();
+  EXPECT_EQ(status.mode, model::Mode::sampled);
+  EXPECT_EQ(status.mode_changes, 2u);
+  EXPECT_DOUBLE_EQ(status.alloc_bytes[static_cast<size_t>(model::AllocationKind::slice)], 200);
+  EXPECT_DOUBLE_EQ(status.alloc_bytes[static_cast<size_t>(model::AllocationKind::map)], 48);
+  EXPECT_DOUBLE_EQ(status.live_bytes, 900);  // 6 of the reading and three since
+  const auto row = std::find_if(status.top_sites.begin(), status.top_sites.end(),
+                                [](const auto& site) { return site.function == "main.f"; });
+  ASSERT_NE(row, status.top_sites.end());
+  EXPECT_DOUBLE_EQ(row->alloc_bytes, 248);
+  const auto snapshot = target_.snapshot({});
+  ASSERT_EQ(snapshot->counted.size(), 1u);
+  EXPECT_EQ(snapshot->counted[0].published.alloc_objects, 3);
+  EXPECT_EQ(snapshot->samples[0].published.alloc_objects, 12);
+
+  target_.set_level(probe::Level::buckets, "dear");
+  EXPECT_EQ(target_.status().mode, model::Mode::buckets);
 }
 
 TEST_F(TargetTest, TheRateIsThatOfTheLastSeconds) {
-  target_.start(nullptr, 0, nullptr, model::Mode::sampled, true);
+  target_.start(nullptr, 0, nullptr, model::Mode::sampled, true, model::Mode::sampled);
   target_.apply(reading(kSecond, 10, 0));
   target_.tick(10 * kSecond);
   target_.apply(reading(11 * kSecond, 60, 0));
@@ -86,7 +116,7 @@ TEST_F(TargetTest, TheRateIsThatOfTheLastSeconds) {
 }
 
 TEST_F(TargetTest, AnExitedTargetsProfileCountsToItsEnd) {
-  target_.start(nullptr, 0, nullptr, model::Mode::sampled, true);
+  target_.start(nullptr, 0, nullptr, model::Mode::sampled, true, model::Mode::sampled);
   target_.apply(reading(kSecond, 10, 4));
   target_.on(model::SampledBirth{42, 2 * kSecond, 0xc000, 0x99, 1});
   EXPECT_EQ(target_.snapshot({})->samples[0].published.alloc_objects, 10);
@@ -100,7 +130,7 @@ TEST_F(TargetTest, AnExitedTargetsProfileCountsToItsEnd) {
 }
 
 TEST_F(TargetTest, ExactModeKnowsNoLiveHeap) {
-  target_.start(nullptr, 0, nullptr, model::Mode::exact, true);
+  target_.start(nullptr, 0, nullptr, model::Mode::exact, true, model::Mode::exact);
   target_.on(model::ExactStack{42, 7, false, {0x10}});
   model::ExactCount count;
   count.stack_hash = 7;
