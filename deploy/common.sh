@@ -57,21 +57,23 @@ private_apt() {
 }
 
 # Oldest first: a program is taken from the first suite that has it unless a suite is named.
-GOHEAPD_SUITES=(bookworm bookworm-backports trixie trixie-backports sid)
+GOHEAPD_SUITES=(bullseye bookworm bookworm-backports trixie trixie-backports sid)
 
 # Fetches the package lists of those suites, at most once an hour.
 private_apt_update() {
-  local apt mirror keyring suite
+  local apt mirror keyring suite sources=
   apt="$(goheapd_cache)/apt"
-  if [[ -f $apt/sources.list && -n $(find "$apt/updated" -mmin -60 2>/dev/null) ]]; then return; fi
+  if [[ -n $(find "$apt/updated" -mmin -60 2>/dev/null) ]] &&
+    [[ "$(<"$apt/updated")" == "${GOHEAPD_SUITES[*]}" ]]; then return; fi
   mkdir -p "$apt/lists/partial" "$apt/archives/partial"
   read -r mirror keyring < <(debian_mirror) || exit 1
   [[ -f $keyring ]] || die "$keyring is missing: install the package debian-archive-keyring"
   for suite in "${GOHEAPD_SUITES[@]}"; do
-    printf 'deb [signed-by=%s] %s %s main\n' "$keyring" "$mirror" "$suite"
-  done >"$apt/sources.list"
+    sources+="deb [signed-by=$keyring] $mirror $suite main"$'\n'
+  done
+  printf '%s' "$sources" >"$apt/sources.list"
   private_apt apt-get update || die "cannot read the package lists of $mirror"
-  touch "$apt/updated"
+  printf '%s' "${GOHEAPD_SUITES[*]}" >"$apt/updated"
 }
 
 # private_version PACKAGE [SUITE]: the newest version in that suite, or that of the oldest suite which has the package.

@@ -15,6 +15,9 @@
 namespace goheapd::testing {
 namespace {
 
+// Where there is no toolchain (in the virtual machines of tests/vm): a directory with programs that were built before.
+const char* const ready_made = std::getenv("GOHEAPD_READY_MADE_PROGRAMS");
+
 std::filesystem::path cache_directory() {
   if (const char* const cache = std::getenv("GOHEAPD_CACHE")) return cache;
   if (const char* const cache = std::getenv("XDG_CACHE_HOME"))
@@ -58,12 +61,21 @@ std::string name_of(const GoBuild& build) {
 
 std::vector<int> go_minors() {
   std::vector<int> minors;
+  if (ready_made != nullptr) {
+    for (const auto& file : std::filesystem::directory_iterator(ready_made)) {
+      const std::string name = file.path().filename().string();
+      const size_t minor = name.rfind("go1_");
+      if (minor != std::string::npos) minors.push_back(std::atoi(name.c_str() + minor + 4));
+    }
+    return minors;
+  }
   for (const int minor : {19, 20, 21, 22, 23, 24, 25, 26, 27})
     if (std::filesystem::exists(go_command(minor))) minors.push_back(minor);
   return minors;
 }
 
 std::string build_go_program(const std::string& name, const GoBuild& build) {
+  if (ready_made != nullptr) return std::string(ready_made) + "/" + name + "_" + name_of(build);
   const std::filesystem::path directory = std::filesystem::path(GOHEAPD_TEST_BINARY_DIR) / "go";
   std::filesystem::create_directories(directory);
   const std::string output = (directory / (name + "_" + name_of(build))).string();
