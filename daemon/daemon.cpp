@@ -52,6 +52,7 @@ Expected<std::unique_ptr<Daemon>> Daemon::create(DaemonOptions options) {
   if (daemon->options_.selection.mode != model::Mode::buckets) {
     if (auto loaded = daemon->load_probes(); !loaded) return Unexpected(loaded.error());
   }
+  if (auto prepared = daemon->prepare_runtime_sampling(); !prepared) return Unexpected(prepared.error());
   daemon->publish(kernel_time_ns());
   return daemon;
 }
@@ -71,6 +72,17 @@ Expected<void> Daemon::load_probes() {
   } else {
     spdlog::warn("cannot measure what a probe hit costs, overhead is not shown: {}", to_string(cost.error()));
   }
+  return {};
+}
+
+Expected<void> Daemon::prepare_runtime_sampling() {
+  if (options_.data_dir.empty() || runtime_sampling_) return {};
+  // Also without the flag, for what an earlier daemon has written.
+  if (options_.selection.allow_runtime_sampling.empty() && !RuntimeSampling::has_journal(options_.data_dir))
+    return {};
+  auto sampling = RuntimeSampling::create(proc_, options_.data_dir);
+  if (!sampling) return Unexpected(sampling.error());
+  runtime_sampling_ = std::move(*sampling);
   return {};
 }
 
@@ -132,6 +144,7 @@ void Daemon::run() {
   }
   mailbox_.close();
   if (collector_) collector_->detach_all();
+  runtime_sampling_.reset();  // sets back what it has written
 }
 
 void Daemon::drain_probes() {
@@ -204,8 +217,8 @@ process::Interest Daemon::judge(const process::ProcessSighting& sighting) {
 void Daemon::open_later(const model::ProcessKey& key, uint32_t attempt) {
   const bool last = attempt >= kOpenRetryMillis.size();
   workers_.post([this, key, attempt, last, selection = options_.selection] {
-    auto opened =
-        std::make_shared<OpenedTarget>(open_target(proc_, key, selection, pods_.get(), binaries_, last));
+    auto opened = std::make_shared<OpenedTarget>(
+        open_target(proc_, key, selection, pods_.get(), runtime_sampling_.get(), binaries_, last));
     mailbox_.post([this, key, attempt, opened] { on_opened(key, std::move(*opened), attempt); });
   });
 }
@@ -279,6 +292,7 @@ void Daemon::detach(Target& target) {
   if (!target.is_live()) return;
   drain_exact(target);
   if (collector_) collector_->detach(target.pid());
+  if (runtime_sampling_) runtime_sampling_->disable(target.key());
 }
 
 void Daemon::on_processes_gone(const std::vector<model::ProcessKey>& keys) {
@@ -296,6 +310,7 @@ void Daemon::on_processes_gone(const std::vector<model::ProcessKey>& keys) {
     if (auto current = current_.find(key.pid); current != current_.end() && current->second == key)
       current_.erase(current);
     over_budget_.erase(key);
+    if (runtime_sampling_) runtime_sampling_->forget(key);
     auto found = targets_.find(key);
     if (found == targets_.end()) continue;
     if (found->second->has_profile()) {
@@ -324,10 +339,25 @@ void Daemon::start_reading(Target& target, bool with_live_samples) {
         return;
       }
       drain_probes();  // the books need all events up to the reading's end first
+      limit_runtime_sampling(*read_target, **reading);
       read_target->apply(std::move(**reading));
       if (*live) read_target->apply(**live);
     });
   });
+}
+
+// The runtime never frees a record: a program that makes ever new stacks must not pay for that for ever.
+void Daemon::limit_runtime_sampling(Target& target, const TargetReading& reading) {
+  if (!runtime_sampling_ || !runtime_sampling_->is_enabled(target.key())) return;
+  const uint64_t bytes = RuntimeSampling::record_bytes(reading.buckets.buckets.size());
+  if (bytes <= RuntimeSampling::kMaxRecordBytes) return;
+  const std::string why = "the runtime's records of its samples took " + std::to_string(bytes >> 20) +
+                          " MiB, so its sampler was switched off again";
+  spdlog::warn("pid {}: {}", target.pid(), why);
+  runtime_sampling_->disable(target.key(), why);
+  detach(target);
+  target.set_state(model::TargetState::failed, why);
+  open_later(target.key(), static_cast<uint32_t>(kOpenRetryMillis.size()));
 }
 
 void Daemon::start_due_readings(uint64_t now_ns) {
@@ -399,6 +429,7 @@ void Daemon::publish(uint64_t now_ns) {
   }
   status.lost_events.push_back({"reading_failed", failed_readings_});
   if (pods_) status.kubernetes = pods_->status();
+  status.target_writes = runtime_sampling_ ? runtime_sampling_->writes() : 0;
   status.config_loaded = config_loaded_;
   status.config_loaded_wall_ns = config_loaded_wall_ns_;
   std::lock_guard lock(published_mutex_);
@@ -422,6 +453,9 @@ void Daemon::reconfigure(TargetSelection selection) {
     options_.selection = std::move(selection);
     config_loaded_ = true;
     config_loaded_wall_ns_ = wall_time_ns();
+    if (auto prepared = prepare_runtime_sampling(); !prepared) {
+      spdlog::error("no sampler is switched on: {}", to_string(prepared.error()));
+    }
     if (!collector_ && options_.selection.mode != model::Mode::buckets) {
       if (auto loaded = load_probes(); !loaded) {
         spdlog::error("stays in mode buckets: {}", to_string(loaded.error()));

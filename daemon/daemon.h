@@ -14,6 +14,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
@@ -33,6 +34,7 @@
 #include "daemon/probe/collector.h"
 #include "daemon/process/discovery.h"
 #include "daemon/process/proc_fs.h"
+#include "daemon/runtime_sampling.h"
 #include "daemon/target.h"
 #include "daemon/target_opener.h"
 #include "exporters/source.h"
@@ -43,6 +45,7 @@ struct DaemonOptions {
   TargetSelection selection;
   // Kubernetes is looked for only where this is set.
   std::optional<k8s::PodSourceOptions> pods;
+  std::filesystem::path data_dir;  // empty: nothing is kept, and nothing can be switched on
   size_t top_sites = 20;
   // Share of a target's CPU time that its probes may take: mode auto keeps to it, in other modes the log says so.
   double overhead_budget_percent = 1;
@@ -92,6 +95,8 @@ class Daemon final : public exporters::ProfileSource {
 
   Daemon(DaemonOptions options, process::ProcFs proc);
   Expected<void> load_probes();
+  Expected<void> prepare_runtime_sampling();
+  void limit_runtime_sampling(Target& target, const TargetReading& reading);
   Expected<void> start_pods();
 
   // Owner thread.
@@ -151,7 +156,8 @@ class Daemon final : public exporters::ProfileSource {
       collector_;                         // none in mode buckets, which needs no privilege to load programs
   std::unique_ptr<k8s::PodSource> pods_;  // null: no Kubernetes here
   std::string libbpf_version_;
-  std::optional<probe::HitCost> hit_cost_;  // none: not measured
+  std::optional<probe::HitCost> hit_cost_;             // none: not measured
+  std::unique_ptr<RuntimeSampling> runtime_sampling_;  // null: never asked for. Refers to proc_
   std::optional<process::Discovery> discovery_;
   std::map<model::ProcessKey, std::unique_ptr<Target>> targets_;
   std::unordered_map<pid_t, model::ProcessKey> current_;                     // the present life of each pid

@@ -54,6 +54,8 @@ bool Daemon::is_wanted(const Target& target, const PodVerdict& verdict) const {
   const TargetSelection& selection = options_.selection;
   return (selection.pids.empty() || selection.pids.contains(target.pid())) && !verdict.ignored &&
          target.asked_mode() == verdict.mode.value_or(selection.mode) &&
+         (!runtime_sampling_ || !runtime_sampling_->is_enabled(target.key()) ||
+          allows_runtime_sampling(selection, target.exe())) &&
          !why_ignored(selection, target.exe());
 }
 

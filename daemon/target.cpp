@@ -58,7 +58,7 @@ void Target::start(std::shared_ptr<const gobin::GoBinary> binary, uint64_t load_
   } else {
     buckets_.emplace(has_probes);
     status_.has_live = true;
-    if (mode == model::Mode::sampled) status_.source = "runtime";
+    if (mode == model::Mode::sampled && status_.source.empty()) status_.source = "runtime";
   }
 }
 
@@ -222,6 +222,11 @@ void Target::fill_from_buckets(profile::RawSnapshot& snapshot) const {
     snapshot.comments.push_back(
         std::to_string(buckets_->settled_objects()) +
         " sampled objects where events and the runtime's records differed were settled for the records");
+  }
+  if (status_.source == model::kSourceEnabled) {
+    snapshot.comments.emplace_back(
+        "goheapd switched the runtime's sampler on when it attached (--allow-runtime-sampling): older "
+        "objects are unknown");
   }
   if (!exact_) return;
   snapshot.counted = exact_->samples();

@@ -37,6 +37,10 @@ std::optional<std::string> why_ignored(const TargetSelection& selection, const s
   return std::nullopt;
 }
 
+bool allows_runtime_sampling(const TargetSelection& selection, const std::string& exe) {
+  return matches_any(exe, selection.allow_runtime_sampling);
+}
+
 model::Mode effective_mode(const TargetSelection& selection) {
   return selection.mode == model::Mode::automatic ? model::Mode::sampled : selection.mode;
 }
@@ -52,7 +56,7 @@ bool allows_probes(const TargetSelection& selection) { return selection.mode != 
 
 OpenedTarget open_target(const process::ProcFs& proc, const model::ProcessKey& key,
                          const TargetSelection& selection, const k8s::PodSource* pods,
-                         gobin::BinaryCache& binaries, bool last_attempt) {
+                         RuntimeSampling* sampling, gobin::BinaryCache& binaries, bool last_attempt) {
   OpenedTarget target;
   target.status.process = key;
   target.status.mode = selection.mode;
@@ -101,18 +105,29 @@ OpenedTarget open_target(const process::ProcFs& proc, const model::ProcessKey& k
     target.status.runtime_readable = true;
     auto rate = target.reader->sample_rate();
     if (!rate) return refused(std::move(target), TargetState::failed, to_string(rate.error()));
-    target.status.sample_rate = *rate;
     if (*rate == 0 && target.binary->links_memory_profile() && !last_attempt &&
         wall_time_ns() - target.status.started_wall_ns < kSettlingNs) {
       target.verdict = Verdict::retry;  // up to Go 1.20 the rate is set by the program's own start-up code
       return target;
     }
+    std::string not_enabled;  // why the sampler could not be switched on
+    if (sampling != nullptr && allows_runtime_sampling(selection, target.status.exe) &&
+        (*rate == 0 || sampling->is_enabled(key))) {
+      if (auto enabled = sampling->enable(key, *target.binary, target.load_bias)) {
+        target.status.source = model::kSourceEnabled;
+        rate = target.reader->sample_rate();
+        if (!rate) return refused(std::move(target), TargetState::failed, to_string(rate.error()));
+      } else {
+        not_enabled = "; it is not switched on: " + to_string(enabled.error());
+      }
+    }
+    target.status.sample_rate = *rate;
     if (*rate == 0) {
       std::string reason = "the runtime's memory profiler is off (MemProfileRate is 0";
       reason += target.binary->links_memory_profile()
                     ? " although the program can profile: it was set to 0 by the program or GODEBUG)"
                     : ": nothing in the program reads memory profiles, so the linker disabled it)";
-      reason += "; --mode exact works, at a cost per allocation";
+      reason += "; --mode exact works, at a cost per allocation" + not_enabled;
       return refused(std::move(target), TargetState::unsupported, std::move(reason));
     }
   }

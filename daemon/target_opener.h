@@ -12,6 +12,7 @@
 #include "daemon/pod_policy.h"
 #include "daemon/probe/attach_request.h"
 #include "daemon/process/proc_fs.h"
+#include "daemon/runtime_sampling.h"
 #include "daemon/target_reader.h"
 
 namespace goheapd {
@@ -22,11 +23,14 @@ struct TargetSelection {
   std::set<pid_t> pids;             // empty = all
   std::vector<std::regex> include;  // on the executable's path; empty = all
   std::vector<std::regex> exclude;
+  std::vector<std::regex> allow_runtime_sampling;  // whose runtime's sampler may be switched on by us
   PodSelection pods;
 };
 
 // Why the selection leaves out a program at this path; nullopt = it does not.
 std::optional<std::string> why_ignored(const TargetSelection& selection, const std::string& exe);
+// May MemProfileRate of this program be written to? Asks for the path only.
+bool allows_runtime_sampling(const TargetSelection& selection, const std::string& exe);
 // The mode that the selection means for every target it takes, and the one that a pod asks for, if it does.
 model::Mode effective_mode(const TargetSelection& selection);
 model::Mode effective_mode(const TargetSelection& selection, const PodVerdict& verdict);
@@ -52,9 +56,9 @@ struct OpenedTarget {
 
 // Recognises the program of a process and finds out what can be done with it. Reads files and the process's memory;
 // takes milliseconds for a file seen first. Any thread. `last_attempt`: a runtime that is still not set up is refused.
-// `pods` may be null: no Kubernetes here.
+// `pods` may be null: no Kubernetes here. `sampling` too: no sampler may be switched on.
 OpenedTarget open_target(const process::ProcFs& proc, const model::ProcessKey& key,
                          const TargetSelection& selection, const k8s::PodSource* pods,
-                         gobin::BinaryCache& binaries, bool last_attempt);
+                         RuntimeSampling* sampling, gobin::BinaryCache& binaries, bool last_attempt);
 
 }  // namespace goheapd

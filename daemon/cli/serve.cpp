@@ -28,6 +28,8 @@ TargetSelection selection_of(const ServeOptions& options) {
   selection.pids.insert(options.pids.begin(), options.pids.end());
   for (const std::string& pattern : options.include) selection.include.emplace_back(pattern);
   for (const std::string& pattern : options.exclude) selection.exclude.emplace_back(pattern);
+  for (const std::string& pattern : options.allow_runtime_sampling)
+    selection.allow_runtime_sampling.emplace_back(pattern);
   selection.pods = options.pod_selection();
   return selection;
 }
@@ -82,6 +84,7 @@ int serve(int argc, const char* const* argv) {
   auto daemon =
       Daemon::create({.selection = selection_of(*options),
                       .pods = options->pod_source(),
+                      .data_dir = options->data_dir,
                       .top_sites = options->top_sites,
                       .overhead_budget_percent = options->overhead_budget_percent,
                       .keep_exited_ns = static_cast<int64_t>(options->exited_retention_seconds * 1e9),

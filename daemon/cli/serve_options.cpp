@@ -79,8 +79,16 @@ void bind_serve_flags(CLI::App& app, ServeOptions& options) {
       ->type_name("REGEX");
   app.add_option("--exclude", options.exclude, "never profile executables whose path matches; repeatable")
       ->type_name("REGEX");
+  app.add_option("--allow-runtime-sampling", options.allow_runtime_sampling,
+                 "in programs whose path matches and whose runtime does not sample, switch the runtime's own "
+                 "sampler on by "
+                 "writing MemProfileRate into their memory, the only write goheapd ever makes; needs "
+                 "--data-dir, where it is "
+                 "noted so that it is set back whatever happens; repeatable")
+      ->type_name("REGEX");
   app.add_option("--overhead-budget", options.overhead_budget_percent,
-                 "share of a target's CPU time that probes may take, in percent; beyond it the log warns")
+                 "share of a target's CPU time that probes may take, in percent: mode auto keeps to it, the "
+                 "others warn")
       ->check(CLI::Range(0.001, 100.0))
       ->type_name("PERCENT")
       ->capture_default_str();
@@ -125,7 +133,7 @@ Expected<void> apply_config_file(CLI::App& app, const std::string& path) {
 }
 
 Expected<void> validate(const ServeOptions& options) {
-  for (const auto* list : {&options.include, &options.exclude}) {
+  for (const auto* list : {&options.include, &options.exclude, &options.allow_runtime_sampling}) {
     for (const std::string& pattern : *list) {
       try {
         std::regex compiled(pattern);
@@ -133,6 +141,10 @@ Expected<void> validate(const ServeOptions& options) {
         return fail(std::string("not a regular expression (") + error.what() + ")", pattern);
       }
     }
+  }
+  if (!options.allow_runtime_sampling.empty() && options.data_dir.empty()) {
+    return fail(
+        "--allow-runtime-sampling needs --data-dir: what was written must be set back after a crash, too");
   }
   if (options.listen_addresses.empty()) return fail("at least one --web.listen-address is needed");
   return validate_kubernetes(options);

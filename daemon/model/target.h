@@ -22,6 +22,9 @@ enum class Mode : unsigned char { automatic, sampled, exact, buckets };
 inline constexpr std::array<std::string_view, 4> kModeNames = {"auto", "sampled", "exact", "buckets"};
 inline std::string_view name_of(Mode mode) { return kModeNames[static_cast<size_t>(mode)]; }
 
+// TargetStatus::source of a runtime's sampler that --allow-runtime-sampling has switched on.
+inline constexpr std::string_view kSourceEnabled = "enabled";
+
 // One row of /api/v1/targets and the labels of a target's metrics. A plain copy, made by the owner thread.
 struct TargetStatus {
   ProcessKey process;
@@ -47,7 +50,7 @@ struct TargetStatus {
   uint64_t samples = 0;  // events taken in for this target
   uint64_t probe_hits = 0;
   double alloc_bytes_per_second = 0;
-  uint64_t mode_changes = 0;  // that the governor of mode auto has made
+  uint64_t mode_changes = 0;                           // that the governor of mode auto has made
   double overhead_ratio = 0;                           // estimated share of the target's CPU time, 0..1
   std::array<double, kAllocationKinds> alloc_bytes{};  // unsampled, since attach, by kind
   std::array<double, kAllocationKinds> alloc_objects{};
@@ -93,7 +96,8 @@ struct DaemonStatus {
   std::string libbpf_version;
   std::vector<LabelledCount> events;       // by kind; every kind present from the start
   std::vector<LabelledCount> lost_events;  // by reason; every reason present from the start
-  std::optional<std::string> not_ready;    // set: why
+  uint64_t target_writes = 0;  // into memory of targets, which only --allow-runtime-sampling permits
+  std::optional<std::string> not_ready;  // set: why
   // Of the configuration: whether the last attempt to load it succeeded, and when one last did.
   bool config_loaded = true;
   int64_t config_loaded_wall_ns = 0;

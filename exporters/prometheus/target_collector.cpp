@@ -222,6 +222,10 @@ std::vector<MetricFamily> TargetCollector::Collect() const {
   families.push_back(single("goheapd_config_last_reload_success_timestamp_seconds",
                             "When the configuration was last loaded, in seconds since 1970.",
                             MetricType::Gauge, static_cast<double>(status.config_loaded_wall_ns) / 1e9));
+  families.push_back(single(
+      "goheapd_target_writes_total",
+      "Times that MemProfileRate was written into a target, which only --allow-runtime-sampling permits.",
+      MetricType::Counter, static_cast<double>(status.target_writes)));
   if (status.kubernetes) add_kubernetes(*status.kubernetes, families);
   families.push_back(target_info(targets));
   families.push_back(per_label("goheapd_events_total", "Events taken in, by kind.", "kind", status.events));

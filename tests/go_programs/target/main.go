@@ -9,6 +9,7 @@
 //	sites                 ok JSON                  what the allocation sites saw, see sites.go
 //	forget                ok                       drops all that scenarios have kept alive
 //	gc                    ok                       runtime.GC()
+//	rate N                ok                       sets runtime.MemProfileRate
 //	profile FILE          ok                       pprof.Lookup("heap") as protobuf
 //	load GOROUTINES       ok                       allocates in the background and checks what it computes
 //	status                ok ROUNDS ERRORS         of that load
@@ -82,6 +83,10 @@ func obey(words []string) (string, error) {
 	case words[0] == "gc":
 		runtime.GC()
 		return "", nil
+	case words[0] == "rate" && len(words) == 2:
+		rate, err := strconv.Atoi(words[1])
+		runtime.MemProfileRate = rate
+		return "", err
 	case words[0] == "profile" && len(words) == 2:
 		return "", writeProfile(words[1])
 	case words[0] == "load" && len(words) == 2:
