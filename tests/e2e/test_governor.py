@@ -1,40 +1,15 @@
 """Mode auto: slow allocators are counted, storms are not, and the values stay right across the moves."""
 import json
-import subprocess
 import time
 
 import pytest
 from conftest import LONG
 from harness import golang
 from harness.daemon import Daemon
+from harness.phases import Phases
 
 # Per second, on a CPU that is kept busy: counting them takes a tenth of the budget.
 SLOW = 500
-
-
-class Phases:
-    """tests/go_programs/phases, running."""
-
-    def __init__(self, minor):
-        self.process = subprocess.Popen([golang.build(minor, program="phases")], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, text=True, env={"GOMAXPROCS": "2"})
-        self.pid = self.process.pid
-        assert self.process.stdout.readline() == "ready\n"
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        self.process.kill()
-        self.process.wait()
-
-    def ask(self, command):
-        self.process.stdin.write(command + "\n")
-        self.process.stdin.flush()
-        return self.process.stdout.readline().strip()
-
-    def objects(self):
-        return int(self.ask("now").split()[0])
 
 
 def row_of(daemon, program):
