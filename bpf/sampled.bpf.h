@@ -54,5 +54,6 @@ static __always_inline void on_profile_flush(const struct Hit* hit, __u32 post_s
   fill_header(&event->header, kEventProfileFlush, hit->target->session);
   event->post_sweep = post_sweep;
   event->reserved = 0;
-  submit_event(event);
+  // Source spans has to look at each cycle before the next one, so the reader is not left to sleep.
+  bpf_ringbuf_submit(event, is_recording(hit, kGroupSpans) ? BPF_RB_FORCE_WAKEUP : ring_flags());
 }

@@ -167,9 +167,7 @@ void Daemon::on_event(const model::Event& event) {
         } else if constexpr (std::is_same_v<T, model::HitStorm>) {
           storms_.push_back(value);                                     // later, too: it takes probes out
         } else if constexpr (!std::is_same_v<T, model::ProcessExit> &&  // the pidfd tells the same
-                             !std::is_same_v<T, model::SampledAllocation> &&
-                             !std::is_same_v<T, model::SpanRunOpened> &&
-                             !std::is_same_v<T, model::SpanRunCut>) {
+                             !std::is_same_v<T, model::SampledAllocation>) {
           if (Target* target = find(value.pid)) target->on(value);
         }
       },
@@ -274,11 +272,14 @@ void Daemon::attach(Target& target, OpenedTarget opened) {
   }
   target.start(opened.binary, opened.load_bias, opened.reader, opened.status.mode, has_probes,
                opened.asked_mode);
+  if (opened.span_reader) target.follow_spans(opened.span_reader, opened.request.mean_distance);
   if (has_probes) {
     start_governing(target, opened);
     using probe::ProbeGroup;
     // Not all: mode auto may add the exact group later, and tells then when it begins.
-    const auto counting = opened.status.mode == model::Mode::exact ? ProbeGroup::exact : ProbeGroup::sampled;
+    const auto counting = opened.status.mode == model::Mode::exact ? ProbeGroup::exact
+                          : opened.span_reader                     ? ProbeGroup::spans
+                                                                   : ProbeGroup::sampled;
     if (auto recording = collector_->set_recording(pid, {ProbeGroup::gc, counting}); !recording) {
       collector_->detach(pid);
       target.set_state(model::TargetState::failed, to_string(recording.error()));
@@ -322,6 +323,10 @@ void Daemon::on_processes_gone(const std::vector<model::ProcessKey>& keys) {
 }
 
 void Daemon::start_reading(Target& target, bool with_live_samples) {
+  if (target.spans() != nullptr) {
+    start_span_reading(target);
+    return;
+  }
   target.reading_started();
   workers_.post([this, key = target.key(), reader = target.reader(), with_live_samples] {
     auto reading = std::make_shared<Expected<TargetReading>>(reader->read());
@@ -375,6 +380,7 @@ void Daemon::reexamine() {
   // A program may switch its sampler on later, and what failed for want of something may work now.
   for (auto& [key, target] : targets_) {
     if (target->may_change()) open_later(key, static_cast<uint32_t>(kOpenRetryMillis.size()));
+    if (has_wrong_source(*target)) change_source(*target);
   }
 }
 

@@ -16,6 +16,7 @@
 #include <deque>
 #include <filesystem>
 #include <functional>
+#include <future>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -114,6 +115,11 @@ class Daemon final : public exporters::ProfileSource {
   void on_processes_gone(const std::vector<model::ProcessKey>& keys);
   void start_reading(Target& target, bool with_live_samples);
   void start_due_readings(uint64_t now_ns);
+  // Source spans, in daemon_spans.cpp.
+  void start_span_reading(Target& target);
+  std::shared_future<void> refresh_spans(Target& target);
+  bool has_wrong_source(const Target& target) const;
+  void change_source(Target& target);
   void reexamine();
   // daemon_pods.cpp: takes over what has become known of pods, and judges their processes again.
   void update_pods();

@@ -20,12 +20,17 @@ constexpr double kExactProgramNs = 1000;
 // So many times the budget is a storm.
 constexpr double kStormFactor = 10;
 
-ProbeGroups groups_of(Level level) {
+// What samples this target: its runtime, or its runs where that does not sample.
+ProbeGroup sampling_group(const Target& target) {
+  return target.spans() != nullptr ? ProbeGroup::spans : ProbeGroup::sampled;
+}
+
+ProbeGroups groups_of(Level level, ProbeGroup sampling) {
   switch (level) {
     case Level::exact:
-      return ProbeGroups::all();
+      return {ProbeGroup::gc, sampling, ProbeGroup::exact};
     case Level::sampled:
-      return {ProbeGroup::gc, ProbeGroup::sampled};
+      return {ProbeGroup::gc, sampling};
     case Level::gc:
     case Level::buckets:
       break;
@@ -59,8 +64,9 @@ void Daemon::start_governing(Target& target, const OpenedTarget& opened) {
                                    .start = start,
                                    .exact_hit_ns = exact_hit_ns(*hit_cost_)};
   if (opened.asked_mode == model::Mode::automatic && start == Level::sampled) {
-    options.levels = {Level::buckets, Level::sampled};
-    if (opened.binary->probe_sites().exact()) options.levels.push_back(Level::exact);
+    // Without the runtime's sampler there are no records to fall back to.
+    options.levels = {opened.span_reader ? Level::gc : Level::buckets, Level::sampled};
+    if (!opened.span_reader && opened.binary->probe_sites().exact()) options.levels.push_back(Level::exact);
   }
   target.govern(probe::Governor(std::move(options), kernel_time_ns()));
 }
@@ -120,20 +126,21 @@ void Daemon::go(Target& target, const probe::Move& move) {
 // in, then the probes go.
 Expected<void> Daemon::change_level(Target& target, Level from, Level to) {
   const pid_t pid = target.pid();
+  const ProbeGroup sampling = sampling_group(target);
   if (to > from) {
     if (from < Level::sampled && to >= Level::sampled) {
-      if (auto added = add_probes(target, ProbeGroup::sampled); !added) return added;
+      if (auto added = add_probes(target, sampling); !added) return added;
     }
     if (to == Level::exact) {
       if (auto added = add_probes(target, ProbeGroup::exact); !added) return added;
     }
     drain_probes();
-    if (auto recording = collector_->set_recording(pid, groups_of(to)); !recording) {
+    if (auto recording = collector_->set_recording(pid, groups_of(to, sampling)); !recording) {
       return Unexpected(recording.error());
     }
     return {};
   }
-  if (auto recording = collector_->set_recording(pid, groups_of(to)); !recording) {
+  if (auto recording = collector_->set_recording(pid, groups_of(to, sampling)); !recording) {
     return Unexpected(recording.error());
   }
   if (from == Level::exact) {
@@ -142,15 +149,17 @@ Expected<void> Daemon::change_level(Target& target, Level from, Level to) {
   }
   if (from >= Level::sampled && to < Level::sampled) {
     drain_probes();
-    collector_->remove(pid, ProbeGroup::sampled);
+    collector_->remove(pid, sampling);
   }
   return {};
 }
 
 Expected<void> Daemon::add_probes(Target& target, ProbeGroup group) {
   const auto mode = group == ProbeGroup::exact ? model::Mode::exact : model::Mode::sampled;
-  auto request = make_attach_request(*target.binary(), target.key(), proc_.path(target.pid(), "exe"),
-                                     target.load_bias(), mode);
+  const std::string exe = proc_.path(target.pid(), "exe");
+  auto request = group == ProbeGroup::spans
+                     ? make_span_request(*target.binary(), target.key(), exe, target.load_bias())
+                     : make_attach_request(*target.binary(), target.key(), exe, target.load_bias(), mode);
   if (!request) return Unexpected(request.error());
   std::erase_if(request->points,
                 [&](const gobin::ProbePoint& point) { return probe::group_of(point.role) != group; });

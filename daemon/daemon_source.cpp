@@ -28,6 +28,7 @@ struct Daemon::Access {
   model::ProcessKey key;
   std::shared_ptr<TargetReader> reader;
   std::optional<Taken> done;
+  std::shared_future<void> reading;  // valid: the owner reads by itself, until then
 };
 
 struct Daemon::StatisticsAccess {
@@ -82,6 +83,18 @@ exporters::SourceResult<Daemon::Taken> Daemon::take(pid_t pid) {
   auto access = ask_owner<Access>([this, pid]() { return open_access(pid); });
   if (!access) return tl::unexpected(access.error());
   if (access->done) return std::move(*access->done);
+  if (access->reading.valid()) {
+    if (access->reading.wait_for(kAskOwnerTimeout) != std::future_status::ready)
+      return tl::unexpected(unavailable("the process's heap takes too long to read; try again"));
+    return ask_owner<Taken>([this, key = access->key]() -> exporters::SourceResult<Taken> {
+      const Target* target = find(key);
+      if (target == nullptr)
+        return tl::unexpected(SourceError{Refusal::gone_target, "the process has exited"});
+      if (!target->has_profile())
+        return tl::unexpected(unavailable("cannot read the process's heap at the moment; try again"));
+      return taken_from(*target);
+    });
+  }
 
   auto reading = std::make_shared<Expected<TargetReading>>(access->reader->read());
   return ask_owner<Taken>([this, key = access->key, reading]() -> exporters::SourceResult<Taken> {
@@ -124,6 +137,10 @@ exporters::SourceResult<Daemon::Access> Daemon::open_access(pid_t pid) {
   Target* target = *found;
   Access access;
   access.key = target->key();
+  if (target->is_live() && target->spans() != nullptr) {
+    access.reading = refresh_spans(*target);
+    return access;
+  }
   if (target->is_live() && target->reads_records()) {
     access.reader = target->reader();
     return access;

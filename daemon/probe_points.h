@@ -16,4 +16,10 @@ Expected<probe::AttachRequest> make_attach_request(const gobin::GoBinary& binary
                                                    const model::ProcessKey& process, const std::string& exe,
                                                    uint64_t load_bias, model::Mode mode);
 
+// The same for mode sampled where the runtime does not sample: source spans. Error: as above, or a variable of the
+// runtime is not to be found in the binary.
+Expected<probe::AttachRequest> make_span_request(const gobin::GoBinary& binary,
+                                                 const model::ProcessKey& process, const std::string& exe,
+                                                 uint64_t load_bias);
+
 }  // namespace goheapd

@@ -52,6 +52,7 @@ void Target::start(std::shared_ptr<const gobin::GoBinary> binary, uint64_t load_
   // A target may have been profiled in another mode before.
   buckets_.reset();
   exact_.reset();
+  spans_.reset();
   if (mode == model::Mode::exact) {
     exact_.emplace();
     status_.sample_rate = 1;
@@ -60,6 +61,22 @@ void Target::start(std::shared_ptr<const gobin::GoBinary> binary, uint64_t load_
     status_.has_live = true;
     if (mode == model::Mode::sampled && status_.source.empty()) status_.source = "runtime";
   }
+}
+
+void Target::follow_spans(std::shared_ptr<SpanReader> reader, uint64_t mean_distance) {
+  buckets_.reset();
+  spans_.emplace(std::move(reader));
+  status_.source = "spans";
+  status_.sample_rate = mean_distance;
+}
+
+void Target::on(model::SpanRunOpened run) {
+  ++status_.samples;
+  if (spans_) spans_->ledger().on_opened(std::move(run));
+}
+
+void Target::on(const model::SpanRunCut& cut) {
+  if (spans_) spans_->ledger().on_cut(cut);
 }
 
 void Target::set_state(model::TargetState state, std::string reason) {
@@ -86,7 +103,10 @@ void Target::on(const model::SampledDeath& death) {
   if (buckets_) buckets_->on_death(death);
 }
 
-void Target::on(const model::GcProfileFlush&) { reading_wanted_ = true; }
+void Target::on(const model::GcProfileFlush& flush) {
+  reading_wanted_ = true;
+  if (spans_) spans_->on(flush);
+}
 
 void Target::on(model::ExactStack stack) {
   if (exact_) exact_->on_stack(std::move(stack));
@@ -138,13 +158,15 @@ void Target::note_cost(uint64_t now_ns, uint64_t hits) {
 }
 
 void Target::set_level(probe::Level level, const std::string& why) {
-  if (!buckets_) return;
+  if (!buckets_ && !spans_) return;
   const bool was_exact = is_exact();
   const bool exact = level == probe::Level::exact;
   if (exact && !exact_) exact_.emplace();
   if (was_exact && !exact) exact_->end_period();
-  buckets_->set_alloc_counted_elsewhere(exact);
-  buckets_->set_has_events(level >= probe::Level::sampled);
+  if (buckets_) {
+    buckets_->set_alloc_counted_elsewhere(exact);
+    buckets_->set_has_events(level >= probe::Level::sampled);
+  }
   status_.mode = exact                            ? model::Mode::exact
                  : level == probe::Level::sampled ? model::Mode::sampled
                                                   : model::Mode::buckets;
@@ -161,6 +183,7 @@ void Target::name_stack(uint64_t stack_hash, model::AllocationKind kind, const s
 }
 
 bool Target::reading_due(uint64_t now_ns) const {
+  if (spans_) return is_live() && spans_->reading_due(now_ns);
   if (!is_live() || !buckets_ || !reader_ || reading_in_flight_ || now_ns < next_reading_ns_) return false;
   return reading_wanted_ || now_ns >= last_reading_ns_ + kMaxReadingAge;
 }
@@ -182,6 +205,11 @@ std::shared_ptr<const profile::RawSnapshot> Target::snapshot(const std::vector<s
     fill_from_buckets(*snapshot);
   } else if (exact_) {
     fill_from_counts(*snapshot);
+  } else if (spans_) {
+    snapshot->start_wall_ns = status_.started_wall_ns;
+    spans_->ledger().fill(*snapshot);
+    if (status_.mode != model::Mode::sampled)
+      snapshot->comments.push_back("no samples are taken at the moment: " + status_.reason);
   }
   if (!status_.pod.empty()) {
     std::string where = "pod " + status_.namespace_name + "/" + status_.pod;
@@ -247,6 +275,10 @@ void Target::update_counters() {
       objects[kind] += counted_objects[kind];
     }
   }
+  if (spans_) {
+    bytes = spans_->ledger().alloc_bytes();
+    objects = spans_->ledger().alloc_objects();
+  }
   for (size_t kind = 0; kind < model::kAllocationKinds; ++kind) {
     shown_bytes_[kind] = std::max(shown_bytes_[kind], bytes[kind]);
     shown_objects_[kind] = std::max(shown_objects_[kind], objects[kind]);
@@ -271,6 +303,7 @@ void Target::tick(uint64_t now_ns) {
 
 // One row per function.
 std::vector<profile::SiteTotals> Target::sites() const {
+  if (spans_) return spans_->ledger().sites();
   if (!buckets_) return exact_ ? exact_->sites() : std::vector<profile::SiteTotals>{};
   auto sites = buckets_->sites();
   if (!exact_) return sites;
@@ -295,6 +328,11 @@ model::TargetStatus Target::status() {
     status_.live_bytes = buckets_->live_bytes();
     status_.live_objects = buckets_->live_objects();
     status_.settled_objects = buckets_->settled_objects();
+  } else if (spans_) {
+    const profile::SpanLedger& ledger = spans_->ledger();
+    status_.live_bytes = ledger.live_bytes();
+    status_.live_objects = ledger.live_objects();
+    status_.gc_cycles = std::max<uint64_t>(status_.gc_cycles, ledger.sweepgen() / 2);
   }
   status_.top_sites = board_.update(sites());
   return status_;

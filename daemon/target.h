@@ -16,6 +16,7 @@
 #include "daemon/profile/bucket_ledger.h"
 #include "daemon/profile/exact_ledger.h"
 #include "daemon/profile/site_board.h"
+#include "daemon/span_source.h"
 #include "daemon/target_reader.h"
 #include "daemon/target_statistics.h"
 
@@ -53,6 +54,12 @@ class Target {
   // The probes have been changed to this level; `why` in words. What is counted stays right across the change: each
   // allocation counts in the books of the level at which it was made.
   void set_level(probe::Level level, const std::string& why);
+  // Its runtime does not sample: from now on the profile is made of runs of span classes, one sample in `mean_distance`
+  // bytes.
+  void follow_spans(std::shared_ptr<SpanReader> reader, uint64_t mean_distance);
+  // Null: the profile comes from elsewhere.
+  SpanSource* spans() { return spans_ ? &*spans_ : nullptr; }
+  const SpanSource* spans() const { return spans_ ? &*spans_ : nullptr; }
   void set_state(model::TargetState state, std::string reason);
   // What a new look at a process that is not attached brought.
   void set_status(model::TargetStatus status) { status_ = std::move(status); }
@@ -61,7 +68,10 @@ class Target {
   bool may_change() const {
     return status_.state == model::TargetState::unsupported || status_.state == model::TargetState::failed;
   }
-  bool has_profile() const { return binary_ != nullptr && (exact_ || (buckets_ && buckets_->has_reading())); }
+  bool has_profile() const {
+    return binary_ != nullptr &&
+           (exact_ || (buckets_ && buckets_->has_reading()) || (spans_ && spans_->ledger().has_reading()));
+  }
   // The runtime's own records are the books, so a profile begins with reading them.
   bool reads_records() const { return buckets_.has_value(); }
   bool exited_before(int64_t wall_ns) const { return status_.exited_wall_ns < wall_ns; }
@@ -71,6 +81,8 @@ class Target {
   void on(const model::SampledBirth& birth);
   void on(const model::SampledDeath& death);
   void on(const model::GcProfileFlush& flush);
+  void on(model::SpanRunOpened run);
+  void on(const model::SpanRunCut& cut);
   void on(model::ExactStack stack);
 
   void apply(TargetReading reading);
@@ -111,6 +123,7 @@ class Target {
   std::shared_ptr<TargetStatistics> statistics_;
   std::optional<profile::BucketLedger> buckets_;
   std::optional<profile::ExactLedger> exact_;
+  std::optional<SpanSource> spans_;
   profile::SiteBoard board_;
   std::array<double, model::kAllocationKinds> shown_bytes_{};  // counters as last shown: they never fall
   std::array<double, model::kAllocationKinds> shown_objects_{};

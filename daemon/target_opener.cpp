@@ -27,6 +27,13 @@ OpenedTarget refused(OpenedTarget target, TargetState state, std::string reason)
   return target;
 }
 
+std::string why_sampler_is_off(const gobin::GoBinary& binary) {
+  return std::string("the runtime's memory profiler is off (MemProfileRate is 0") +
+         (binary.links_memory_profile()
+              ? " although the program can profile: it was set to 0 by the program or GODEBUG)"
+              : ": nothing in the program reads memory profiles, so the linker disabled it)");
+}
+
 }  // namespace
 
 std::optional<std::string> why_ignored(const TargetSelection& selection, const std::string& exe) {
@@ -105,6 +112,10 @@ OpenedTarget open_target(const process::ProcFs& proc, const model::ProcessKey& k
     target.status.runtime_readable = true;
     auto rate = target.reader->sample_rate();
     if (!rate) return refused(std::move(target), TargetState::failed, to_string(rate.error()));
+    // From Go 1.21 on the file says 512 KiB, until the runtime's start-up has seen that the linker disabled it.
+    if (!target.binary->links_memory_profile() &&
+        wall_time_ns() - target.status.started_wall_ns < kSettlingNs)
+      rate = 0;
     if (*rate == 0 && target.binary->links_memory_profile() && !last_attempt &&
         wall_time_ns() - target.status.started_wall_ns < kSettlingNs) {
       target.verdict = Verdict::retry;  // up to Go 1.20 the rate is set by the program's own start-up code
@@ -122,17 +133,25 @@ OpenedTarget open_target(const process::ProcFs& proc, const model::ProcessKey& k
       }
     }
     target.status.sample_rate = *rate;
+    if (*rate == 0 && mode == model::Mode::buckets) {
+      return refused(std::move(target), TargetState::unsupported,
+                     why_sampler_is_off(*target.binary) + "; --mode sampled works" + not_enabled);
+    }
     if (*rate == 0) {
-      std::string reason = "the runtime's memory profiler is off (MemProfileRate is 0";
-      reason += target.binary->links_memory_profile()
-                    ? " although the program can profile: it was set to 0 by the program or GODEBUG)"
-                    : ": nothing in the program reads memory profiles, so the linker disabled it)";
-      reason += "; --mode exact works, at a cost per allocation" + not_enabled;
-      return refused(std::move(target), TargetState::unsupported, std::move(reason));
+      auto spans = SpanReader::open(proc, *target.binary, key.pid, target.load_bias);
+      if (!spans) return refused(std::move(target), TargetState::failed, to_string(spans.error()));
+      target.span_reader = std::move(*spans);
+      target.status.reason += not_enabled;
     }
   }
   if (mode != model::Mode::buckets) {
-    auto request = make_attach_request(*target.binary, key, exe, target.load_bias, mode);
+    auto request = target.span_reader ? make_span_request(*target.binary, key, exe, target.load_bias)
+                                      : make_attach_request(*target.binary, key, exe, target.load_bias, mode);
+    if (!request && target.span_reader) {
+      return refused(std::move(target), TargetState::unsupported,
+                     why_sampler_is_off(*target.binary) + ", and its allocator cannot be sampled: " +
+                         to_string(request.error()) + "; --mode exact may work, at a cost per allocation");
+    }
     if (!request) return refused(std::move(target), TargetState::unsupported, to_string(request.error()));
     target.request = std::move(*request);
   }

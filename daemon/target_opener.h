@@ -13,6 +13,7 @@
 #include "daemon/probe/attach_request.h"
 #include "daemon/process/proc_fs.h"
 #include "daemon/runtime_sampling.h"
+#include "daemon/span_reader.h"
 #include "daemon/target_reader.h"
 
 namespace goheapd {
@@ -50,8 +51,9 @@ struct OpenedTarget {
   model::TargetStatus status;
   std::shared_ptr<const gobin::GoBinary> binary;
   uint64_t load_bias = 0;
-  std::shared_ptr<TargetReader> reader;  // null in exact mode
-  probe::AttachRequest request;          // without points in mode buckets
+  std::shared_ptr<TargetReader> reader;     // null in exact mode
+  std::shared_ptr<SpanReader> span_reader;  // set: source spans
+  probe::AttachRequest request;             // without points in mode buckets
 };
 
 // Recognises the program of a process and finds out what can be done with it. Reads files and the process's memory;

@@ -119,7 +119,7 @@ class ProbeSites {
   // Errors say which function is missing or has no usable instruction.
   const Expected<std::vector<ProbePoint>>& sampled() const { return sampled_; }
   const Expected<std::vector<ProbePoint>>& exact() const { return exact_; }
-  // Mode sampled, source spans: see daemon/model/event.h.
+  // Mode sampled, source spans: see daemon/model/event.h. With the end of GC cycles.
   const Expected<std::vector<ProbePoint>>& spans() const { return spans_; }
 
  private:

@@ -3,6 +3,7 @@
 //   nextFree ──▶ refill ──▶ cacheSpan ──▶ branch on its result   a run opens       (span_refill)
 //   mallocgcLarge ──▶ allocLarge ──▶ mheap.alloc ──▶ branch      a large object    (span_large)
 //   GC, per P ──▶ releaseAll ──▶ uncacheSpan for each            runs are cut      (span_release or span_uncache)
+//   end of each GC cycle ──▶ mProf_Flush                         time to ask what is alive (profile_flush)
 //
 // Profile-guided builds copy refill into its callers, so the calls are looked for in whatever machine function holds them.
 // Some copy releaseAll, too; then uncacheSpan is probed, by which spans leave a cache for any reason. That is a second hit
@@ -19,6 +20,7 @@ namespace {
 constexpr std::string_view kRefill = "runtime.(*mcache).refill";
 constexpr std::string_view kCacheSpan = "runtime.(*mcentral).cacheSpan";
 constexpr std::string_view kUncacheSpan = "runtime.(*mcentral).uncacheSpan";
+constexpr std::string_view kProfileFlush = "runtime.mProf_Flush";
 constexpr std::string_view kReleaseAll = "runtime.(*mcache).releaseAll";
 constexpr std::string_view kAllocLarge = "runtime.(*mcache).allocLarge";
 constexpr std::string_view kHeapAlloc = "runtime.(*mheap).alloc";
@@ -57,7 +59,7 @@ class SpanPoints {
   // A point at the beginning of a function that reads its first `arguments` registers.
   Expected<void> add_function(ProbeRole role, std::string_view name, RegisterSet arguments) {
     const auto function = functions_(name);
-    if (!function) return missing(name);
+    if (!function || !copies_.hosts_of(name).empty()) return missing(name);
     add(role, name, site_candidates(*function, arch_, arguments, false, file_offset_));
     if (points_.back().candidates.empty())
       return fail("no instruction of the function can carry a probe", std::string(name));
@@ -101,6 +103,8 @@ Expected<std::vector<ProbePoint>> find_span_points(const ElfFile& elf, const Run
                             : points.add_function(ProbeRole::span_release, kReleaseAll, first);
   if (!released) return Unexpected(released.error());
   if (auto found = points.add_calls(ProbeRole::span_large, kAllocLarge, kHeapAlloc); !found)
+    return Unexpected(found.error());
+  if (auto found = points.add_function(ProbeRole::profile_flush, kProfileFlush, 0); !found)
     return Unexpected(found.error());
   return points.take();
 }

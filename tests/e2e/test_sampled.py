@@ -105,8 +105,16 @@ def test_deltas():
 
 
 def test_sampler_off():
-    """Without the runtime's sampler there is nothing to serve in sampled mode, and goheapd says so."""
+    """Without the runtime's sampler, its runs are sampled; mode buckets has nothing to read, and goheapd says so."""
     with Target.of(24, tags="noprofile") as target, Daemon(target.pid, arguments=["--mode", "sampled"]) as daemon:
+        row = daemon.wait_for_state(target.pid)
+        assert (row["mode"], row["source"]) == ("sampled", "spans")
+        target.run("direct", 200000)
+        target.run("gc", 1)
+        profile = daemon.profile(target.pid)
+        assert any("source spans" in comment for comment in profile.comments)
+        assert profile.total("alloc_space", lambda s: "main.direct" in s.functions()) > 0
+    with Target.of(24, tags="noprofile") as target, Daemon(target.pid, arguments=["--mode", "buckets"]) as daemon:
         row = daemon.wait_for_state(target.pid, "unsupported")
         assert "MemProfileRate" in row["reason"]
         answer = daemon.get(f"/targets/{target.pid}/debug/pprof/heap")

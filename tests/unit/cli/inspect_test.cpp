@@ -164,7 +164,7 @@ TEST(Inspect, ARealProgramOfEveryToolchain) {
     const json report = json::parse(to_json(*found));
     EXPECT_EQ(report["stripped"], true);
     EXPECT_EQ(report["probe_sites"]["sampled"].size(), 5u);
-    EXPECT_EQ(report["probe_sites"]["sampled_spans"].size(), 3u);
+    EXPECT_EQ(report["probe_sites"]["sampled_spans"].size(), 4u);
     EXPECT_EQ(report["modes"]["exact"]["works"], true);
     for (const json& variable : report["variables"])
       EXPECT_FALSE(variable["address"].is_null()) << variable["name"];

@@ -94,9 +94,10 @@ void expect_sound(const GoBinary& binary, const MappedFile& file, const ProbePoi
   }
 }
 
-// Each of the three is called in one place, however a default build is linked.
+// Each of the calls is made in one place, however a default build is linked.
 void expect_span_points(const std::vector<ProbePoint>& points) {
-  ASSERT_EQ(points.size(), 3u);
+  ASSERT_EQ(points.size(), 4u);
+  EXPECT_EQ(points[3].function, "runtime.mProf_Flush");
   EXPECT_EQ(points[0].function, "runtime.(*mcache).refill");
   EXPECT_EQ(points[1].function, "runtime.(*mcache).releaseAll");
   EXPECT_EQ(points[2].function, "runtime.(*mcache).allocLarge");

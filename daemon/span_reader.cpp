@@ -1,0 +1,52 @@
+#include "daemon/span_reader.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace goheapd {
+namespace {
+
+// Nobody sweeps, and nothing is left to sweep.
+// https://github.com/golang/go/blob/go1.24.4/src/runtime/mgcsweep.go#L100 (const sweepDrainedMask)
+constexpr uint32_t kSweepDrained = 1U << 31;
+
+}  // namespace
+
+SpanReader::SpanReader(runtime::RuntimeView view, uint64_t sweep_state_address)
+    : view_(std::move(view)), sweep_state_address_(sweep_state_address), liveness_(view_), counters_(view_) {}
+
+Expected<std::shared_ptr<SpanReader>> SpanReader::open(const process::ProcFs& proc,
+                                                       const gobin::GoBinary& binary, pid_t pid,
+                                                       uint64_t load_bias) {
+  auto view = runtime::RuntimeView::open(proc, binary, pid);
+  if (!view) return Unexpected(view.error());
+  const auto sweep = binary.global("runtime.sweep");
+  if (!sweep) return Unexpected(sweep.error());
+  return std::shared_ptr<SpanReader>(
+      new SpanReader(std::move(*view), *sweep + load_bias + binary.layout().sweepdata.active.offset));
+}
+
+bool SpanReader::has_swept() const {
+  const auto state = view_.memory().read<uint32_t>(sweep_state_address_);
+  return state && *state == kSweepDrained;
+}
+
+Expected<profile::SpanReading> SpanReader::read(std::vector<model::TrackedObject> objects) {
+  std::sort(objects.begin(), objects.end(),
+            [](const auto& a, const auto& b) { return a.address < b.address; });
+  std::lock_guard lock(mutex_);
+  profile::SpanReading reading;
+  auto liveness = liveness_.check(objects);
+  if (!liveness) return Unexpected(liveness.error());
+  reading.liveness = std::move(*liveness);
+  const bool had_swept = has_swept();
+  auto counters = counters_.read();
+  if (!counters) return Unexpected(counters.error());
+  reading.counters = *counters;
+  // Of the cycle that was judged: no other may have begun to be swept meanwhile.
+  const auto sweepgen = liveness_.sweepgen();
+  reading.swept = had_swept && sweepgen && *sweepgen == reading.liveness.sweepgen;
+  return reading;
+}
+
+}  // namespace goheapd

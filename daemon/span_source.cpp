@@ -1,0 +1,57 @@
+#include "daemon/span_source.h"
+
+#include <algorithm>
+
+namespace goheapd {
+namespace {
+
+constexpr uint64_t kMillisecond = 1'000'000;
+// Counters are read again at least this often.
+constexpr uint64_t kMaxReadingAge = 10'000 * kMillisecond;
+// After a cycle the runtime sweeps for a while: look again after this long, then after twice as long, ...
+constexpr uint64_t kFirstSweepWait = 20 * kMillisecond;
+constexpr unsigned kMostDoublings = 6;
+constexpr uint64_t kRetryAfter = 100 * kMillisecond;
+// Time between readings, in durations of a reading.
+constexpr uint64_t kRestFactor = 2;
+
+}  // namespace
+
+void SpanSource::on(const model::GcProfileFlush& flush) {
+  ledger_.on_cycle(flush);
+  if (!flush.post_sweep) unswept_readings_ = 0;
+  cycle_ended_ = true;
+}
+
+bool SpanSource::reading_due(uint64_t now_ns) const {
+  return !in_flight_ && now_ns >= not_before_ns_ && (cycle_ended_ || now_ns >= next_ns_);
+}
+
+std::vector<model::TrackedObject> SpanSource::start_reading() {
+  in_flight_ = true;
+  cycle_ended_ = false;
+  ended_ = std::promise<void>();
+  end_ = ended_.get_future().share();
+  return ledger_.tracked();
+}
+
+void SpanSource::apply(const profile::SpanReading& reading) {
+  ledger_.apply(reading);
+  const uint64_t end = reading.counters.end_ns;
+  not_before_ns_ = end + kRestFactor * (end - std::min(end, reading.liveness.begin_ns));
+  next_ns_ = end + kMaxReadingAge;
+  if (!reading.swept) next_ns_ = end + (kFirstSweepWait << std::min(unswept_readings_++, kMostDoublings));
+  finish_reading();
+}
+
+void SpanSource::reading_failed(uint64_t now_ns) {
+  not_before_ns_ = next_ns_ = now_ns + kRetryAfter;
+  finish_reading();
+}
+
+void SpanSource::finish_reading() {
+  in_flight_ = false;
+  ended_.set_value();
+}
+
+}  // namespace goheapd

@@ -1,0 +1,53 @@
+// Source spans of one target: its books, and when to look into its memory again.
+//
+//   GC cycle ─▶ due ─▶ tracked() ─▶ SpanReader (worker) ─▶ apply() ─▶ swept? ─no─▶ due again, soon
+//
+// Every cycle must be looked at before the next one has ended its marking; so a reading starts at once when a cycle ends,
+// as far as readings do not take more than a third of a thread's time.
+#pragma once
+
+#include <cstdint>
+#include <future>
+#include <memory>
+#include <vector>
+
+#include "daemon/model/event.h"
+#include "daemon/profile/span_ledger.h"
+#include "daemon/span_reader.h"
+
+namespace goheapd {
+
+class SpanSource {
+ public:
+  explicit SpanSource(std::shared_ptr<SpanReader> reader) : reader_(std::move(reader)) {}
+
+  const std::shared_ptr<SpanReader>& reader() const { return reader_; }
+  profile::SpanLedger& ledger() { return ledger_; }
+  const profile::SpanLedger& ledger() const { return ledger_; }
+
+  void on(const model::GcProfileFlush& flush);
+
+  bool reading_due(uint64_t now_ns) const;
+  bool reading_in_flight() const { return in_flight_; }
+  // The objects that the reading shall ask for.
+  std::vector<model::TrackedObject> start_reading();
+  void apply(const profile::SpanReading& reading);
+  void reading_failed(uint64_t now_ns);
+  // Ready when the reading in flight has been applied or has failed.
+  std::shared_future<void> reading_end() const { return end_; }
+
+ private:
+  void finish_reading();
+
+  std::shared_ptr<SpanReader> reader_;
+  profile::SpanLedger ledger_;
+  std::promise<void> ended_;
+  std::shared_future<void> end_;
+  bool in_flight_ = false;
+  bool cycle_ended_ = false;  // since the last reading was started
+  uint64_t not_before_ns_ = 0;
+  uint64_t next_ns_ = 0;  // a reading without a cycle
+  unsigned unswept_readings_ = 0;
+};
+
+}  // namespace goheapd
