@@ -11,7 +11,7 @@ namespace {
 
 const StackPtr kNoStack = std::make_shared<const std::vector<uint64_t>>();
 constexpr const char* kFromBefore = "[goheapd: allocated before goheapd attached]";
-constexpr const char* kUnsampled = "[goheapd: too little of this size to be sampled]";
+constexpr const char* kUnsampled = "[goheapd: allocated while nothing of this size was sampled]";
 
 // So many sampled runs divide what their class has allocated well enough to leave it at that. If nothing were ever
 // settled, each new sample would change what was said about the past, and differences would show it.

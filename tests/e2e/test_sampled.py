@@ -110,7 +110,7 @@ def test_sampler_off():
         row = daemon.wait_for_state(target.pid)
         assert (row["mode"], row["source"]) == ("sampled", "spans")
         target.run("direct", 200000)
-        target.run("gc", 1)
+        target.ask("gc")
         profile = daemon.profile(target.pid)
         assert any("source spans" in comment for comment in profile.comments)
         assert profile.total("alloc_space", lambda s: "main.direct" in s.functions()) > 0

@@ -81,6 +81,8 @@ Expected<std::string> build_go_program(int minor, const GoBuild& build) {
   const fs::path source = fs::path(GOHEAPD_GO_PROGRAMS) / build.program;
   uint64_t hash =
       add_to_hash(content_hash(source), std::to_string(minor) + build.arch + (build.strip ? "strip" : ""));
+  // A program holds the paths of its files, and with them its variables lie elsewhere: trees must not share programs.
+  hash = add_to_hash(hash, source.string());
   for (const auto& flag : build.flags) hash = add_to_hash(hash, flag);
   for (const auto& setting : build.environment) hash = add_to_hash(hash, setting);
 
