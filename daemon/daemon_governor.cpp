@@ -20,6 +20,9 @@ constexpr double kExactProgramNs = 1000;
 // So many times the budget is a storm.
 constexpr double kStormFactor = 10;
 
+// At level sparse there is a stack walk for so many fewer samples; each is hit by more bytes, so they still add up.
+constexpr uint64_t kSparseFactor = 16;
+
 // What samples this target: its runtime, or its runs where that does not sample.
 ProbeGroup sampling_group(const Target& target) {
   return target.spans() != nullptr ? ProbeGroup::spans : ProbeGroup::sampled;
@@ -30,6 +33,7 @@ ProbeGroups groups_of(Level level, ProbeGroup sampling) {
     case Level::exact:
       return {ProbeGroup::gc, sampling, ProbeGroup::exact};
     case Level::sampled:
+    case Level::sparse:
       return {ProbeGroup::gc, sampling};
     case Level::gc:
     case Level::buckets:
@@ -65,7 +69,8 @@ void Daemon::start_governing(Target& target, const OpenedTarget& opened) {
                                    .exact_hit_ns = exact_hit_ns(*hit_cost_)};
   if (opened.asked_mode == model::Mode::automatic && start == Level::sampled) {
     // Without the runtime's sampler there are no records to fall back to.
-    options.levels = {opened.span_reader ? Level::gc : Level::buckets, Level::sampled};
+    options.levels = opened.span_reader ? std::vector{Level::gc, Level::sparse, Level::sampled}
+                                        : std::vector{Level::buckets, Level::sampled};
     if (!opened.span_reader && opened.binary->probe_sites().exact()) options.levels.push_back(Level::exact);
   }
   target.govern(probe::Governor(std::move(options), kernel_time_ns()));
@@ -119,7 +124,12 @@ void Daemon::go(Target& target, const probe::Move& move) {
   target.set_level(move.to, "mode auto went from " + std::string(probe::name_of(move.from)) + " to " +
                                 std::string(probe::name_of(move.to)) + ": " + move.why);
   spdlog::info("pid {}: {}", target.pid(), target.reason());
-  if (move.from < Level::sampled && move.to >= Level::sampled) start_reading(target, true);
+  if (move.from > Level::buckets || move.to <= Level::buckets) return;
+  if (target.spans() != nullptr) {
+    if (!target.spans()->reading_in_flight()) start_span_reading(target);
+  } else {
+    start_reading(target, true);
+  }
 }
 
 // Up: the probes are there before the books begin to expect them. Down: nothing is recorded any more, what was is taken
@@ -127,8 +137,12 @@ void Daemon::go(Target& target, const probe::Move& move) {
 Expected<void> Daemon::change_level(Target& target, Level from, Level to) {
   const pid_t pid = target.pid();
   const ProbeGroup sampling = sampling_group(target);
+  if (target.spans() != nullptr) {
+    const uint64_t distance = kSpanMeanDistance * (to == Level::sparse ? kSparseFactor : 1);
+    if (auto set = collector_->set_mean_distance(pid, distance); !set) return Unexpected(set.error());
+  }
   if (to > from) {
-    if (from < Level::sampled && to >= Level::sampled) {
+    if (from <= Level::buckets && to > Level::buckets) {
       if (auto added = add_probes(target, sampling); !added) return added;
     }
     if (to == Level::exact) {
@@ -147,7 +161,7 @@ Expected<void> Daemon::change_level(Target& target, Level from, Level to) {
     drain_exact(target);
     collector_->remove(pid, ProbeGroup::exact);
   }
-  if (from >= Level::sampled && to < Level::sampled) {
+  if (from > Level::buckets && to <= Level::buckets) {
     drain_probes();
     collector_->remove(pid, sampling);
   }

@@ -7,10 +7,6 @@ namespace goheapd {
 
 namespace {
 
-// Source spans: one sample in so many bytes. A quarter of what Go's own sampler takes, because a sample here is a whole run
-// of objects, and those of small classes stand for less.
-constexpr uint64_t kSpanMeanDistance = 128u << 10;
-
 probe::AttachRequest empty_request(const gobin::GoBinary& binary, const model::ProcessKey& process,
                                    const std::string& exe, uint64_t load_bias) {
   probe::AttachRequest request;

@@ -165,11 +165,12 @@ void Target::set_level(probe::Level level, const std::string& why) {
   if (was_exact && !exact) exact_->end_period();
   if (buckets_) {
     buckets_->set_alloc_counted_elsewhere(exact);
-    buckets_->set_has_events(level >= probe::Level::sampled);
+    buckets_->set_has_events(level > probe::Level::buckets);
   }
-  status_.mode = exact                            ? model::Mode::exact
-                 : level == probe::Level::sampled ? model::Mode::sampled
-                                                  : model::Mode::buckets;
+  // Without records in the runtime there is no mode buckets: sampling pauses.
+  status_.mode = exact                                        ? model::Mode::exact
+                 : level > probe::Level::buckets || !buckets_ ? model::Mode::sampled
+                                                              : model::Mode::buckets;
   ++status_.mode_changes;
   status_.reason = why;
 }
@@ -208,7 +209,7 @@ std::shared_ptr<const profile::RawSnapshot> Target::snapshot(const std::vector<s
   } else if (spans_) {
     snapshot->start_wall_ns = status_.started_wall_ns;
     spans_->ledger().fill(*snapshot);
-    if (status_.mode != model::Mode::sampled)
+    if (governor_ && governor_->level() <= probe::Level::buckets)
       snapshot->comments.push_back("no samples are taken at the moment: " + status_.reason);
   }
   if (!status_.pod.empty()) {

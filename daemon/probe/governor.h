@@ -2,7 +2,8 @@
 //
 //      exact      every allocation                        ▲ slowly: after a hold that doubles with each failed try, and
 //      sampled    the sampler's births and deaths          │ only when the next level's predicted share is at most half
-//      buckets    memory reads only                       │ of the budget
+//      sparse     a sixteenth of the samples (source spans)│ of the budget
+//      buckets    memory reads only                       │
 //      gc         the collector's cycles only             ▼ at once: over the budget for a second; over ten times the
 //                                                           budget for a tenth of a second; or a storm of hits
 //
@@ -24,9 +25,10 @@ namespace goheapd::probe {
 struct TargetCounters;
 
 // From cheap to dear.
-enum class Level : unsigned char { gc, buckets, sampled, exact };
-inline constexpr size_t kLevels = 4;
-inline constexpr std::array<std::string_view, kLevels> kLevelNames = {"gc", "buckets", "sampled", "exact"};
+enum class Level : unsigned char { gc, buckets, sparse, sampled, exact };
+inline constexpr size_t kLevels = 5;
+inline constexpr std::array<std::string_view, kLevels> kLevelNames = {"gc", "buckets", "sparse", "sampled",
+                                                                      "exact"};
 inline std::string_view name_of(Level level) { return kLevelNames[static_cast<size_t>(level)]; }
 
 // CPU nanoseconds of the target that all hits so far have taken: the traps by their kind, and the time of the programs.

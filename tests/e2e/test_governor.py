@@ -96,3 +96,24 @@ def test_other_modes_stay_what_they_are(mode):
                 program.ask("storm")
                 daemon.wait_until(lambda: "--overhead-budget 1 allows" in daemon.log(), "no warning")
                 assert row_of(daemon, program)["mode"] == "exact"
+
+
+def test_a_storm_without_the_runtimes_sampler():
+    """Every refill of a span is a hit: where that is too much, sampling thins out, and then pauses."""
+    with Phases(golang.VERSIONS[-1], tags="noprofile") as program:
+        program.ask(f"compute {SLOW}")
+        with Daemon(program.pid) as daemon:
+            row = daemon.wait_for_state(program.pid)
+            assert row["mode"] == "sampled" and row["source"] == "spans"
+            program.ask("storm")
+            row = daemon.wait_until(lambda: (row := row_of(daemon, program))["mode_changes"] >= 2 and row, "no move", 20)
+            assert row["mode"] == "sampled" and " to gc: " in row["reason"], row
+            assert "sampled to sparse" in daemon.log() and "the budget is 1.00 %" in row["reason"]
+            hits = row["probe_hits"]
+            time.sleep(1)
+            # Only the collector's cycles are seen now, a few hundred per second.
+            assert row_of(daemon, program)["probe_hits"] - hits < 10_000
+            comments = daemon.profile(program.pid).comments
+            assert any("no samples are taken at the moment" in comment for comment in comments), comments
+            assert not daemon.lost_events()
+            assert daemon.stop()[0] == 0

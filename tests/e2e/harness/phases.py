@@ -7,8 +7,8 @@ from . import golang
 class Phases:
     """tests/go_programs/phases, running."""
 
-    def __init__(self, minor):
-        self.process = subprocess.Popen([golang.build(minor, program="phases")], stdin=subprocess.PIPE,
+    def __init__(self, minor, tags=""):
+        self.process = subprocess.Popen([golang.build(minor, program="phases", tags=tags)], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, text=True, env={"GOMAXPROCS": "2"})
         self.pid = self.process.pid
         assert self.process.stdout.readline() == "ready\n"

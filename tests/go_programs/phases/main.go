@@ -11,7 +11,6 @@ package main
 import (
 	"bufio"
 	"fmt"
-	_ "net/http/pprof" // keeps the runtime's sampler
 	"os"
 	"strconv"
 	"strings"
