@@ -286,6 +286,7 @@ void Daemon::attach(Target& target, OpenedTarget opened) {
       return;
     }
   }
+  if (opened.count_exactly && !begin_counting(target)) return;
   if (target.reader() != nullptr) start_reading(target, has_probes);
 }
 

@@ -131,6 +131,7 @@ class Daemon final : public exporters::ProfileSource {
   void take_storms();
   void look_at_cost(Target& target);
   void go(Target& target, const probe::Move& move);
+  bool begin_counting(Target& target);
   Expected<void> change_level(Target& target, probe::Level from, probe::Level to);
   Expected<void> add_probes(Target& target, probe::ProbeGroup group);
   void update_from_kernel();

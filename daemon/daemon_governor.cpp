@@ -62,7 +62,7 @@ uint64_t Daemon::storm_limit_ns() const {
 
 void Daemon::start_governing(Target& target, const OpenedTarget& opened) {
   if (!hit_cost_) return;
-  const Level start = level_of(opened.status.mode);
+  const Level start = opened.count_exactly ? Level::exact : level_of(opened.status.mode);
   probe::Governor::Options options{.budget = options_.overhead_budget_percent / 100,
                                    .levels = {start},
                                    .start = start,
@@ -130,6 +130,17 @@ void Daemon::go(Target& target, const probe::Move& move) {
   } else {
     start_reading(target, true);
   }
+}
+
+// Mode exact with the live heap: a target that has just begun to be sampled is counted, too.
+bool Daemon::begin_counting(Target& target) {
+  if (auto changed = change_level(target, Level::sampled, Level::exact); !changed) {
+    detach(target);
+    target.set_state(model::TargetState::failed, to_string(changed.error()));
+    return false;
+  }
+  target.begin_counting();
+  return true;
 }
 
 // Up: the probes are there before the books begin to expect them. Down: nothing is recorded any more, what was is taken

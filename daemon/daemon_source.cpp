@@ -87,11 +87,12 @@ exporters::SourceResult<Daemon::Taken> Daemon::take(pid_t pid) {
     if (access->reading.wait_for(kAskOwnerTimeout) != std::future_status::ready)
       return tl::unexpected(unavailable("the process's heap takes too long to read; try again"));
     return ask_owner<Taken>([this, key = access->key]() -> exporters::SourceResult<Taken> {
-      const Target* target = find(key);
+      Target* target = find(key);
       if (target == nullptr)
         return tl::unexpected(SourceError{Refusal::gone_target, "the process has exited"});
       if (!target->has_profile())
         return tl::unexpected(unavailable("cannot read the process's heap at the moment; try again"));
+      if (target->is_live()) drain_exact(*target);
       return taken_from(*target);
     });
   }

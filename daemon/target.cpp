@@ -157,6 +157,12 @@ void Target::note_cost(uint64_t now_ns, uint64_t hits) {
   status_.overhead_ratio = governor_ ? governor_->overhead_ratio() : 0;
 }
 
+void Target::begin_counting() {
+  exact_.emplace();
+  if (buckets_) buckets_->set_alloc_counted_elsewhere(true);
+  status_.mode = model::Mode::exact;
+}
+
 void Target::set_level(probe::Level level, const std::string& why) {
   if (!buckets_ && !spans_) return;
   const bool was_exact = is_exact();
@@ -204,13 +210,14 @@ std::shared_ptr<const profile::RawSnapshot> Target::snapshot(const std::vector<s
   snapshot->end_wall_ns = status_.exited_wall_ns != 0 ? status_.exited_wall_ns : wall_time_ns();
   if (buckets_) {
     fill_from_buckets(*snapshot);
-  } else if (exact_) {
-    fill_from_counts(*snapshot);
   } else if (spans_) {
     snapshot->start_wall_ns = status_.started_wall_ns;
     spans_->ledger().fill(*snapshot);
+    if (exact_) leave_alloc_to_counts(*snapshot);
     if (governor_ && governor_->level() <= probe::Level::buckets)
       snapshot->comments.push_back("no samples are taken at the moment: " + status_.reason);
+  } else if (exact_) {
+    fill_from_counts(*snapshot);
   }
   if (!status_.pod.empty()) {
     std::string where = "pod " + status_.namespace_name + "/" + status_.pod;
@@ -222,6 +229,18 @@ std::shared_ptr<const profile::RawSnapshot> Target::snapshot(const std::vector<s
   }
   snapshot->comments.insert(snapshot->comments.end(), comments.begin(), comments.end());
   return snapshot;
+}
+
+// Source spans sees allocations since goheapd came, just as the counts do: those are exact.
+void Target::leave_alloc_to_counts(profile::RawSnapshot& snapshot) const {
+  for (profile::RawSample& sample : snapshot.samples) {
+    sample.published.alloc_objects = sample.published.alloc_bytes = 0;
+    sample.now_alloc_objects = sample.now_alloc_bytes = 0;
+  }
+  snapshot.counted = exact_->samples();
+  snapshot.comments.emplace_back(
+      "alloc values count every allocation since goheapd attached; inuse values are sampled");
+  note_lost_stacks(*exact_, snapshot);
 }
 
 void Target::fill_from_counts(profile::RawSnapshot& snapshot) const {
@@ -260,14 +279,21 @@ void Target::fill_from_buckets(profile::RawSnapshot& snapshot) const {
   if (!exact_) return;
   snapshot.counted = exact_->samples();
   snapshot.comments.emplace_back(
-      "alloc values up to now; mode auto counted every allocation for a part of the time, the others are "
+      "alloc values up to now; every allocation was counted while the mode was exact, the others are "
       "sampled");
   note_lost_stacks(*exact_, snapshot);
 }
 
 void Target::update_counters() {
-  auto bytes = buckets_ ? buckets_->alloc_bytes() : std::array<double, model::kAllocationKinds>{};
-  auto objects = buckets_ ? buckets_->alloc_objects() : std::array<double, model::kAllocationKinds>{};
+  std::array<double, model::kAllocationKinds> bytes{};
+  std::array<double, model::kAllocationKinds> objects{};
+  if (buckets_) {
+    bytes = buckets_->alloc_bytes();
+    objects = buckets_->alloc_objects();
+  } else if (spans_ && !exact_) {
+    bytes = spans_->ledger().alloc_bytes();
+    objects = spans_->ledger().alloc_objects();
+  }
   if (exact_) {
     const auto counted_bytes = exact_->alloc_bytes();
     const auto counted_objects = exact_->alloc_objects();
@@ -275,10 +301,6 @@ void Target::update_counters() {
       bytes[kind] += counted_bytes[kind];
       objects[kind] += counted_objects[kind];
     }
-  }
-  if (spans_) {
-    bytes = spans_->ledger().alloc_bytes();
-    objects = spans_->ledger().alloc_objects();
   }
   for (size_t kind = 0; kind < model::kAllocationKinds; ++kind) {
     shown_bytes_[kind] = std::max(shown_bytes_[kind], bytes[kind]);
@@ -304,10 +326,13 @@ void Target::tick(uint64_t now_ns) {
 
 // One row per function.
 std::vector<profile::SiteTotals> Target::sites() const {
-  if (spans_) return spans_->ledger().sites();
-  if (!buckets_) return exact_ ? exact_->sites() : std::vector<profile::SiteTotals>{};
-  auto sites = buckets_->sites();
+  std::vector<profile::SiteTotals> sites;
+  if (buckets_) sites = buckets_->sites();
+  if (spans_) sites = spans_->ledger().sites();
   if (!exact_) return sites;
+  if (spans_) {
+    for (profile::SiteTotals& site : sites) site.alloc_bytes = 0;  // counted since goheapd came, as runs are
+  }
   std::unordered_map<std::string, size_t> rows;
   for (size_t i = 0; i < sites.size(); ++i) rows.emplace(sites[i].function, i);
   for (profile::SiteTotals& counted : exact_->sites()) {

@@ -54,6 +54,8 @@ class Target {
   // The probes have been changed to this level; `why` in words. What is counted stays right across the change: each
   // allocation counts in the books of the level at which it was made.
   void set_level(probe::Level level, const std::string& why);
+  // Mode exact from the start, beside the sampled live heap.
+  void begin_counting();
   // Its runtime does not sample: from now on the profile is made of runs of span classes, one sample in `mean_distance`
   // bytes.
   void follow_spans(std::shared_ptr<SpanReader> reader, uint64_t mean_distance);
@@ -114,6 +116,7 @@ class Target {
   void update_counters();
   std::vector<profile::SiteTotals> sites() const;
   void fill_from_buckets(profile::RawSnapshot& snapshot) const;
+  void leave_alloc_to_counts(profile::RawSnapshot& snapshot) const;
   void fill_from_counts(profile::RawSnapshot& snapshot) const;
 
   model::TargetStatus status_;

@@ -97,7 +97,11 @@ OpenedTarget open_target(const process::ProcFs& proc, const model::ProcessKey& k
   target.load_bias = *start - target.binary->load_base();
 
   target.asked_mode = verdict.mode.value_or(selection.mode);
-  const model::Mode mode = effective_mode(selection, verdict);
+  model::Mode mode = effective_mode(selection, verdict);
+  if (mode == model::Mode::exact && selection.live_heap_when_exact) {
+    mode = model::Mode::sampled;
+    target.count_exactly = true;
+  }
   target.status.mode = mode;
   if (mode != model::Mode::exact) {
     auto reader = TargetReader::open(proc, target.binary, key.pid, target.load_bias);

@@ -24,6 +24,7 @@ struct TargetSelection {
   std::set<pid_t> pids;             // empty = all
   std::vector<std::regex> include;  // on the executable's path; empty = all
   std::vector<std::regex> exclude;
+  bool live_heap_when_exact = false;               // sample the live heap beside the counts of mode exact
   std::vector<std::regex> allow_runtime_sampling;  // whose runtime's sampler may be switched on by us
   PodSelection pods;
 };
@@ -54,6 +55,7 @@ struct OpenedTarget {
   std::shared_ptr<TargetReader> reader;     // null in exact mode
   std::shared_ptr<SpanReader> span_reader;  // set: source spans
   probe::AttachRequest request;             // without points in mode buckets
+  bool count_exactly = false;               // mode sampled above, for the live heap; exact counts come on top
 };
 
 // Recognises the program of a process and finds out what can be done with it. Reads files and the process's memory;

@@ -26,6 +26,7 @@ struct RecordOptions {
   double seconds = 10;
   std::string output;
   std::string mode = "sampled";
+  bool live_heap = false;
   std::string type = "heap";
 };
 
@@ -101,6 +102,7 @@ int record(const RecordOptions& options) {
   daemon_options.selection.mode = options.mode == "exact"     ? model::Mode::exact
                                   : options.mode == "buckets" ? model::Mode::buckets
                                                               : model::Mode::sampled;
+  daemon_options.selection.live_heap_when_exact = options.live_heap;
   const std::string process = "/proc/" + std::to_string(options.pid);
   if (!std::filesystem::exists(process)) return report("no process with pid " + std::to_string(options.pid));
   if (::access((process + "/exe").c_str(), R_OK) != 0) {
@@ -120,7 +122,7 @@ int record(const RecordOptions& options) {
     return report(to_string(attached.error()));
 
   // allocs: what was allocated meanwhile. heap: what is held at the end. Exact mode counts from attach anyway.
-  const bool delta = options.type == "allocs" && options.mode != "exact";
+  const bool delta = options.type == "allocs" && (options.mode != "exact" || options.live_heap);
   const auto duration = std::chrono::duration<double>(options.seconds);
   if (!delta) std::this_thread::sleep_for(duration);
   auto snapshot =
@@ -160,6 +162,8 @@ void add_record(CLI::App& program, Action& action) {
   command->add_option("--mode", options->mode, "sampled, exact or buckets")
       ->check(CLI::IsMember({"auto", "sampled", "exact", "buckets"}))
       ->capture_default_str();
+  command->add_flag("--live-heap", options->live_heap,
+                    "in mode exact, sample the live heap beside the counts");
   command->add_option("--type", options->type, "allocs or heap")
       ->check(CLI::IsMember({"allocs", "heap"}))
       ->capture_default_str();

@@ -25,6 +25,7 @@ namespace {
 TargetSelection selection_of(const ServeOptions& options) {
   TargetSelection selection;
   selection.mode = options.parsed_mode();
+  selection.live_heap_when_exact = options.live_heap;
   selection.pids.insert(options.pids.begin(), options.pids.end());
   for (const std::string& pattern : options.include) selection.include.emplace_back(pattern);
   for (const std::string& pattern : options.exclude) selection.exclude.emplace_back(pattern);

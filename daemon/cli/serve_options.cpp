@@ -72,6 +72,7 @@ void bind_serve_flags(CLI::App& app, ServeOptions& options) {
   app.add_option("--mode", options.mode, "how to profile: auto, sampled, exact or buckets")
       ->check(CLI::IsMember({"auto", "sampled", "exact", "buckets"}))
       ->capture_default_str();
+  app.add_flag("--live-heap", options.live_heap, "in mode exact, sample the live heap beside the counts");
   app.add_option("--pid", options.pids, "profile only this process; repeatable")
       ->check(CLI::Range(1, kMaxPid))
       ->type_name("N");

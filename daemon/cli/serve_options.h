@@ -25,6 +25,7 @@ struct ServeOptions {
   std::vector<int> pids;
   std::vector<std::string> include;  // regular expressions on the executable's path
   std::vector<std::string> exclude;
+  bool live_heap = false;
   std::vector<std::string> allow_runtime_sampling;  // the same
   double overhead_budget_percent = 1;
   std::string data_dir;

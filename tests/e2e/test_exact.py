@@ -1,6 +1,7 @@
 """Exact mode counts every allocation once, and puts it where the Go runtime would."""
 import re
 
+import pytest
 from harness.daemon import Daemon
 from harness.target import Target
 
@@ -110,3 +111,28 @@ def test_inlined_frames_share_a_location():
         names = [[line.function for line in location.lines]
                  for sample in daemon.profile(target.pid).samples for location in sample.locations]
         assert ["main.inlinedInner", "main.inlinedOuter", "main.inlined"] in names
+
+
+@pytest.mark.parametrize("tags", ["", "noprofile"], ids=["runtime", "spans"])
+def test_with_the_live_heap(some_minor, tags):
+    """Counts are exact as ever, and what is held is sampled beside them, by whatever can sample."""
+    rate = 4096 if not tags else None
+    with Target.of(some_minor, profile_rate=rate, tags=tags) as target:
+        with Daemon(target.pid, arguments=["--mode", "exact", "--live-heap"]) as daemon:
+            row = daemon.wait_for_state(target.pid)
+            assert row["mode"] == "exact" and row["source"] == ("spans" if tags else "runtime"), row
+            mallocs, counted, _ = quiet_counts(daemon, target)
+            target.run("direct", 100_000)
+            later, counted_later, _ = quiet_counts(daemon, target)
+            assert later - mallocs == counted_later - counted
+            target.settle()
+            profile = daemon.profile(target.pid)
+            held = profile.total("inuse_space", lambda s: "main.direct" in s.functions())
+            # 6.4 MB in objects of 64 bytes and the list that keeps them, of which a part may have been replaced by a longer.
+            assert 0.5 * 6.4e6 < held < 2.5 * 6.4e6, held
+            target.ask("forget")
+            target.settle()
+            profile = daemon.profile(target.pid)
+            assert profile.total("inuse_space", lambda s: "main.direct" in s.functions()) < 0.2 * held
+            assert profile.total("alloc_objects", lambda s: "main.direct" in s.functions()) >= 100_000
+            assert not daemon.lost_events().keys() - {"stack_unreadable"}
