@@ -15,6 +15,9 @@
 //	percent N     GOGC; 0: no garbage collection but by the command above
 //	limit N       GOMEMLIMIT in bytes
 //	held          KIND OBJECTS BYTES, what is held of each kind, in bytes of slots
+//	heap          HEAPALLOC TOTALALLOC MALLOCS FREES NUMGC, then SIZE MALLOCS of each size class, of runtime.ReadMemStats
+//
+// With the build tag "profile" the runtime samples as it does in most programs.
 //
 // Started as life_ledger COUNT IGNORED.
 package main
@@ -46,6 +49,7 @@ var (
 	replaced int64
 	churning int32
 	churners sync.WaitGroup
+	stats    runtime.MemStats
 	random   = uint64(88172645463325252)
 )
 
@@ -232,6 +236,12 @@ func obey(output *bufio.Writer, command string, a, b int) {
 		debug.SetGCPercent(a)
 	case "limit":
 		debug.SetMemoryLimit(int64(a))
+	case "heap":
+		runtime.ReadMemStats(&stats)
+		fmt.Fprintln(output, stats.HeapAlloc, stats.TotalAlloc, stats.Mallocs, stats.Frees, stats.NumGC)
+		for i := range stats.BySize {
+			fmt.Fprintln(output, stats.BySize[i].Size, stats.BySize[i].Mallocs)
+		}
 	case "held":
 		var objects [kinds]uint64
 		for index := range table {
