@@ -9,6 +9,7 @@
 #include <bpf/bpf_core_read.h>
 
 #include "exact.bpf.h"
+#include "gc.bpf.h"
 #include "sampled.bpf.h"
 #include "spans.bpf.h"
 
@@ -25,7 +26,11 @@ int sampled_hit(struct pt_regs* ctx) {
       if (role == kRoleProfileAlloc) on_profile_alloc(ctx, &hit);
     }
     if (is_recording(&hit, kGroupGc)) {
-      if (role == kRoleProfileFlush) on_profile_flush(&hit, 0);
+      if (role == kRoleProfileFlush) {
+        on_gc_cycle(&hit);
+        on_profile_flush(&hit, 0);
+      }
+      if (role == kRoleGcMarkTermination) on_gc_mark_termination(&hit);
       if (role == kRoleProfilePostSweep) on_profile_flush(&hit, 1);
     }
   }
@@ -62,6 +67,7 @@ union {
   struct WireSampledDeath death;
   struct WireProfileFlush flush;
   struct WireSpanRunCut cut;
+  struct WireGcCycle gc_cycle;
 } described_types SEC("wire_types");
 
 // The daemon's own functions are probed with this to learn what works on this kernel and what a hit costs.

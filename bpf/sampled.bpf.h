@@ -46,14 +46,3 @@ static __always_inline void on_profile_alloc(struct pt_regs* ctx, const struct H
   if (send_stack(buffer)) count_loss(hit->target_index, kLossRingFull);
   release_scratch(buffer);
 }
-
-// runtime.mProf_Flush() at the end of a GC cycle, runtime.mProf_PostSweep() at the end of a forced one.
-static __always_inline void on_profile_flush(const struct Hit* hit, __u32 post_sweep) {
-  struct WireProfileFlush* event = reserve_event(WireProfileFlush, hit->target_index);
-  if (!event) return;
-  fill_header(&event->header, kEventProfileFlush, hit->target->session);
-  event->post_sweep = post_sweep;
-  event->reserved = 0;
-  // Source spans has to look at each cycle before the next one, so the reader is not left to sleep.
-  bpf_ringbuf_submit(event, is_recording(hit, kGroupSpans) ? BPF_RB_FORCE_WAKEUP : ring_flags());
-}

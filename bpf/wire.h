@@ -53,6 +53,7 @@ enum WireRole {
   kRoleSpanRelease = 9,       // runtime.(*mcache).releaseAll(c)
   kRoleSpanUncache = 10,      // runtime.(*mcentral).uncacheSpan(c, s)
   kRoleSpanLarge = 11,        // result of (*mheap).alloc(): the span of a large object
+  kRoleGcMarkTermination = 12,  // runtime.gcMarkTermination()
 };
 
 // What the probes of a target are there for: each group has its own link per target, and its own bit in
@@ -99,6 +100,17 @@ struct WireSiteKey {
 // ---- targets
 // -----------------------------------------------------------------------------------------------------
 
+// A range of the process's memory that says how a GC cycle went; at most kGcPartBytes of it are copied.
+struct WireGcPart {
+  __u64 address;  // 0 = not known
+  __u32 bytes;
+  __u32 reserved;
+};
+enum {
+  kGcParts = 4,  // of runtime.work, gcController, memstats; runtimeInitTime
+  kGcPartBytes = 384,
+};
+
 // What the programs must know of a process: written by the daemon before any site of it is attached.
 struct WireTarget {
   __u32 tgid;         // in the initial pid namespace
@@ -136,6 +148,8 @@ struct WireTarget {
   __u32 span_alloc_count;
   __u32 span_class;
   __u32 span_elemsize;
+  struct WireGcPart gc_parts[kGcParts];
+  __u64 gc_leak_check;  // address of work.goroutineLeak.done
 };
 
 // Why something that a probe saw was not kept in full. Index into WireStatistics.lost.
@@ -182,6 +196,8 @@ enum WireEventKind {
   kEventHitStorm = 8,       // WireHeader only; the reader is woken
   kEventSpanRunOpened = 9,  // WireStackEvent
   kEventSpanRunCut = 10,
+  kEventGcCycle = 11,
+  kEventGcLeakCheck = 12,  // WireHeader only
 };
 
 struct WireHeader {
@@ -218,6 +234,12 @@ struct WireSpanRunCut {
   __u64 opened_ns;  // }
   __u32 used_objects;
   __u32 reserved;
+};
+
+// What WireTarget.gc_parts pointed to when a cycle ended.
+struct WireGcCycle {
+  struct WireHeader header;
+  __u8 parts[kGcParts][kGcPartBytes];
 };
 
 enum WireStackFlags {

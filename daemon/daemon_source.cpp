@@ -168,6 +168,25 @@ exporters::SourceResult<Daemon::StatisticsAccess> Daemon::statistics_access(pid_
   return StatisticsAccess{target.key(), target.statistics()};
 }
 
+exporters::SourceResult<std::vector<model::GcCycle>> Daemon::gc_cycles(pid_t pid) {
+  using Cycles = std::vector<model::GcCycle>;
+  return ask_owner<Cycles>([this, pid]() -> exporters::SourceResult<Cycles> {
+    drain_probes();
+    const auto found = find_or_refuse(pid);
+    if (!found) return tl::unexpected(found.error());
+    const Target& target = **found;
+    const auto& cycles = target.gc_history().cycles();
+    if (cycles.empty() && target.mode() == model::Mode::buckets) {
+      return tl::unexpected(SourceError{Refusal::unsupported_target,
+                                        "mode buckets has no probes, so single GC cycles are not seen"});
+    }
+    if (cycles.empty() && !target.is_live()) {
+      return tl::unexpected(SourceError{Refusal::unsupported_target, target.reason()});
+    }
+    return Cycles(cycles.begin(), cycles.end());
+  });
+}
+
 exporters::SourceResult<model::ProgramStatistics> Daemon::statistics(pid_t pid) {
   auto access = ask_owner<StatisticsAccess>([this, pid]() { return statistics_access(pid); });
   if (!access) return tl::unexpected(access.error());

@@ -3,7 +3,34 @@
 #include <algorithm>
 #include <iterator>
 
+#include "daemon/runtime/gc_cycle.h"
+
 namespace goheapd {
+namespace {
+
+// Cycles are wanted in every mode. Where their variables or functions are not found, all else works.
+void watch_collector(const gobin::GoBinary& binary, uint64_t load_bias, probe::AttachRequest& request) {
+  const auto& points = binary.probe_sites().gc();
+  const auto work = binary.global("runtime.work");
+  const auto controller = binary.global("runtime.gcController");
+  const auto memstats = binary.global("runtime.memstats");
+  const auto init_time = binary.global("runtime.runtimeInitTime");
+  if (!points || !work || !controller || !memstats || !init_time) return;
+  const auto parts = runtime::gc_cycle_parts(
+      binary.layout(),
+      {*work + load_bias, *controller + load_bias, *memstats + load_bias, *init_time + load_bias});
+  for (size_t i = 0; i < parts.size(); ++i) request.gc_parts[i] = {parts[i].address, parts[i].bytes};
+  const gobin::Field leak_check = binary.layout().work.goroutine_leak_done;
+  if (leak_check.present()) request.gc_leak_check = *work + load_bias + leak_check.offset;
+  for (const gobin::ProbePoint& point : *points) {
+    const bool is_there =
+        std::any_of(request.points.begin(), request.points.end(),
+                    [&](const gobin::ProbePoint& other) { return other.role == point.role; });
+    if (!is_there) request.points.push_back(point);
+  }
+}
+
+}  // namespace
 
 namespace {
 
@@ -29,6 +56,7 @@ Expected<probe::AttachRequest> make_attach_request(const gobin::GoBinary& binary
   // setprofilebucket is hit for the same samples, and it knows the bucket, whose stack is the runtime's own.
   std::copy_if(points->begin(), points->end(), std::back_inserter(request.points),
                [](const gobin::ProbePoint& point) { return point.role != gobin::ProbeRole::profile_alloc; });
+  watch_collector(binary, load_bias, request);
   return request;
 }
 
@@ -43,6 +71,7 @@ Expected<probe::AttachRequest> make_span_request(const gobin::GoBinary& binary,
   request.sweepgen_address = *heap + load_bias + binary.layout().mheap.sweepgen.offset;
   request.mean_distance = kSpanMeanDistance;
   request.points = *points;
+  watch_collector(binary, load_bias, request);
   return request;
 }
 

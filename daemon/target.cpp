@@ -106,6 +106,11 @@ void Target::on(const model::SampledDeath& death) {
 void Target::on(const model::GcProfileFlush& flush) {
   reading_wanted_ = true;
   if (spans_) spans_->on(flush);
+  gc_.on(flush);
+}
+
+void Target::on(const model::GcCycleMemory& memory) {
+  if (binary_) gc_.on(memory, binary_->layout());
 }
 
 void Target::on(model::ExactStack stack) {
@@ -121,17 +126,7 @@ void Target::apply(TargetReading reading) {
   reading_wanted_ = false;
   if (!reading.buckets.consistent) ++torn_readings_;
   status_.sample_rate = reading.buckets.sample_rate;
-  for (const uint64_t pause : reading.gc.new_pauses_ns) {
-    const double seconds = static_cast<double>(pause) * 1e-9;
-    const auto bound =
-        std::lower_bound(model::kGcPauseBoundsSeconds.begin(), model::kGcPauseBoundsSeconds.end(), seconds);
-    for (auto i = static_cast<size_t>(bound - model::kGcPauseBoundsSeconds.begin());
-         i < status_.gc_pause_buckets.size(); ++i) {
-      ++status_.gc_pause_buckets[i];
-    }
-    status_.gc_pause_sum_seconds += seconds;
-  }
-  status_.gc_cycles = std::max<uint64_t>(status_.gc_cycles, reading.gc.cycles);
+  gc_.apply(reading.gc);
   buckets_->apply(std::move(reading.buckets), reading.new_sites);
 }
 
@@ -213,6 +208,7 @@ std::shared_ptr<const profile::RawSnapshot> Target::snapshot(const std::vector<s
   } else if (spans_) {
     snapshot->start_wall_ns = status_.started_wall_ns;
     spans_->ledger().fill(*snapshot);
+    if (snapshot->gc_cycle != 0) snapshot->comments.push_back(gc_.inuse_comment(snapshot->gc_cycle));
     if (exact_) leave_alloc_to_counts(*snapshot);
     if (governor_ && governor_->level() <= probe::Level::buckets)
       snapshot->comments.push_back("no samples are taken at the moment: " + status_.reason);
@@ -253,6 +249,8 @@ void Target::fill_from_counts(profile::RawSnapshot& snapshot) const {
 void Target::fill_from_buckets(profile::RawSnapshot& snapshot) const {
   snapshot.start_wall_ns = status_.started_wall_ns;
   buckets_->fill(snapshot);
+  snapshot.gc_cycle = gc_.published_cycle(snapshot.gc_cycle);
+  snapshot.comments.push_back(gc_.inuse_comment(snapshot.gc_cycle));
   if (!buckets_->last_reading_consistent()) {
     snapshot.comments.emplace_back(
         "the runtime changed its records while they were read; a few may be one GC cycle apart");
@@ -348,6 +346,7 @@ std::vector<profile::SiteTotals> Target::sites() const {
 
 model::TargetStatus Target::status() {
   update_counters();
+  gc_.fill(status_);
   status_.alloc_bytes = shown_bytes_;
   status_.alloc_objects = shown_objects_;
   if (buckets_) {

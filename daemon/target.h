@@ -17,6 +17,7 @@
 #include "daemon/profile/exact_ledger.h"
 #include "daemon/profile/site_board.h"
 #include "daemon/span_source.h"
+#include "daemon/target_gc.h"
 #include "daemon/target_reader.h"
 #include "daemon/target_statistics.h"
 
@@ -85,6 +86,8 @@ class Target {
   void on(const model::GcProfileFlush& flush);
   void on(model::SpanRunOpened run);
   void on(const model::SpanRunCut& cut);
+  void on(const model::GcCycleMemory& memory);
+  void on(const model::GcLeakCheck& check) { gc_.on(check); }
   void on(model::ExactStack stack);
 
   void apply(TargetReading reading);
@@ -105,6 +108,8 @@ class Target {
   const std::shared_ptr<TargetStatistics>& statistics() const { return statistics_; }
   void keep_statistics(std::shared_ptr<TargetStatistics> statistics) { statistics_ = std::move(statistics); }
   uint64_t load_bias() const { return load_bias_; }
+
+  const profile::GcHistory& gc_history() const { return gc_.history(); }
 
   // The profile as of the last reading and the events since.
   std::shared_ptr<const profile::RawSnapshot> snapshot(const std::vector<std::string>& comments) const;
@@ -127,6 +132,7 @@ class Target {
   std::optional<profile::BucketLedger> buckets_;
   std::optional<profile::ExactLedger> exact_;
   std::optional<SpanSource> spans_;
+  TargetGc gc_;
   profile::SiteBoard board_;
   std::array<double, model::kAllocationKinds> shown_bytes_{};  // counters as last shown: they never fall
   std::array<double, model::kAllocationKinds> shown_objects_{};

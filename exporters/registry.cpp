@@ -1,6 +1,7 @@
 #include "exporters/registry.h"
 
 #include "exporters/api/endpoints.h"
+#include "exporters/gctrace/endpoints.h"
 #include "exporters/go_metrics/endpoints.h"
 #include "exporters/pprof/endpoints.h"
 #include "exporters/prometheus/endpoints.h"
@@ -12,7 +13,12 @@ namespace {
 using AddRoutes = void (*)(http::Router&, ProfileSource&);
 
 constexpr AddRoutes kExporters[] = {
-    api::add_routes, go_metrics::add_routes, pprof::add_routes, prometheus_text::add_routes, web::add_routes,
+    api::add_routes,         // targets, service discovery
+    gctrace::add_routes,     // garbage collections
+    go_metrics::add_routes,  // memory statistics of one program
+    pprof::add_routes,       // profiles
+    prometheus_text::add_routes,
+    web::add_routes,
 };
 
 }  // namespace

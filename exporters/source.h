@@ -38,6 +38,8 @@ class ProfileSource {
                                                           std::stop_token stop) = 0;
   // Memory statistics as of now; of every process whose runtime can be read, whether it is profiled or not.
   virtual SourceResult<model::ProgramStatistics> statistics(pid_t pid) = 0;
+  // The last garbage collections that were seen, oldest first; of a process that has exited, too.
+  virtual SourceResult<std::vector<model::GcCycle>> gc_cycles(pid_t pid) = 0;
 };
 
 }  // namespace goheapd::exporters

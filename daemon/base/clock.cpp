@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include <array>
+#include <cstdio>
 #include <ctime>
 
 namespace goheapd {
@@ -34,6 +36,23 @@ int64_t wall_time_of_boot_ticks(uint64_t ticks) {
   static const int64_t ticks_per_second = ::sysconf(_SC_CLK_TCK);
   const auto since_boot_ns = static_cast<int64_t>(ticks) * (1'000'000'000 / ticks_per_second);
   return wall_time_ns() - (read_clock(CLOCK_BOOTTIME) - since_boot_ns);
+}
+
+std::string rfc3339(int64_t wall_ns) {
+  int64_t seconds = wall_ns / 1'000'000'000;
+  int64_t rest = wall_ns % 1'000'000'000;
+  if (rest < 0) {
+    rest += 1'000'000'000;
+    --seconds;
+  }
+  const std::time_t time = seconds;
+  std::tm utc{};
+  ::gmtime_r(&time, &utc);
+  std::array<char, 96> text{};
+  std::snprintf(text.data(), text.size(), "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", utc.tm_year + 1900,
+                utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec,
+                static_cast<int>(rest / 1'000'000));
+  return text.data();
 }
 
 }  // namespace goheapd

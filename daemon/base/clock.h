@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 
 namespace goheapd {
 
@@ -17,5 +18,7 @@ int64_t wall_time_ns();
 int64_t wall_time_of(uint64_t kernel_ns);
 // The wall time of a moment given in clock ticks since boot, as /proc/PID/stat gives a process's start.
 int64_t wall_time_of_boot_ticks(uint64_t ticks);
+// RFC 3339 in UTC with milliseconds, e.g. "2026-11-21T04:11:51.250Z".
+std::string rfc3339(int64_t wall_ns);
 
 }  // namespace goheapd

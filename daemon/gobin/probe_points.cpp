@@ -1,6 +1,7 @@
 // Which functions of the runtime are probed in which mode.
 #include <algorithm>
 #include <iterator>
+#include <span>
 
 #include "daemon/gobin/probe_sites.h"
 
@@ -21,12 +22,17 @@ RegisterSet argument_registers(Arch arch, size_t count) {
   return set;
 }
 
-struct SampledFunction {
+struct ProbedFunction {
   ProbeRole role;
   std::string_view name;
   size_t arguments;
 };
-constexpr SampledFunction kSampled[] = {
+// gcMarkTermination tells of leak checks, which came with 1.26.
+constexpr ProbedFunction kGc[] = {
+    {ProbeRole::profile_flush, "runtime.mProf_Flush", 0},
+    {ProbeRole::gc_mark_termination, "runtime.gcMarkTermination", 0},
+};
+constexpr ProbedFunction kSampled[] = {
     {ProbeRole::profile_alloc, "runtime.profilealloc", 3},
     {ProbeRole::set_profile_bucket, "runtime.setprofilebucket", 2},
     {ProbeRole::free_special, "runtime.freeSpecial", 3},
@@ -182,14 +188,15 @@ class AllocationSet {
   const InlineCopies& copies_;
 };
 
-Expected<std::vector<ProbePoint>> find_sampled(const ElfFile& elf, const RuntimeLayout& layout,
-                                               const FunctionLookup& functions, const InlineCopies& copies) {
+Expected<std::vector<ProbePoint>> find_all(std::span<const ProbedFunction> functions_wanted,
+                                           const ElfFile& elf, const RuntimeLayout& layout,
+                                           const FunctionLookup& functions, const InlineCopies& copies) {
   std::vector<ProbePoint> points;
-  for (const SampledFunction& wanted : kSampled) {
+  for (const ProbedFunction& wanted : functions_wanted) {
     // Only runtime.GC() calls it, and not every program links that.
     if (wanted.role == ProbeRole::profile_post_sweep && !functions(wanted.name)) continue;
     if (!copies.hosts_of(wanted.name).empty()) {
-      return fail("built with a profile that copied a function of the sampler into its callers",
+      return fail("built with a profile that copied a function to be probed into its callers",
                   std::string(wanted.name));
     }
     auto point = find_point(elf, layout, functions, wanted.role, wanted.name, wanted.arguments);
@@ -202,16 +209,19 @@ Expected<std::vector<ProbePoint>> find_sampled(const ElfFile& elf, const Runtime
 }  // namespace
 
 std::string_view name_of(ProbeRole role) {
-  static constexpr std::string_view kNames[] = {
-      "profile_alloc", "set_profile_bucket", "free_special", "profile_flush", "profile_post_sweep",
-      "malloc",        "span_refill",        "span_release", "span_uncache",  "span_large"};
+  static constexpr std::string_view kNames[] = {"profile_alloc", "set_profile_bucket", "free_special",
+                                                "profile_flush", "profile_post_sweep", "gc_mark_termination",
+                                                "malloc",        "span_refill",        "span_release",
+                                                "span_uncache",  "span_large"};
   return kNames[static_cast<size_t>(role)];
 }
 
 ProbeSites ProbeSites::find(const ElfFile& elf, const RuntimeLayout& layout, const FunctionLookup& functions,
                             const InlineCopies& copies) {
   ProbeSites sites;
-  sites.sampled_ = find_sampled(elf, layout, functions, copies);
+  sites.sampled_ = find_all(kSampled, elf, layout, functions, copies);
+  const size_t gc_functions = layout.work.goroutine_leak_done.present() ? 2 : 1;
+  sites.gc_ = find_all(std::span(kGc).first(gc_functions), elf, layout, functions, copies);
   sites.exact_ = AllocationSet(elf, layout, functions, copies).find();
   sites.spans_ = find_span_points(elf, layout, functions, copies);
   return sites;

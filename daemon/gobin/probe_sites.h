@@ -41,12 +41,13 @@
 namespace goheapd::gobin {
 
 enum class ProbeRole : unsigned char {
-  profile_alloc,       // runtime.profilealloc(mp, x, size)          a sample is taken      ┐
-  set_profile_bucket,  // runtime.setprofilebucket(p, b)             its object and bucket  │ sampled
-  free_special,        // runtime.freeSpecial(s, p, size)            the object is freed    │ mode
-  profile_flush,       // runtime.mProf_Flush()                      end of a GC cycle      │
-  profile_post_sweep,  // runtime.mProf_PostSweep()                  end of a forced GC     ┘
-  malloc,              // runtime.mallocgc*(size, typ, ..)           every allocation once: exact mode
+  profile_alloc,        // runtime.profilealloc(mp, x, size)          a sample is taken      ┐
+  set_profile_bucket,   // runtime.setprofilebucket(p, b)             its object and bucket  │ sampled
+  free_special,         // runtime.freeSpecial(s, p, size)            the object is freed    │ mode
+  profile_flush,        // runtime.mProf_Flush()                      end of a GC cycle      │
+  profile_post_sweep,   // runtime.mProf_PostSweep()                  end of a forced GC     ┘
+  gc_mark_termination,  // runtime.gcMarkTermination()              marking is about to end
+  malloc,               // runtime.mallocgc*(size, typ, ..)           every allocation once: exact mode
   span_refill,  // behind the call of (*mcentral).cacheSpan     a P takes a span for a class ┐ sampled mode,
   span_release,  // runtime.(*mcache).releaseAll(c)              a GC takes all of them back  │ source spans
   span_uncache,  // runtime.(*mcentral).uncacheSpan(c, s)        .. one of them, for builds    │
@@ -121,11 +122,14 @@ class ProbeSites {
   const Expected<std::vector<ProbePoint>>& exact() const { return exact_; }
   // Mode sampled, source spans: see daemon/model/event.h. With the end of GC cycles.
   const Expected<std::vector<ProbePoint>>& spans() const { return spans_; }
+  // What a GC cycle passes, whatever else is watched: profile_flush, and gc_mark_termination where a version needs it.
+  const Expected<std::vector<ProbePoint>>& gc() const { return gc_; }
 
  private:
   Expected<std::vector<ProbePoint>> sampled_;
   Expected<std::vector<ProbePoint>> exact_;
   Expected<std::vector<ProbePoint>> spans_;
+  Expected<std::vector<ProbePoint>> gc_;
 };
 
 // The candidates in one function, best first. `arguments` are the registers that the probe reads; `hot` prefers F to P,

@@ -1,6 +1,8 @@
 // What the probes saw, decoded. Plain values: nothing behind the decoder knows how they travelled.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <variant>
@@ -96,6 +98,21 @@ struct SpanRunCut {
   uint32_t used_objects = 0;  // 1 to planned_objects
 };
 
+// The runtime's variables as a GC cycle left them, copied at its end (runtime.mProf_Flush); runtime/gc_cycle.h knows what
+// they mean.
+inline constexpr size_t kGcParts = 4;
+struct GcCycleMemory {
+  pid_t pid = 0;
+  uint64_t time_ns = 0;
+  std::array<std::vector<std::byte>, kGcParts> parts;
+};
+
+// The GC cycle that ends next has looked for leaked goroutines.
+struct GcLeakCheck {
+  pid_t pid = 0;
+  uint64_t time_ns = 0;
+};
+
 // Probes were hit so often that the kernel has stopped recording (AttachRequest::storm_ns).
 struct HitStorm {
   pid_t pid = 0;
@@ -112,7 +129,7 @@ struct ProcessExit {
 };
 
 using Event = std::variant<SampledBirth, SampledDeath, SampledAllocation, GcProfileFlush, HitStorm,
-                           ProcessExec, ProcessExit, SpanRunOpened, SpanRunCut>;
+                           ProcessExec, ProcessExit, SpanRunOpened, SpanRunCut, GcCycleMemory, GcLeakCheck>;
 
 // Exact mode: what the kernel has counted for one (stack, size class, type) since attach. Cumulative.
 struct ExactCount {

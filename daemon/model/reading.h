@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <utility>
 #include <vector>
 
 namespace goheapd::model {
@@ -53,7 +54,9 @@ struct GcReading {
   uint32_t cycles = 0;  // memstats.numgc
   uint32_t forced_cycles = 0;
   std::vector<uint64_t> new_pauses_ns;  // of the cycles since the reading before, oldest first
-  uint32_t lost_pauses = 0;             // overwritten in the runtime's ring of 256 before we came
+  // Number and end by CLOCK_REALTIME of the last cycles, at most two, oldest first.
+  std::vector<std::pair<uint32_t, int64_t>> last_ends;
+  uint32_t lost_pauses = 0;  // overwritten in the runtime's ring of 256 before we came
 };
 
 }  // namespace goheapd::model

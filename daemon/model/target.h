@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "daemon/model/allocation_kind.h"
+#include "daemon/model/gc_cycle.h"
 #include "daemon/model/pod.h"
 #include "daemon/model/process_key.h"
 
@@ -62,6 +63,8 @@ struct TargetStatus {
   // Cumulative histogram of stop-the-world pauses; bounds in kGcPauseBoundsSeconds, last = +Inf.
   std::array<uint64_t, 13> gc_pause_buckets{};
   double gc_pause_sum_seconds = 0;
+  GcTotals gc_totals;              // of cycles whose end was seen by a probe
+  std::optional<GcCycle> last_gc;  // none: none was seen yet
 
   struct Site {
     std::string function;  // "other" = all that are not in the top N

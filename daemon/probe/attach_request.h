@@ -1,14 +1,17 @@
 // What the daemon asks the kernel to watch in one process: a plain value, made from a recognised binary and a process.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "daemon/gobin/probe_sites.h"
 #include "daemon/gobin/runtime_layout.h"
+#include "daemon/model/event.h"
 #include "daemon/model/process_key.h"
 
 namespace goheapd::probe {
@@ -79,7 +82,10 @@ struct AttachRequest {
   // Address in the process - vaddr in the file.
   uint64_t load_bias = 0;
   TargetLayout layout;
-  // probe_sites().sampled(), .exact(), .spans(), or several of them.
+  // What is copied from the process's memory at the end of a GC cycle: address (0 = not known) and length.
+  std::array<std::pair<uint64_t, uint32_t>, model::kGcParts> gc_parts{};
+  uint64_t gc_leak_check = 0;  // address of a byte; 0 = the version has none
+  // probe_sites().sampled(), .exact(), .spans(), .gc(), or several of them.
   std::vector<gobin::ProbePoint> points;
   // The kill switch: kStormHits hits within less than this on one CPU stop all recording and send a
   // model::HitStorm at once. 0 = never.

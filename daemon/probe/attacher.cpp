@@ -38,6 +38,8 @@ wire::WireRole wire_role(gobin::ProbeRole role) {
       return wire::kRoleSpanUncache;
     case gobin::ProbeRole::span_large:
       return wire::kRoleSpanLarge;
+    case gobin::ProbeRole::gc_mark_termination:
+      return wire::kRoleGcMarkTermination;
     case gobin::ProbeRole::malloc:
       break;
   }
@@ -50,6 +52,7 @@ ProbeGroup group_of(gobin::ProbeRole role) {
   switch (role) {
     case gobin::ProbeRole::profile_flush:
     case gobin::ProbeRole::profile_post_sweep:
+    case gobin::ProbeRole::gc_mark_termination:
       return ProbeGroup::gc;
     case gobin::ProbeRole::malloc:
       return ProbeGroup::exact;

@@ -118,6 +118,9 @@ wire::WireTarget wire_target(const AttachRequest& request, uint32_t session) {
   target.special_bucket = layout.special_bucket;
   target.type_ptr_bytes = layout.type_ptr_bytes;
   target.storm_ns = request.storm_ns;
+  for (size_t i = 0; i < request.gc_parts.size(); ++i)
+    target.gc_parts[i] = {request.gc_parts[i].first, request.gc_parts[i].second, 0};
+  target.gc_leak_check = request.gc_leak_check;
   set_ignored_caller(target, request);
   set_spans(target, request);
   return target;

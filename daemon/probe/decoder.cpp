@@ -1,6 +1,7 @@
 #include "daemon/probe/decoder.h"
 
 #include <cstddef>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -38,6 +39,19 @@ Decoded decode_flush(ByteView record) {
   if (!event) return reject(DecodeError::too_short);
   return of_target(event->header, model::GcProfileFlush{pid_of(event->header), event->header.time_ns,
                                                         event->post_sweep != 0});
+}
+
+static_assert(model::kGcParts == wire::kGcParts);
+
+Decoded decode_gc_cycle(ByteView record) {
+  const auto event = record.read<wire::WireGcCycle>(0);
+  if (!event) return reject(DecodeError::too_short);
+  model::GcCycleMemory memory{pid_of(event->header), event->header.time_ns, {}};
+  for (size_t i = 0; i < memory.parts.size(); ++i) {
+    const auto bytes = std::as_bytes(std::span(event->parts[i]));
+    memory.parts[i].assign(bytes.begin(), bytes.end());
+  }
+  return of_target(event->header, std::move(memory));
 }
 
 // The fixed part of a stack event; its frames follow.
@@ -128,6 +142,10 @@ Decoded decode(ByteView record) {
       return of_target(*header, model::ProcessExec{pid_of(*header), header->time_ns});
     case wire::kEventProcessExit:
       return of_target(*header, model::ProcessExit{pid_of(*header), header->time_ns});
+    case wire::kEventGcCycle:
+      return decode_gc_cycle(record);
+    case wire::kEventGcLeakCheck:
+      return of_target(*header, model::GcLeakCheck{pid_of(*header), header->time_ns});
     default:
       return reject(DecodeError::unknown_kind);
   }

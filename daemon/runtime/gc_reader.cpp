@@ -20,12 +20,18 @@ Expected<model::GcReading> GcReader::read() {
   const auto numgc_address = base + mstats.numgc.offset;
 
   std::array<uint64_t, kRing> ring{};
+  std::array<uint64_t, kRing> ends{};
   uint32_t before = 0;
   uint32_t after = 0;
   for (int tries = 0; tries < kTries; ++tries) {
     const auto first = memory.read<uint32_t>(numgc_address);
     if (!first) return Unexpected(first.error());
     if (const auto done = memory.read(base + mstats.pause_ns.offset, std::as_writable_bytes(std::span(ring)));
+        !done) {
+      return Unexpected(done.error());
+    }
+    if (const auto done =
+            memory.read(base + mstats.pause_end.offset, std::as_writable_bytes(std::span(ends)));
         !done) {
       return Unexpected(done.error());
     }
@@ -52,6 +58,9 @@ Expected<model::GcReading> GcReader::read() {
   const uint32_t begin = std::max(cycles_seen_, overwritten);
   reading.lost_pauses = std::min(begin, before) - cycles_seen_;
   for (uint32_t cycle = begin; cycle < before; ++cycle) reading.new_pauses_ns.push_back(ring[cycle % kRing]);
+  for (uint32_t cycle = before > 2 ? before - 2 : 0; cycle < before; ++cycle) {
+    reading.last_ends.emplace_back(cycle + 1, static_cast<int64_t>(ends[cycle % kRing]));
+  }
   cycles_seen_ = before;
   return reading;
 }

@@ -1,10 +1,9 @@
 #include "exporters/api/target_json.h"
 
-#include <array>
 #include <cctype>
-#include <cstdio>
-#include <ctime>
 #include <utility>
+
+#include "daemon/base/clock.h"
 
 namespace goheapd::exporters::api {
 namespace {
@@ -69,23 +68,6 @@ std::string prefix_of(const model::TargetStatus& target) {
 }
 
 }  // namespace
-
-std::string rfc3339(int64_t wall_ns) {
-  int64_t seconds = wall_ns / 1'000'000'000;
-  int64_t rest = wall_ns % 1'000'000'000;
-  if (rest < 0) {
-    rest += 1'000'000'000;
-    --seconds;
-  }
-  const std::time_t time = seconds;
-  std::tm utc{};
-  ::gmtime_r(&time, &utc);
-  std::array<char, 96> text{};
-  std::snprintf(text.data(), text.size(), "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", utc.tm_year + 1900,
-                utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec,
-                static_cast<int>(rest / 1'000'000));
-  return text.data();
-}
 
 ordered_json target_json(const model::TargetStatus& target) {
   ordered_json json;

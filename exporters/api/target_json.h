@@ -24,7 +24,4 @@ nlohmann::ordered_json target_json(const model::TargetStatus& target);
 nlohmann::ordered_json discovery_json(const model::TargetStatus& target, std::string_view address,
                                       bool secure);
 
-// RFC 3339 in UTC with milliseconds, e.g. "2026-11-21T04:11:51.250Z".
-std::string rfc3339(int64_t wall_ns);
-
 }  // namespace goheapd::exporters::api

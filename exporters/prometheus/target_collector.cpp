@@ -131,8 +131,10 @@ MetricFamily single(std::string name, std::string help, MetricType type, double 
 }
 
 MetricFamily gc_pauses(const Targets& targets) {
-  Family family("goheapd_gc_pause_seconds", "Stop-the-world pauses of the target's garbage collector.",
-                MetricType::Histogram);
+  Family family(
+      "goheapd_gc_pause_seconds",
+      "Times for which the target's garbage collector stopped it; without probes, one sum for each cycle.",
+      MetricType::Histogram);
   for (const model::TargetStatus* target : targets) {
     ClientMetric::Histogram histogram;
     histogram.sample_count = target->gc_pause_buckets.back();
@@ -142,6 +144,43 @@ MetricFamily gc_pauses(const Targets& targets) {
     }
     histogram.bucket.push_back({histogram.sample_count, std::numeric_limits<double>::infinity()});
     family.add_histogram(target_labels(*target), std::move(histogram));
+  }
+  return family.take();
+}
+
+MetricFamily gc_cpu(const Targets& targets) {
+  Family family(
+      "goheapd_gc_cpu_seconds_total",
+      "CPU time that the target's garbage collector took in cycles that were seen, by what it did: "
+      "assist (by those who allocate), dedicated, fractional and idle workers, pause (all stopped).",
+      MetricType::Counter);
+  for (const model::TargetStatus* target : targets) {
+    for (size_t kind = 0; kind < model::kGcCpuKinds.size(); ++kind) {
+      family.add(with(target_labels(*target), label("kind", model::kGcCpuKinds[kind])),
+                 target->gc_totals.cpu_seconds[kind]);
+    }
+  }
+  return family.take();
+}
+
+MetricFamily heap_bytes(const Targets& targets) {
+  Family family(
+      "goheapd_heap_bytes",
+      "The target's heap as its last garbage collection left it: marked (found alive), live (marked and "
+      "allocated since), before (when the collection began), goal (for the next), in_use (spans with "
+      "objects), stacks and globals (scanned), limit (GOMEMLIMIT; 2^63-1 is none).",
+      MetricType::Gauge);
+  for (const model::TargetStatus* target : targets) {
+    if (!target->last_gc) continue;
+    const model::GcCycle& gc = *target->last_gc;
+    for (const auto& [kind, bytes] :
+         {std::pair("before", gc.heap_before), std::pair("marked", gc.heap_marked),
+          std::pair("live", gc.heap_live), std::pair("goal", gc.next_goal),
+          std::pair("in_use", gc.heap_in_use), std::pair("stacks", gc.stack_bytes),
+          std::pair("globals", gc.global_bytes),
+          std::pair("limit", static_cast<uint64_t>(gc.memory_limit))}) {
+      family.add(with(target_labels(*target), label("kind", kind)), static_cast<double>(bytes));
+    }
   }
   return family.take();
 }
@@ -270,7 +309,13 @@ std::vector<MetricFamily> TargetCollector::Collect() const {
                  MetricType::Counter, targets, [](const Target& t) { return t.settled_objects; }));
   families.push_back(per_target("goheapd_gc_cycles_total", "Completed garbage collection cycles.",
                                 MetricType::Counter, targets, [](const Target& t) { return t.gc_cycles; }));
+  families.push_back(
+      per_target("goheapd_gc_missed_cycles_total",
+                 "Garbage collection cycles of which only the number is known, since their events were lost.",
+                 MetricType::Counter, targets, [](const Target& t) { return t.gc_totals.missed; }));
   families.push_back(gc_pauses(targets));
+  families.push_back(gc_cpu(targets));
+  families.push_back(heap_bytes(targets));
   return families;
 }
 

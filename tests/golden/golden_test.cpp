@@ -66,6 +66,8 @@ TEST(Golden, GoMetrics) {
                 answer("/targets/101/metrics", "application/openmetrics-text;version=1.0.0"));
 }
 
+TEST(Golden, Gctrace) { expect_golden("gctrace.txt", answer("/targets/101/gctrace")); }
+
 TEST(Golden, TargetsJson) { expect_golden("targets.json", pretty(answer("/api/v1/targets"))); }
 
 TEST(Golden, DiscoveryJson) { expect_golden("sd.json", pretty(answer("/api/v1/sd"))); }

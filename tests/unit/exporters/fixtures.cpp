@@ -124,6 +124,43 @@ model::HeapSnapshot large_snapshot(size_t stacks, size_t depth) {
   return s;
 }
 
+model::GcCycle gc_cycle(uint32_t number) {
+  constexpr int64_t kBegin = 1'000'000'000'000;
+  model::GcCycle cycle;
+  cycle.number = number;
+  cycle.forced = number % 2 == 0;
+  cycle.program_start_ns = kBegin;
+  cycle.start_ns = kBegin + number * int64_t{250'000'000};
+  cycle.mark_ns = cycle.start_ns + 35'400;
+  cycle.mark_end_ns = cycle.mark_ns + 1'234'567;
+  cycle.end_ns = cycle.mark_end_ns + 4'700;
+  cycle.pause_ns = 40'100;
+  cycle.stop_procs = 2;
+  cycle.max_procs = 4;
+  cycle.cpu_fraction = 0.0375;
+  cycle.assist_ns = 150'000;
+  cycle.dedicated_ns = 20'300'000;
+  cycle.fractional_ns = 700;
+  cycle.idle_ns = 500;
+  cycle.heap_before = 7'340'032;
+  cycle.heap_at_mark_end = 8'912'896;
+  cycle.heap_marked = 3'145'728;
+  cycle.heap_live = 3'200'000;
+  cycle.heap_in_use = 9'437'184;
+  cycle.goal = 8'388'608;
+  cycle.next_goal = 6'291'456;
+  cycle.stack_bytes = 262'144;
+  cycle.global_bytes = 1'048'576;
+  cycle.gc_percent = 100;
+  cycle.memory_limit = INT64_MAX;
+  return cycle;
+}
+
+SourceResult<std::vector<model::GcCycle>> FixedSource::gc_cycles(pid_t pid) {
+  if (auto profile = heap(pid); !profile) return tl::unexpected(profile.error());
+  return std::vector<model::GcCycle>{gc_cycle(11), gc_cycle(12)};
+}
+
 std::vector<model::TargetStatus> FixedSource::targets() {
   using model::TargetState;
   auto shop = target(101, "sh\"op\\\n\xff", TargetState::attached);
@@ -160,6 +197,8 @@ std::vector<model::TargetStatus> FixedSource::targets() {
   shop.gc_cycles = 12;
   shop.gc_pause_buckets = {0, 1, 3, 9, 12, 20, 22, 24, 24, 24, 24, 24, 24};
   shop.gc_pause_sum_seconds = 0.00225;
+  shop.gc_totals = {.seen = 10, .missed = 2, .cpu_seconds = {0.25, 1.5, 0.125, 0.5, 0.00225}};
+  shop.last_gc = gc_cycle(12);
   shop.top_sites = {{"main.fill", 1000, 3000},
                     {"main.(*G\xc3\xb6\xc3\x9f"
                      "e).Add",

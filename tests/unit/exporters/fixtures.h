@@ -17,6 +17,9 @@ model::HeapSnapshot snapshot();
 // `stacks` distinct stacks of `depth` frames, out of as many functions and locations as a large server has.
 model::HeapSnapshot large_snapshot(size_t stacks, size_t depth);
 
+// Cycle `number` of a small program that began at 1000 s by the monotonic clock.
+model::GcCycle gc_cycle(uint32_t number);
+
 // 101: attached, in a pod, with hostile names. 102: attached in exact mode, nothing live. 103: unsupported.
 // 104: exited and still served. 105: gone. Every other pid is unknown.
 class FixedSource : public ProfileSource {
@@ -29,6 +32,7 @@ class FixedSource : public ProfileSource {
                                                   std::stop_token stop) override;
 
   SourceResult<model::ProgramStatistics> statistics(pid_t pid) override;
+  SourceResult<std::vector<model::GcCycle>> gc_cycles(pid_t pid) override;
 
   // Set: what /-/ready has to say.
   std::optional<std::string> not_ready;

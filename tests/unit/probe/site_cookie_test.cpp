@@ -48,12 +48,13 @@ TEST(SiteCookie, EveryRoleIsItsOwn) {
   std::set<uint64_t> roles;
   for (const ProbeRole role :
        {ProbeRole::set_profile_bucket, ProbeRole::free_special, ProbeRole::profile_alloc,
-        ProbeRole::profile_flush, ProbeRole::profile_post_sweep, ProbeRole::malloc}) {
+        ProbeRole::profile_flush, ProbeRole::profile_post_sweep, ProbeRole::gc_mark_termination,
+        ProbeRole::malloc}) {
     ProbePoint point;
     point.role = role;
     roles.insert(site_cookie(point, {}, 0) & 0xff);
   }
-  EXPECT_EQ(roles.size(), 6u);
+  EXPECT_EQ(roles.size(), 7u);
   EXPECT_FALSE(roles.contains(0));
 }
 

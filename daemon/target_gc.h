@@ -1,0 +1,50 @@
+// What is known of one target's garbage collector: cycles as events tell them, pauses and times as readings do.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "daemon/gobin/runtime_layout.h"
+#include "daemon/model/event.h"
+#include "daemon/model/gc_cycle.h"
+#include "daemon/model/reading.h"
+#include "daemon/model/target.h"
+#include "daemon/profile/gc_history.h"
+
+namespace goheapd {
+
+class TargetGc {
+ public:
+  void on(const model::GcCycleMemory& memory, const gobin::RuntimeLayout& layout);
+  void on(const model::GcLeakCheck&) { leak_check_ = true; }
+  void on(const model::GcProfileFlush& flush);
+  // Apply events up to the reading's end first: what both tell of is counted once.
+  void apply(const model::GcReading& reading);
+
+  const profile::GcHistory& history() const { return history_; }
+  void fill(model::TargetStatus& status) const;
+
+  // The cycle that inuse of the runtime's published profile stands for when its profile cycle is `profile_cycle`:
+  // objects that cycle has left alive. 0 = none yet. A cycle's frees are published by the end of the next one, or, after
+  // runtime.GC(), at once.
+  uint32_t published_cycle(uint32_t profile_cycle) const;
+  // "inuse as of GC cycle 12, which ended at 2026-11-21T08:00:00.123Z"; the time only where it is known.
+  std::string inuse_comment(uint32_t cycle) const;
+
+ private:
+  void count_pause(int64_t nanoseconds);
+
+  profile::GcHistory history_;
+  bool leak_check_ = false;  // in the cycle that has not ended yet
+  uint32_t post_swept_ = 0;  // the last cycle whose frees were published at once
+  uint32_t cycles_ = 0;
+  uint32_t pauses_counted_ = 0;                                                    // up to this cycle
+  std::array<uint64_t, model::kGcPauseBoundsSeconds.size() + 1> pause_buckets_{};  // cumulative
+  double pause_sum_seconds_ = 0;
+  std::vector<std::pair<uint32_t, int64_t>> ends_;  // of the latest cycles by readings: number, wall time
+};
+
+}  // namespace goheapd

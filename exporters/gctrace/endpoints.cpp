@@ -1,0 +1,67 @@
+#include "exporters/gctrace/endpoints.h"
+
+#include <nlohmann/json.hpp>
+
+#include "daemon/base/clock.h"
+#include "exporters/gctrace/line.h"
+#include "exporters/target_request.h"
+
+namespace goheapd::exporters::gctrace {
+namespace {
+
+using nlohmann::ordered_json;
+
+double seconds(int64_t nanoseconds) { return static_cast<double>(nanoseconds) * 1e-9; }
+
+ordered_json cycle_json(const model::GcCycle& c) {
+  ordered_json json;
+  json["cycle"] = c.number;
+  json["forced"] = c.forced;
+  json["ended_at"] = rfc3339(wall_time_of(static_cast<uint64_t>(c.end_ns)));
+  json["sweep_termination_pause_seconds"] = seconds(c.mark_ns - c.start_ns);
+  json["mark_seconds"] = seconds(c.mark_end_ns - c.mark_ns);
+  json["mark_termination_pause_seconds"] = seconds(c.end_ns - c.mark_end_ns);
+  json["pause_seconds"] = seconds(c.pause_ns);
+  json["cpu_seconds"] = {{"assist", seconds(c.assist_ns)},
+                         {"dedicated", seconds(c.dedicated_ns)},
+                         {"fractional", seconds(c.fractional_ns)},
+                         {"idle", seconds(c.idle_ns)}};
+  json["cpu_fraction"] = c.cpu_fraction;
+  json["heap_bytes"] = {{"before", c.heap_before},  {"mark_end", c.heap_at_mark_end},
+                        {"marked", c.heap_marked},  {"goal", c.goal},
+                        {"next_goal", c.next_goal}, {"stacks", c.stack_bytes},
+                        {"globals", c.global_bytes}};
+  json["gogc_percent"] = c.gc_percent;
+  json["memory_limit_bytes"] = c.memory_limit == INT64_MAX ? ordered_json() : ordered_json(c.memory_limit);
+  json["procs"] = c.max_procs;
+  return json;
+}
+
+http::Response serve(ProfileSource& source, const http::Request& request, bool as_json) {
+  const auto pid = parse_pid(request.capture("pid"));
+  if (!pid) return pid.error();
+  const auto cycles = source.gc_cycles(*pid);
+  if (!cycles) return refusal_response(cycles.error());
+  http::Response response;
+  response.headers.emplace_back("X-Content-Type-Options", "nosniff");
+  if (!as_json) {
+    for (const model::GcCycle& cycle : *cycles) response.body += line(cycle);
+    return response;
+  }
+  ordered_json rows = ordered_json::array();
+  for (const model::GcCycle& cycle : *cycles) rows.push_back(cycle_json(cycle));
+  response.content_type = "application/json";
+  response.body = ordered_json({{"cycles", std::move(rows)}}).dump() + "\n";
+  return response;
+}
+
+}  // namespace
+
+void add_routes(http::Router& router, ProfileSource& source) {
+  router.get("/targets/{pid}/gctrace",
+             [&source](const http::Request& request) { return serve(source, request, false); });
+  router.get("/api/v1/targets/{pid}/gc",
+             [&source](const http::Request& request) { return serve(source, request, true); });
+}
+
+}  // namespace goheapd::exporters::gctrace

@@ -1,0 +1,100 @@
+"""Garbage collections seen from outside, against what the program itself prints with GODEBUG=gctrace=1."""
+import os
+import re
+import subprocess
+
+from harness import golang
+from harness.daemon import Daemon
+
+CYCLES = 1100
+KEPT = 1000     # what goheapd remembers
+
+
+class Collecting:
+    """The program gc_cycles, which is about to collect."""
+
+    def __init__(self, minor, folder, tags=""):
+        self.trace = folder / "stderr"
+        binary = golang.build(minor, program="gc_cycles", tags=tags)
+        with open(self.trace, "wb") as stderr:
+            self.process = subprocess.Popen([binary, str(CYCLES)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr,
+                                            env={"PATH": "/usr/bin:/bin", "GODEBUG": "gctrace=1", "GOMAXPROCS": "4"})
+        self.pid = self.process.pid
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
+
+    def run(self):
+        os.write(self.process.stdin.fileno(), b"go\n")
+        assert self.process.stdout.readline() == b"done\n"
+
+    def printed(self):
+        return [line for line in self.trace.read_text().splitlines() if line.startswith("gc ")]
+
+
+def number(line):
+    return int(line.split()[1])
+
+
+def same_moment(daemon, program):
+    """(our lines, the program's): a cycle may be ending when it says that it is done, and is printed a moment later."""
+    def both():
+        ours = daemon.get(f"/targets/{program.pid}/gctrace").text.splitlines()
+        theirs = program.printed()
+        return (ours, theirs) if ours and number(ours[-1]) == number(theirs[-1]) >= CYCLES else None
+    return daemon.wait_until(both, "the last cycle is not seen")
+
+
+def check(mode, minor, folder):
+    with Collecting(minor, folder) as program, Daemon(program.pid, arguments=["--mode", mode]) as daemon:
+        daemon.wait_for_state(program.pid)
+        program.run()
+        ours, theirs = same_moment(daemon, program)
+        assert len(ours) == KEPT
+        assert ours == theirs[-KEPT:]
+        # Here and there the heap grows enough between two of the forced ones.
+        assert sum(line.endswith(" (forced)") for line in ours) >= CYCLES // 10
+        metrics = daemon.metrics()
+        pid = str(program.pid)
+        assert metrics.sum("goheapd_gc_missed_cycles_total", pid=pid) == 0
+        assert metrics.sum("goheapd_gc_cycles_total", pid=pid) >= number(ours[-1])
+        assert metrics.sum("goheapd_gc_cpu_seconds_total", pid=pid, kind="dedicated") > 0
+        assert metrics.sum("goheapd_heap_bytes", pid=pid, kind="marked") > 1 << 20
+        # Each cycle stops the program twice, or more often; of the first ones only the sum may be known.
+        assert metrics.sum("goheapd_gc_pause_seconds_count", pid=pid) >= 2 * KEPT
+
+
+def test_every_line_is_what_the_program_prints(minor, tmp_path):
+    check("sampled", minor, tmp_path)
+
+
+def test_exact_mode_sees_the_same(tmp_path):
+    check("exact", 27, tmp_path)
+
+
+def test_json_and_profile_tell_of_the_same_cycle(tmp_path):
+    with Collecting(27, tmp_path) as program, Daemon(program.pid) as daemon:
+        daemon.wait_for_state(program.pid)
+        program.run()
+        same_moment(daemon, program)
+        cycles = daemon.get(f"/api/v1/targets/{program.pid}/gc").json()["cycles"]
+        assert [cycle["cycle"] for cycle in cycles] == list(range(cycles[0]["cycle"], cycles[0]["cycle"] + KEPT))
+        ends = {cycle["cycle"]: cycle["ended_at"] for cycle in cycles}
+        [comment] = [c for c in daemon.profile(program.pid).comments if "GC cycle" in c]
+        cycle, end = re.fullmatch(r"inuse as of GC cycle (\d+), which ended at (\S+)", comment).groups()
+        # What a cycle frees is published by the end of the next.
+        assert int(cycle) == cycles[-1]["cycle"] - 1
+        assert end[:22] == ends[int(cycle)][:22]
+
+
+def test_mode_buckets_sees_no_single_cycles(tmp_path):
+    with Collecting(27, tmp_path) as program, Daemon(program.pid, arguments=["--mode", "buckets"]) as daemon:
+        daemon.wait_for_state(program.pid)
+        answer = daemon.get(f"/targets/{program.pid}/gctrace")
+        assert answer.status == 409 and "buckets" in answer.json()["error"]

@@ -1,0 +1,3 @@
+module goheapd.test/gc_cycles
+
+go 1.19

@@ -1,0 +1,107 @@
+#include "daemon/target_gc.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "daemon/runtime/gc_cycle.h"
+
+namespace goheapd {
+namespace {
+
+gobin::RuntimeLayout layout() {
+  return *gobin::runtime_layout({.minor = 24, .text = {}, .experiments = {}}, gobin::Arch::amd64);
+}
+
+// Cycle `number` with stops of 20 and 30 microseconds, as the probe sends it.
+model::GcCycleMemory memory(uint32_t number) {
+  const auto fields = layout();
+  const auto parts = runtime::gc_cycle_parts(fields, {});
+  model::GcCycleMemory memory;
+  for (size_t i = 0; i < parts.size(); ++i) memory.parts[i].resize(parts[i].bytes);
+  const auto put = [&](size_t part, gobin::Field field, uint64_t value) {
+    std::memcpy(memory.parts[part].data() + field.offset - parts[part].address, &value, field.size);
+  };
+  const uint64_t start = uint64_t{number} * 1'000'000'000;
+  put(0, fields.work.t_sweep_term, start);
+  put(0, fields.work.t_mark, start + 20'000);
+  put(0, fields.work.t_mark_term, start + 5'000'000);
+  put(0, fields.work.t_end, start + 5'030'000);
+  put(0, fields.work.pause_ns, 50'000);
+  put(2, fields.mstats.numgc, number);
+  return memory;
+}
+
+model::TargetStatus status_of(const TargetGc& gc) {
+  model::TargetStatus status;
+  gc.fill(status);
+  return status;
+}
+
+TEST(TargetGc, BothStopsOfACycleArePauses) {
+  TargetGc gc;
+  gc.on(memory(7), layout());
+  gc.on(memory(7), layout());  // once more with gcstoptheworld
+  auto status = status_of(gc);
+  EXPECT_EQ(status.gc_cycles, 7u);
+  EXPECT_EQ(status.gc_pause_buckets.back(), 2u);
+  EXPECT_NEAR(status.gc_pause_sum_seconds, 50e-6, 1e-12);
+  ASSERT_TRUE(status.last_gc);
+  EXPECT_EQ(status.last_gc->number, 7u);
+}
+
+// Whichever comes first counts the pauses of a cycle.
+TEST(TargetGc, AReadingAddsOnlyWhatNoEventTold) {
+  TargetGc gc;
+  model::GcReading reading;
+  reading.cycles = 3;
+  reading.new_pauses_ns = {1'000, 1'000, 1'000};
+  gc.apply(reading);
+  EXPECT_EQ(status_of(gc).gc_pause_buckets.back(), 3u);
+  gc.on(memory(3), layout());  // seen, but its pauses are counted
+  EXPECT_EQ(status_of(gc).gc_pause_buckets.back(), 3u);
+  gc.on(memory(4), layout());
+  EXPECT_EQ(status_of(gc).gc_pause_buckets.back(), 5u);
+  reading.cycles = 6;
+  reading.new_pauses_ns = {1'000, 1'000, 1'000};
+  gc.apply(reading);
+  // The events of 5 and 6 are on their way: they tell of both stops.
+  EXPECT_EQ(status_of(gc).gc_pause_buckets.back(), 5u);
+  EXPECT_EQ(status_of(gc).gc_cycles, 6u);
+  gc.on(memory(6), layout());
+  EXPECT_EQ(status_of(gc).gc_pause_buckets.back(), 7u);
+  EXPECT_EQ(status_of(gc).gc_totals.missed, 1u);
+}
+
+TEST(TargetGc, ALeakCheckIsOfTheCycleThatEndsNext) {
+  TargetGc gc;
+  gc.on(memory(1), layout());
+  gc.on(model::GcLeakCheck{});
+  gc.on(memory(2), layout());
+  gc.on(memory(3), layout());
+  EXPECT_FALSE(gc.history().find(1)->leak_check);
+  EXPECT_TRUE(gc.history().find(2)->leak_check);
+  EXPECT_FALSE(gc.history().find(3)->leak_check);
+}
+
+TEST(TargetGc, AProfileStandsForTheCycleBeforeTheLast) {
+  TargetGc gc;
+  EXPECT_EQ(gc.published_cycle(0), 0u);
+  gc.on(memory(4), layout());
+  gc.on(memory(5), layout());
+  gc.on(model::GcProfileFlush{});
+  EXPECT_EQ(gc.published_cycle(5), 4u);
+  // runtime.GC() waits for the sweep and publishes it.
+  gc.on(model::GcProfileFlush{.post_sweep = true});
+  EXPECT_EQ(gc.published_cycle(5), 5u);
+  EXPECT_TRUE(gc.inuse_comment(5).starts_with("inuse as of GC cycle 5, which ended at "));
+  EXPECT_EQ(gc.inuse_comment(2), "inuse as of GC cycle 2");
+  model::GcReading reading;
+  reading.cycles = 6;
+  reading.last_ends = {{5, 1'795'000'000'000'000'000}, {6, 1'795'000'001'250'000'000}};
+  gc.apply(reading);
+  EXPECT_EQ(gc.inuse_comment(6), "inuse as of GC cycle 6, which ended at 2026-11-18T11:06:41.250Z");
+}
+
+}  // namespace
+}  // namespace goheapd
