@@ -121,10 +121,11 @@ def test_the_same_as_the_programs_own_collector(fleet):
     for constant in ("process_start_time_seconds", "process_max_fds", "process_virtual_memory_max_bytes"):
         values = [float(re.search(rf"^{constant} (\S+)$", text, re.MULTILINE)[1]) for text in (own, ours)]
         assert values[0] == pytest.approx(values[1], rel=1e-12, abs=0.011), constant
-    # Ours are as of a moment before.
-    for growing in ("go_memstats_mallocs_total", "go_memstats_alloc_bytes_total"):
+    # Ours are as of a moment before, but with what the processors have not handed in yet, which runtime/metrics leaves out
+    # and ReadMemStats does not: at most a span of each class for each of them.
+    for growing, cached in (("go_memstats_mallocs_total", 500_000), ("go_memstats_alloc_bytes_total", 16 << 20)):
         values = [float(re.search(rf"^{growing} (\S+)$", text, re.MULTILINE)[1]) for text in (ours, own)]
-        assert 0.5 * values[1] < values[0] <= 1.01 * values[1], growing
+        assert 0.5 * values[1] < values[0] <= values[1] + cached, growing
     result = subprocess.run([PROMTOOL, "check", "metrics"], input=ours, text=True, capture_output=True, timeout=60)
     # It dislikes the name that client_golang itself gives this one.
     complaints = [line for line in result.stdout.splitlines() if not line.startswith("go_memstats_alloc_bytes_total")]
