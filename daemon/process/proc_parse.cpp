@@ -171,6 +171,7 @@ std::vector<std::string> parse_cgroup_paths(std::string_view text) {
   std::stable_sort(ranked.begin(), ranked.end(),
                    [](const auto& a, const auto& b) { return a.first < b.first; });
   std::vector<std::string> paths;
+  paths.reserve(ranked.size());
   for (auto& [rank, path] : ranked) paths.push_back(std::move(path));
   return paths;
 }

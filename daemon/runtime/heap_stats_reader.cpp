@@ -206,12 +206,12 @@ Expected<HeapStatsReader::Cached> HeapStatsReader::read_cached(const Handed& han
     const uint64_t used = number(layout.mspan.alloc_count);
     const uint64_t before = number(layout.mspan.alloc_count_before_cache);
     const size_t size_class = places[i].size_class;
-    if (!pieces[i].complete || before > used) {
-      cached.torn[size_class] = true;
-    } else if (is_taken(static_cast<uint32_t>(number(layout.mspan.sweepgen)), handed.sweepgen)) {
+    const bool readable = pieces[i].complete && before <= used;
+    const auto generation = static_cast<uint32_t>(number(layout.mspan.sweepgen));
+    if (readable && is_taken(generation, handed.sweepgen)) {
       cached.small[size_class] += used - before;
-    } else if (used != 0) {
-      cached.torn[size_class] = true;  // just being handed in
+    } else if (!readable || used != 0) {
+      cached.torn[size_class] = true;  // unreadable, or just being handed in
     }
   }
   return cached;
