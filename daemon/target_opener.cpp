@@ -1,6 +1,7 @@
 #include "daemon/target_opener.h"
 
 #include <algorithm>
+#include <cerrno>
 
 #include "daemon/base/clock.h"
 #include "daemon/gobin/go_marks.h"
@@ -72,6 +73,10 @@ OpenedTarget open_target(const process::ProcFs& proc, const model::ProcessKey& k
   auto binary = binaries.open(exe);
   if (!binary && !gobin::may_be_go(exe)) return target;
   auto stat = proc.stat(key.pid);
+  if (!stat && stat.error().errno_value != ENOENT && stat.error().errno_value != ESRCH) {
+    return refused(std::move(target), TargetState::failed,
+                   to_string(stat.error()));  // no descriptor left, mostly
+  }
   if (!stat || stat->start_time != key.start_time) return target;  // gone meanwhile
   target.status.comm = stat->comm;
   target.status.exe = proc.exe_path(key.pid).value_or("");

@@ -1,5 +1,6 @@
 #include <pthread.h>
 #include <spdlog/spdlog.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 
 #include <CLI/CLI.hpp>
@@ -57,6 +58,14 @@ Expected<UniqueFd> take_signals() {
   return fd;
 }
 
+// A target takes several descriptors; services start with a soft limit of 1024 for the sake of programs that use select().
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
+  limit.rlim_cur = limit.rlim_max;
+  if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) spdlog::warn("cannot raise the limit of open files");
+}
+
 void reload(Daemon& daemon, int argc, const char* const* argv) {
   auto options = parse_serve_options(argc, argv);
   if (!options) {
@@ -76,6 +85,7 @@ int serve(int argc, const char* const* argv) {
     return kExitUsage;
   }
   set_up_logging_for(*options);
+  raise_descriptor_limit();
   auto signals = take_signals();
   if (!signals) return report(signals.error());
 

@@ -1,5 +1,7 @@
 #include "daemon/gobin/go_marks.h"
 
+#include <cerrno>
+
 #include "daemon/base/mapped_file.h"
 #include "daemon/gobin/build_info.h"
 #include "daemon/gobin/elf_file.h"
@@ -9,7 +11,8 @@ namespace goheapd::gobin {
 
 bool may_be_go(const std::string& path) {
   auto file = MappedFile::open(path);
-  if (!file) return false;
+  // Whose process has just gone, or for which we have no descriptor left, may be anything.
+  if (!file) return file.error().errno_value != EACCES && file.error().errno_value != EPERM;
   auto elf = ElfFile::parse(file->bytes());
   return elf && may_be_go(*elf);
 }
