@@ -205,6 +205,13 @@ void Daemon::take_changes(const std::vector<process::ProcessChange>& changes) {
   }
 }
 
+size_t Daemon::sites_of_new_target() const {
+  size_t used = 0;
+  for (const auto& [key, target] : targets_)
+    if (target->state() != model::TargetState::exited) used += target->most_sites();
+  return sites_within(options_.top_sites, used);
+}
+
 process::Interest Daemon::judge(const process::ProcessSighting& sighting) {
   const auto& pids = options_.selection.pids;
   if (!pids.empty() && !pids.contains(sighting.key.pid)) return process::Interest::ignore_process;
@@ -231,9 +238,9 @@ void Daemon::on_opened(const model::ProcessKey& key, OpenedTarget opened, uint32
                      std::pair(key, attempt + 1));
     return;
   }
-  auto& slot = targets_[key];
-  const bool is_new = slot == nullptr;
-  if (is_new) slot = std::make_unique<Target>(opened.status, options_.top_sites);
+  const bool is_new = !targets_.contains(key);
+  if (is_new) targets_.emplace(key, std::make_unique<Target>(opened.status, sites_of_new_target()));
+  auto& slot = targets_.at(key);
   if (slot->is_live()) return;
   if (opened.verdict == Verdict::refused) {
     // What the operator asked for is no news, what cannot be done is.
@@ -316,7 +323,7 @@ void Daemon::on_processes_gone(const std::vector<model::ProcessKey>& keys) {
     auto found = targets_.find(key);
     if (found == targets_.end()) continue;
     if (found->second->has_profile()) {
-      found->second->mark_exited(wall_time_ns());
+      found->second->mark_exited(wall_time_ns(), kernel_time_ns());
     } else {
       targets_.erase(found);  // there is nothing of it to show
     }
@@ -411,12 +418,11 @@ void Daemon::update_from_kernel() {
 }
 
 void Daemon::forget_old() {
-  const int64_t now = wall_time_ns();
+  const auto keep = static_cast<uint64_t>(options_.keep_exited_ns);
+  const uint64_t now = std::max(kernel_time_ns(), keep);
   std::erase_if(targets_, [&](const auto& entry) {
     const auto& [key, target] = entry;
-    if (target->state() != model::TargetState::exited ||
-        !target->exited_before(now - options_.keep_exited_ns))
-      return false;
+    if (target->state() != model::TargetState::exited || !target->exited_before(now - keep)) return false;
     forgotten_.push_back(key.pid);
     return true;
   });

@@ -109,6 +109,7 @@ class Daemon final : public exporters::ProfileSource {
   void scan_processes();
   void take_changes(const std::vector<process::ProcessChange>& changes);
   process::Interest judge(const process::ProcessSighting& sighting);
+  size_t sites_of_new_target() const;
   void open_later(const model::ProcessKey& key, uint32_t attempt);
   void on_opened(const model::ProcessKey& key, OpenedTarget opened, uint32_t attempt);
   void attach(Target& target, OpenedTarget opened);

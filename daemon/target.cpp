@@ -36,8 +36,14 @@ void note_lost_stacks(const profile::ExactLedger& ledger, profile::RawSnapshot& 
 
 }  // namespace
 
+size_t sites_within(size_t wanted, size_t used) {
+  constexpr size_t kShare = 20;  // of what is left
+  const size_t left = kMaxSitesOfAll - std::min(used, kMaxSitesOfAll);
+  return std::min(wanted, std::max<size_t>(1, left / kShare));
+}
+
 Target::Target(model::TargetStatus status, size_t top_sites)
-    : status_(std::move(status)), board_(top_sites) {}
+    : status_(std::move(status)), most_sites_(top_sites), board_(top_sites) {}
 
 void Target::start(std::shared_ptr<const gobin::GoBinary> binary, uint64_t load_bias,
                    std::shared_ptr<TargetReader> reader, model::Mode mode, bool has_probes,
@@ -84,9 +90,10 @@ void Target::set_state(model::TargetState state, std::string reason) {
   status_.reason = std::move(reason);
 }
 
-void Target::mark_exited(int64_t wall_ns) {
+void Target::mark_exited(int64_t wall_ns, uint64_t kernel_ns) {
   set_state(model::TargetState::exited, "the process has exited; its last profile is kept for 10 minutes");
   status_.exited_wall_ns = wall_ns;
+  exited_ns_ = kernel_ns;
   reader_.reset();
   statistics_.reset();
 }

@@ -23,6 +23,13 @@
 
 namespace goheapd {
 
+// All targets together show at most about so many call sites in metrics, however many targets there are. (At most one more
+// for each target beyond.)
+inline constexpr size_t kMaxSitesOfAll = 4000;
+// How many a new target may show that would like `wanted`, when others show `used`: from a full table on ever fewer. It
+// stays so for its life, since a site that leaves the table would make the counter "other" jump.
+size_t sites_within(size_t wanted, size_t used);
+
 // One target; owner thread only, except for the shared_ptrs it hands out.
 class Target {
  public:
@@ -36,6 +43,7 @@ class Target {
   const std::string& exe() const { return status_.exe; }
   const std::string& pod_uid() const { return status_.pod_uid; }
   const std::string& container_id() const { return status_.container_id; }
+  size_t most_sites() const { return most_sites_; }
   double overhead_ratio() const { return status_.overhead_ratio; }
   // Every allocation is being counted.
   bool is_exact() const { return exact_ && status_.mode == model::Mode::exact; }
@@ -77,8 +85,9 @@ class Target {
   }
   // The runtime's own records are the books, so a profile begins with reading them.
   bool reads_records() const { return buckets_.has_value(); }
-  bool exited_before(int64_t wall_ns) const { return status_.exited_wall_ns < wall_ns; }
-  void mark_exited(int64_t wall_ns);
+  // By the clock that nobody can set: `kernel_ns` is kernel_time_ns().
+  bool exited_before(uint64_t kernel_ns) const { return exited_ns_ < kernel_ns; }
+  void mark_exited(int64_t wall_ns, uint64_t kernel_ns);
 
   // Events of the probes.
   void on(const model::SampledBirth& birth);
@@ -133,10 +142,12 @@ class Target {
   std::optional<profile::ExactLedger> exact_;
   std::optional<SpanSource> spans_;
   TargetGc gc_;
+  size_t most_sites_;
   profile::SiteBoard board_;
   std::array<double, model::kAllocationKinds> shown_bytes_{};  // counters as last shown: they never fall
   std::array<double, model::kAllocationKinds> shown_objects_{};
 
+  uint64_t exited_ns_ = 0;
   bool reading_in_flight_ = false;
   bool reading_wanted_ = false;   // a GC cycle ended or a bucket is unknown
   uint64_t next_reading_ns_ = 0;  // not before

@@ -10,8 +10,9 @@
 
 namespace goheapd::exporters::prometheus_text {
 
-// More targets than this get no series of their own (about 90 each) and are counted instead.
-inline constexpr size_t kMaxTargetsWithSeries = 1000;
+// More targets than this get no series of their own (about 60 each, and call sites, which the daemon bounds for all
+// together) and are counted instead.
+inline constexpr size_t kMaxTargetsWithSeries = 500;
 inline constexpr size_t kMaxLabelBytes = 256;
 
 class TargetCollector : public prometheus::Collectable {

@@ -120,13 +120,13 @@ TEST_F(TargetTest, AnExitedTargetsProfileCountsToItsEnd) {
   target_.apply(reading(kSecond, 10, 4));
   target_.on(model::SampledBirth{42, 2 * kSecond, 0xc000, 0x99, 1});
   EXPECT_EQ(target_.snapshot({})->samples[0].published.alloc_objects, 10);
-  target_.mark_exited(5);
+  target_.mark_exited(5, 7);
   const auto snapshot = target_.snapshot({"a loss"});
   EXPECT_EQ(snapshot->samples[0].published, (model::HeapValues{11, 1100, 6, 600}));
   EXPECT_EQ(snapshot->end_wall_ns, 5);
   EXPECT_EQ(snapshot->comments.back(), "a loss");
-  EXPECT_TRUE(target_.exited_before(6));
-  EXPECT_FALSE(target_.exited_before(5));
+  EXPECT_TRUE(target_.exited_before(8));
+  EXPECT_FALSE(target_.exited_before(7));
 }
 
 TEST_F(TargetTest, ExactModeKnowsNoLiveHeap) {
@@ -142,6 +142,21 @@ TEST_F(TargetTest, ExactModeKnowsNoLiveHeap) {
   EXPECT_DOUBLE_EQ(std::accumulate(status.alloc_bytes.begin(), status.alloc_bytes.end(), 0.0), 48);
   EXPECT_FALSE(target_.snapshot({})->has_inuse);
   EXPECT_FALSE(target_.reading_due(100 * kSecond));
+}
+
+TEST(SitesWithin, FewTargetsGetAllAndManyShare) {
+  size_t used = 0;
+  for (int target = 1; target <= 500; ++target) {
+    const size_t sites = sites_within(20, used);
+    if (target <= 100) {
+      EXPECT_EQ(sites, 20u) << target;
+    }
+    EXPECT_GE(sites, 1u);
+    used += sites;
+  }
+  EXPECT_LE(used, kMaxSitesOfAll + 500);
+  EXPECT_EQ(sites_within(5, 0), 5u);
+  EXPECT_EQ(sites_within(0, 0), 0u);
 }
 
 }  // namespace

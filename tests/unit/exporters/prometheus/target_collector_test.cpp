@@ -97,6 +97,32 @@ TEST(TargetCollector, ManyTargetsAreCountedInsteadOfShown) {
   EXPECT_EQ(family(families, "goheapd_targets").metric[0].gauge.value, static_cast<double>(many.size()));
 }
 
+// What a Prometheus has to keep for a host with as many programs as will ever be shown, with hostile names.
+TEST(TargetCollector, FiveHundredTargetsStayWithinTheBound) {
+  // The daemon lets all targets together show 4,500 sites at most (sites_within).
+  constexpr size_t kSites = 9;
+  std::vector<model::TargetStatus> many;
+  for (pid_t pid = 1; pid <= 500; ++pid) {
+    model::TargetStatus& target = many.emplace_back(attached(pid, 1));
+    target.comm = std::string(5000, 'c');
+    target.exe = std::string(5000, 'e');
+    target.module = std::string(5000, 'm');
+    target.namespace_name = target.pod = target.container = std::string(300, 'k');
+    target.has_live = true;
+    for (size_t site = 0; site < kSites; ++site)
+      target.top_sites.push_back({"f" + std::to_string(site) + std::string(5000, 'x'), 1, 1});
+  }
+  GivenTargets source = GivenTargets(many);
+  size_t series = 0;
+  for (const auto& each : TargetCollector(source).Collect())
+    for (const auto& metric : each.metric) {
+      series += each.type == prometheus::MetricType::Histogram ? metric.histogram.bucket.size() + 2 : 1;
+      for (const auto& label : metric.label) EXPECT_LE(label.value.size(), kMaxLabelBytes + 3);
+    }
+  EXPECT_GT(series, 500u * 30);
+  EXPECT_LE(series, 500u * (65 + 2 * kSites));
+}
+
 TEST(TargetCollector, UnknownLiveHeapHasNoSeries) {
   fixtures::FixedSource source;
   const auto families = TargetCollector(source).Collect();
