@@ -77,7 +77,9 @@ void BucketLedger::on_birth(const model::SampledBirth& birth) {
 }
 
 void BucketLedger::on_death(const model::SampledDeath& death) {
-  live_.erase(death.address);
+  // Events of different processors may overtake each other: the address may be another object's by now.
+  if (auto found = live_.find(death.address); found != live_.end() && found->second.birth_ns <= death.time_ns)
+    live_.erase(found);
   if (pending_.size() < kMaxPendingEvents) pending_.push_back({death.time_ns, death.bucket, false});
   if (death.time_ns > reading_end_ns_) count_event(death.bucket, false);
 }
