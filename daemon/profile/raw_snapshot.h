@@ -31,6 +31,8 @@ struct RawSample {
   StackPtr stack;              // innermost first
   std::string_view note = {};  // static text, shown in place of a stack that is empty
   uint64_t object_bytes = 0;
+  bool shares_class =
+      false;  // part of it may belong to another stack of the same size class, and the reverse
   model::HeapValues published;  // counts as the runtime publishes them (as of a completed GC cycle), unscaled
   int64_t now_alloc_objects = 0;  // allocations up to now, unscaled; equals `published` where there is no lag
   int64_t now_alloc_bytes = 0;

@@ -338,13 +338,15 @@ void SpanLedger::fill(RawSnapshot& snapshot) const {
   snapshot.logical_stacks = false;
   snapshot.has_inuse = true;
   snapshot.gc_cycle = sweepgen_ / 2;
-  const auto add = [&snapshot](SampleKey key, const StackPtr& stack, uint64_t object_bytes, const char* note,
-                               const ClassAmount& allocations, const ClassAmount& held) {
+  const std::vector<uint32_t> shared = shared_classes();
+  const auto add = [&](SampleKey key, const StackPtr& stack, uint64_t object_bytes, const char* note,
+                       const ClassAmount& allocations, const ClassAmount& held) {
     RawSample sample;
     sample.key = key;
     sample.stack = stack;
     sample.object_bytes = object_bytes;
     sample.note = note;
+    sample.shares_class = std::binary_search(shared.begin(), shared.end(), key.size_class);
     sample.published = rounded(allocations, held);
     sample.now_alloc_objects = sample.published.alloc_objects;
     sample.now_alloc_bytes = sample.published.alloc_bytes;
@@ -362,19 +364,19 @@ void SpanLedger::fill(RawSnapshot& snapshot) const {
     add({0, 0, key, false}, kNoStack, class_bytes(i), kFromBefore, classes_.before(i), book.from_before);
     add({0, 0, key + 1, false}, kNoStack, class_bytes(i), kUnsampled, unsampled(i), book.unsampled);
   }
-  add_comments(snapshot);
+  add_comments(snapshot, shared.size());
 }
 
-void SpanLedger::add_comments(RawSnapshot& snapshot) const {
+void SpanLedger::add_comments(RawSnapshot& snapshot, size_t shared) const {
   auto& comments = snapshot.comments;
   comments.push_back(
       "the program's runtime does not sample: one of " + std::to_string(mean_distance_) +
       " bytes is sampled where the allocator takes a new span, scaled to the runtime's counters");
-  if (const size_t shared = shared_classes().size(); shared != 0) {
+  if (shared != 0) {
     comments.push_back(
         std::to_string(shared) +
         " size classes are shared by several stacks: where these allocate strictly in turns, bytes of "
-        "one can be shown for another of the same class");
+        "one can be shown for another of the same class (label size_class: shared)");
   }
   if (inuse_is_unreliable()) {
     comments.emplace_back(

@@ -70,7 +70,7 @@ class SpanLedger {
 
   // Stacks that open runs of the same span class can get each other's objects, when they take turns in lockstep. A
   // class is shared when the second largest of its stacks has more than a twentieth of its bytes.
-  std::vector<uint32_t> shared_classes() const;
+  std::vector<uint32_t> shared_classes() const;  // ascending
   // From now on, what the named stacks have sampled in the class is divided as `shares` (of any sum) says, which
   // somebody has measured.
   void set_split(uint32_t span_class, const std::vector<std::pair<uint64_t, double>>& shares);
@@ -144,7 +144,7 @@ class SpanLedger {
   // Allocated since the first reading in a class of which no run was sampled.
   ClassAmount unsampled(size_t size_class) const;
   std::array<ClassAmount, model::kAllocationKinds> by_kind() const;
-  void add_comments(RawSnapshot& snapshot) const;
+  void add_comments(RawSnapshot& snapshot, size_t shared_classes) const;
 
   SpanClasses classes_;
   std::array<ClassBook, kSpanSizeClasses> books_{};

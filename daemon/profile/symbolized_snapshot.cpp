@@ -136,6 +136,7 @@ model::HeapSnapshotPtr symbolize(const RawSnapshot& raw, const gobin::GoBinary& 
     if (result.locations.empty())
       result.locations.push_back(
           tables.note(sample.note.empty() ? "[goheapd: stack unknown]" : std::string(sample.note)));
+    if (sample.shares_class) result.labels.emplace_back("size_class", "shared");
     result.recorded = sample.published;
     result.scaled = unsampled(sample.published, rate);
     result.object_bytes = static_cast<int64_t>(sample.object_bytes);

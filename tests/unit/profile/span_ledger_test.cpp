@@ -297,6 +297,10 @@ TEST_F(SpanLedgerTest, UnbiasedOverManyRuns) {
         << site;
   }
   EXPECT_EQ(ledger_.shared_classes(), std::vector<uint32_t>{kSpan64});
+  RawSnapshot snapshot;
+  ledger_.fill(snapshot);
+  for (const RawSample& sample : snapshot.samples)
+    EXPECT_EQ(sample.shares_class, !sample.stack->empty()) << sample.note;
 }
 
 TEST_F(SpanLedgerTest, SplitOfASharedClass) {
