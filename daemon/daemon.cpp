@@ -441,6 +441,8 @@ void Daemon::publish(uint64_t now_ns) {
     status.lost_events = collector_->lost_events();
   }
   status.lost_events.push_back({"reading_failed", failed_readings_});
+  status.lost_events.push_back({"verdict_missed", lost_verdicts_});
+  status.lost_events.push_back({"span_sample_unfollowed", untracked_runs_});
   if (pods_) status.kubernetes = pods_->status();
   status.target_writes = runtime_sampling_ ? runtime_sampling_->writes() : 0;
   status.config_loaded = config_loaded_;

@@ -48,6 +48,8 @@ void Daemon::start_span_reading(Target& target) {
         source.ledger().name_stack(name.stack_hash, name.site.kind, name.site.function);
       if (brought->reading) {
         source.apply(*brought->reading);
+        lost_verdicts_ += brought->reading->liveness.lost_verdicts;
+        untracked_runs_ += source.ledger().take_untracked_runs();
         return;
       }
       source.reading_failed(kernel_time_ns());

@@ -82,6 +82,10 @@ class SpanLedger {
   uint64_t lost_verdicts() const { return lost_verdicts_; }
   // Runs and stacks beyond the bounds.
   uint64_t untracked_runs() const { return untracked_runs_; }
+  // Those since the last call.
+  uint64_t take_untracked_runs() {
+    return untracked_runs_ - std::exchange(reported_untracked_runs_, untracked_runs_);
+  }
   uint64_t truncated_stacks() const { return truncated_stacks_; }
   uint64_t births() const { return births_; }
   uint64_t deaths() const { return deaths_; }
@@ -164,6 +168,7 @@ class SpanLedger {
   double recent_due_ = 0;
   double recent_lost_ = 0;
   uint64_t untracked_runs_ = 0;
+  uint64_t reported_untracked_runs_ = 0;
   uint64_t truncated_stacks_ = 0;
 };
 

@@ -350,6 +350,8 @@ TEST_F(SpanLedgerTest, Bounds) {
   for (uint64_t i = 0; i < SpanLedger::kMaxLiveRuns + 10; ++i) ledger_.on_opened(run(64 * i, {i % 7 + 1}));
   EXPECT_EQ(ledger_.tracked().size(), SpanLedger::kMaxLiveRuns);
   EXPECT_EQ(ledger_.untracked_runs(), 10u);
+  EXPECT_EQ(ledger_.take_untracked_runs(), 10u);
+  EXPECT_EQ(ledger_.take_untracked_runs(), 0u);
   for (uint64_t i = 0; i < SpanLedger::kMaxAccounts + 10; ++i) ledger_.on_opened(run(64 * i, {1000 + i}));
   EXPECT_EQ(ledger_.untracked_runs(), 10u + 17);
   ledger_.on_opened(run(1, {1}, 136 << 1));
