@@ -69,7 +69,7 @@ def test_exact_profile_counts_every_object(booted):
 def test_nothing_is_left_in_the_target(booted):
     _, console = booted
     assert console.failures == []
-    assert console.clean == ["sampled", "exact", "killed"]
+    assert console.clean == ["sampled", "exact", "killed", "memory"]
 
 
 def test_ebpf_tests_pass(booted):

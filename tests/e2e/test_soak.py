@@ -1,0 +1,82 @@
+"""Hours of real hosts in little: programs come, grow, shrink and go, and the daemon stays as big as it was."""
+import contextlib
+import os
+import pathlib
+import random
+import time
+
+from conftest import LONG
+from harness import golang
+from harness.daemon import Daemon
+from harness.target import Target
+
+SECONDS = 20 * 60 if LONG else 30
+# What a round may hold; the first third of the time shows how much that takes.
+SLOTS = 6
+# In the short form a file may be seen for the first time in the last third, which costs some MiB for each.
+MEMORY_SLACK_KIB = (12 if LONG else 48) * 1024
+
+
+def resident_kib(pid):
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("VmRSS:")).split()[1])
+
+
+def descriptors(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def threads(pid):
+    return len(os.listdir(f"/proc/{pid}/task"))
+
+
+def one_round(daemon, stack, slots, chance):
+    """Every slot gets a new program, more load, less load, or is asked something."""
+    for number in range(SLOTS):
+        target = slots[number]
+        if target is None or chance.random() < 0.3:
+            if target is not None:
+                target.kill()
+            binary = golang.build(chance.choice((22, 24, 27)), chance.choice(("plain", "stripped_pie")))
+            slots[number] = stack.enter_context(Target(binary, profile_rate=4096))
+            continue
+        scenario = chance.choice(target.scenarios())
+        target.run(scenario, 10)
+        if chance.random() < 0.3:
+            target.ask("forget")
+            target.ask("gc")
+        daemon.get(f"/targets/{target.pid}/debug/pprof/{chance.choice(('heap', 'allocs'))}")
+    daemon.get("/metrics")
+    daemon.targets()
+
+
+def test_nothing_grows():
+    chance = random.Random(1)
+    binaries = [str(golang.build(minor, variant)) for minor in (22, 24, 27) for variant in ("plain", "stripped_pie")]
+    folder = os.path.commonpath(binaries)
+    with contextlib.ExitStack() as stack:
+        # What has exited is dropped soon, so that all that grows is a leak.
+        daemon = stack.enter_context(Daemon(arguments=["--include", f"^{folder}/", "--exited-retention", "5s"]))
+        slots = [None] * SLOTS
+        samples = []
+        began = time.monotonic()
+        while time.monotonic() - began < SECONDS:
+            one_round(daemon, stack, slots, chance)
+            pid = daemon.process.pid
+            samples.append((resident_kib(pid), descriptors(pid), threads(pid)))
+        for target in slots:
+            if target is not None:
+                target.kill()
+        daemon.wait_until(lambda: not daemon.targets(), "exited targets are never dropped", timeout=60)
+        # The middle third has seen everything; the last third must not be above it by more than its own noise.
+        third = len(samples) // 3
+        assert third >= 3, f"only {len(samples)} rounds"
+        middle, last = samples[third:2 * third], samples[2 * third:]
+        for column, slack, what in ((0, MEMORY_SLACK_KIB, "resident KiB"), (1, 2 * SLOTS, "descriptors"), (2, 4, "threads")):
+            before, after = max(s[column] for s in middle), max(s[column] for s in last)
+            assert after <= before + slack, f"{what}: {before} in the middle, {after} at the end"
+        # All of the targets' descriptors have been given back.
+        assert descriptors(daemon.process.pid) <= min(s[1] for s in samples) + 2 * SLOTS
+        # Programs that are killed in the middle of what they do leave something unread; but nothing is ever full.
+        assert not [reason for reason in daemon.lost_events() if reason.endswith("_full")]
+        assert daemon.stop()[0] == 0
