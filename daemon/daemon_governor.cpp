@@ -89,10 +89,9 @@ void Daemon::look_at_cost(Target& target) {
   probe::Governor& governor = *target.governor();
   probe::CostSample sample{
       .time_ns = kernel_time_ns(), .cpu_ns = *cpu, .probe_ns = probe::probe_ns(*counters, *hit_cost_)};
-  if (target.reader() != nullptr && governor.wants_allocations(sample.time_ns)) {
-    sample.allocations = target.reader()->allocated_objects().value_or(0);
-  }
-  const auto move = governor.observe(sample);
+  const auto move = governor.observe(sample, [&target]() -> uint64_t {
+    return target.reader() == nullptr ? 0 : target.reader()->allocated_objects().value_or(0);
+  });
   target.note_cost(sample.time_ns, counters->hits);
   if (move) {
     go(target, *move);

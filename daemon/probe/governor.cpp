@@ -75,25 +75,17 @@ std::optional<Level> Governor::above() const {
   return *std::next(at);
 }
 
-bool Governor::wants_allocations(uint64_t now_ns) const {
-  return !mark_ || now_ns - mark_->time_ns >= kLookUpAllocations;
-}
-
-void Governor::learn(const CostSample& sample) {
-  if (sample.allocations == 0) return;
-  if (mark_ && sample.allocations >= mark_->allocations && sample.cpu_ns >= mark_->cpu_ns) {
-    const auto allocations = static_cast<double>(sample.allocations - mark_->allocations);
-    const auto probes = static_cast<double>(sample.probe_ns - mark_->probe_ns);
-    const double own = static_cast<double>(sample.cpu_ns - mark_->cpu_ns) - probes;
-    if (own > 0) allocations_rate_ = allocations / own;
-    if (allocations > 0) known(level_).ns_per_allocation = probes / allocations;
-    for (Knowledge& left : knowledge_) {
-      if (left.ns_per_allocation >= 0 || left.breach_ratio == 0 || allocations == 0 || own <= 0) continue;
-      // The program allocates now as it did a few seconds ago, as far as we know.
-      left.ns_per_allocation = left.breach_ratio / (1 - left.breach_ratio) / (allocations / own);
-    }
+// What an allocation has cost at this level, and how fast the program allocates, since the last mark.
+void Governor::learn(const CostSample& sample, uint64_t allocations) {
+  if (allocations == 0) return;
+  if (mark_ && allocations >= mark_->allocations && sample.cpu_ns >= mark_->sample.cpu_ns) {
+    const auto made = static_cast<double>(allocations - mark_->allocations);
+    const auto probes = static_cast<double>(sample.probe_ns - mark_->sample.probe_ns);
+    const double own = static_cast<double>(sample.cpu_ns - mark_->sample.cpu_ns) - probes;
+    if (own > 0) allocations_rate_ = made / own;
+    if (made > 0) known(level_).ns_per_allocation = probes / made;
   }
-  mark_ = sample;
+  mark_ = Mark{sample, allocations};
 }
 
 // Share of the CPU time that `level` would take of a target that goes on allocating as it does. A level of which nothing
@@ -119,7 +111,6 @@ std::optional<Move> Governor::breach(uint64_t now_ns, double ratio, const std::s
   const auto to = below();
   if (!to) return std::nullopt;
   Knowledge& left = known(level_);
-  if (left.ns_per_allocation < 0) left.breach_ratio = std::min(ratio, 0.99);
   // Trusted for long: the program has changed, so begin anew. Else it was tried too early.
   left.hold_ns =
       now_ns - level_since_ns_ >= kTrustAfter ? kFirstHold : std::min(2 * left.hold_ns, kLongestHold);
@@ -138,7 +129,8 @@ void Governor::failed(Level actual, uint64_t now_ns) {
   mark_.reset();
 }
 
-std::optional<Move> Governor::observe(const CostSample& sample) {
+std::optional<Move> Governor::observe(const CostSample& sample,
+                                      const std::function<uint64_t()>& allocations) {
   if (!window_.empty()) {
     const CostSample& last = window_.back();
     if (sample.time_ns <= last.time_ns) return std::nullopt;
@@ -147,7 +139,7 @@ std::optional<Move> Governor::observe(const CostSample& sample) {
       mark_.reset();
     }
   }
-  learn(sample);
+  if (!mark_ || sample.time_ns - mark_->sample.time_ns >= kLookUpAllocations) learn(sample, allocations());
   window_.push_back(sample);
   // The oldest that is kept is the youngest that is at least a window old.
   while (window_.size() > 2 && sample.time_ns - window_[1].time_ns >= kWindow) window_.pop_front();
@@ -161,12 +153,14 @@ std::optional<Move> Governor::observe(const CostSample& sample) {
     const double ratio = share(*recent, sample);
     if (ratio > kKillFactor * options_.budget) {
       ratio_ = ratio;
+      learn(sample, allocations());
       return breach(sample.time_ns, ratio, "probes took " + percent(ratio) + " of its CPU time");
     }
   }
   if (sample.time_ns - oldest.time_ns < kWindow) return std::nullopt;
   ratio_ = share(oldest, sample);
   if (ratio_ > options_.budget && !is_negligible(oldest, sample)) {
+    learn(sample, allocations());
     return breach(sample.time_ns, ratio_, "probes took " + percent(ratio_) + " of its CPU time");
   }
   const auto up = above();

@@ -13,6 +13,7 @@
 #include <array>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -37,9 +38,8 @@ uint64_t probe_ns(const TargetCounters& counters, const HitCost& cost);
 // Cumulative figures of one target at one moment.
 struct CostSample {
   uint64_t time_ns = 0;
-  uint64_t cpu_ns = 0;       // that the process has used, probes included
-  uint64_t probe_ns = 0;     // that the probes took of it
-  uint64_t allocations = 0;  // objects the program has allocated; 0 = not looked up now
+  uint64_t cpu_ns = 0;    // that the process has used, probes included
+  uint64_t probe_ns = 0;  // that the probes took of it
 };
 
 struct Move {
@@ -63,14 +63,13 @@ class Governor {
 
   // Takes the next sample and says where to go, if anywhere; the caller goes there before the next sample. Samples that
   // are not newer than the last are ignored.
-  std::optional<Move> observe(const CostSample& sample);
+  // `allocations` looks up how many objects the program has allocated so far, 0 = unknown; it is called seldom, since that
+  // is dearer than the rest.
+  std::optional<Move> observe(const CostSample& sample, const std::function<uint64_t()>& allocations);
   // The kernel has seen a storm: one level down, whatever the samples say. Nothing if there is no level below.
   std::optional<Move> storm(uint64_t now_ns);
   // The caller could not go where it was told to: stay at `actual`, and try that level again much later.
   void failed(Level actual, uint64_t now_ns);
-
-  // Is it time to look up how much the program has allocated? That is dearer than the rest, and needed seldom.
-  bool wants_allocations(uint64_t now_ns) const;
 
   Level level() const { return level_; }
   // Share of the target's CPU time that probes took, over the last second or two in which it ran.
@@ -80,14 +79,18 @@ class Governor {
  private:
   struct Knowledge {
     double ns_per_allocation = -1;  // as measured when the target was last at this level; < 0 = unknown
-    double breach_ratio = 0;        // at which it was left before its price was known
     uint64_t hold_ns = 0;           // how long to wait below before it is tried again
+  };
+
+  struct Mark {
+    CostSample sample;
+    uint64_t allocations = 0;
   };
 
   Knowledge& known(Level level) { return knowledge_[static_cast<size_t>(level)]; }
   std::optional<Level> below() const;
   std::optional<Level> above() const;
-  void learn(const CostSample& sample);
+  void learn(const CostSample& sample, uint64_t allocations);
   double predicted(Level level) const;
   Move go(Level to, uint64_t now_ns, double ratio, std::string why);
   std::optional<Move> breach(uint64_t now_ns, double ratio, const std::string& what);
@@ -96,7 +99,7 @@ class Governor {
   Level level_;
   std::array<Knowledge, kLevels> knowledge_{};
   std::deque<CostSample> window_;           // of this level only, oldest first
-  std::optional<CostSample> mark_;          // of this level, the last with allocations
+  std::optional<Mark> mark_;                // of this level, the last with allocations
   std::optional<double> allocations_rate_;  // per CPU nanosecond of the program's own
   uint64_t level_since_ns_;
   double ratio_ = 0;

@@ -39,8 +39,7 @@ struct Program {
       now.cpu_ns += static_cast<uint64_t>(cpu);
       now.probe_ns += static_cast<uint64_t>(probes);
       allocated += static_cast<uint64_t>(allocations);
-      now.allocations = governor.wants_allocations(now.time_ns) ? allocated : 0;
-      if (const auto move = governor.observe(now)) moves.push_back(*move);
+      if (const auto move = governor.observe(now, [this] { return allocated; })) moves.push_back(*move);
     }
   }
 };
@@ -150,6 +149,17 @@ TEST(Governor, DearSamplingFallsToBuckets) {
   program.sampled_share = 0.0001;
   program.run(300, 1e5);
   EXPECT_EQ(program.governor.level(), Level::sampled);
+}
+
+// What a level cost per allocation in a storm says what it will cost when the storm is over.
+TEST(Governor, ComesBackWhenTheStormIsOver) {
+  Program program{Governor(options(), 0)};
+  program.sampled_share = 0.011;  // as long as it allocates like this
+  program.run(2, 20e6);
+  ASSERT_EQ(program.governor.level(), Level::buckets);
+  program.sampled_share = 0.011 * 500 / 20e6;
+  program.run(60, 500);
+  EXPECT_EQ(program.governor.level(), Level::exact);
 }
 
 TEST(Governor, StormMovesDownAtOnceUntilNothingIsLeft) {
