@@ -11,7 +11,7 @@ from harness.target import Target
 
 @pytest.fixture(scope="module")
 def world():
-    with Target.of(24, "stripped", profile_rate=1024) as target, Daemon(target.pid) as daemon:
+    with Target.of(24, "stripped", profile_rate=1024) as target, Daemon(target.pid, arguments=["--mode", "sampled"]) as daemon:
         daemon.wait_for_state(target.pid)
         for scenario in target.scenarios():
             target.run(scenario, 100)
