@@ -29,9 +29,9 @@ def test_the_api_server_names_a_process(in_pod, tmp_path):
             assert row["container_id"] == container_id
             assert row["kubernetes"] == {"pod_uid": uid, "node": "node-1", "labels": LABELS,
                                          "workload": {"kind": "Deployment", "name": "shop"}}
+            names = {"pid": str(target.pid), "namespace": "shop", "container": "web", "pod": "shop-5d9f7c6b8-x2k4p"}
+            daemon.wait_until(lambda: daemon.metrics().sum("goheapd_live_bytes", **names) > 0, "no live heap of the pod")
             metrics = daemon.metrics()
-            assert metrics.sum("goheapd_live_bytes", pid=str(target.pid), namespace="shop", container="web",
-                               pod="shop-5d9f7c6b8-x2k4p") > 0
             assert metrics.sum("goheapd_target_info", workload="shop", workload_kind="Deployment") == 1
             assert metrics.sum("goheapd_kubernetes_api_up") == 1
             [group] = daemon.get("/api/v1/sd").json()
