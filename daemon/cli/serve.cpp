@@ -16,6 +16,7 @@
 #include "daemon/cli/commands.h"
 #include "daemon/cli/serve_options.h"
 #include "daemon/daemon.h"
+#include "daemon/syscall_filter.h"
 #include "daemon/version.h"
 #include "exporters/http/server.h"
 #include "exporters/registry.h"
@@ -127,6 +128,12 @@ int serve(int argc, const char* const* argv) {
     }
     (*daemon)->stop();
   });
+  if (!options->seccomp_off.empty()) {
+    spdlog::warn("system calls are not filtered: {}", options->seccomp_off);
+  } else if (auto filtered = filter_own_syscalls(); !filtered) {
+    // A kernel without seccomp still profiles.
+    spdlog::warn("system calls are not filtered: {}", to_string(filtered.error()));
+  }
   (*daemon)->run();
   (*server)->stop();
   signal_thread.join();

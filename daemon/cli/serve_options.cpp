@@ -111,6 +111,10 @@ void bind_serve_flags(CLI::App& app, ServeOptions& options) {
       ->check(CLI::Range(0, 1000))
       ->type_name("N")
       ->capture_default_str();
+  app.add_option("--seccomp.off", options.seccomp_off,
+                 "do without the filter that keeps system calls from us which serving does not need; the "
+                 "reason is logged")
+      ->type_name("REASON");
   bind_kubernetes_flags(app, options);
 }
 

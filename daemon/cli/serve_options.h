@@ -33,6 +33,7 @@ struct ServeOptions {
   std::string log_format = "logfmt";
   unsigned top_sites = 20;
   double exited_retention_seconds = 600;
+  std::string seccomp_off;  // why not; empty = filtered
 
   std::string kubernetes = "auto";
   std::string kubernetes_node;
