@@ -82,12 +82,15 @@ SERVERS = [
 
 
 def by_stack(profile, column):
-    """{stack of (function, file, line): value}: objects of several sizes at one stack added up."""
+    """{stack of (function, line): value}: objects of several sizes at one stack added up.
+
+    Without files: Go's encoder knows one file per function name, and gives all of a package's initialisers, which come from
+    many files, the first one's."""
     result = {}
     at = profile.column(column)
     for sample in profile.samples:
         if sample.values[at]:
-            key = tuple(sample.frames())
+            key = tuple((function, line) for function, _, line in sample.frames())
             result[key] = result.get(key, 0) + sample.values[at]
     return result
 
