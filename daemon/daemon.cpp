@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "daemon/base/clock.h"
+#include "daemon/base/mapped_file.h"
 #include "daemon/gobin/go_marks.h"
 #include "daemon/probe/host_support.h"
 #include "daemon/profile/symbolized_snapshot.h"
@@ -36,7 +37,7 @@ constexpr unsigned kWorkers = 2;
 }  // namespace
 
 Daemon::Daemon(DaemonOptions options, process::ProcFs proc)
-    : options_(std::move(options)), proc_(std::move(proc)), workers_(kWorkers) {}
+    : options_(std::move(options)), proc_(std::move(proc)), redactor_(options_.redact), workers_(kWorkers) {}
 
 Expected<std::unique_ptr<Daemon>> Daemon::create(DaemonOptions options) {
   auto proc = process::ProcFs::open();
@@ -432,7 +433,10 @@ void Daemon::forget_old() {
 void Daemon::publish(uint64_t now_ns) {
   std::vector<model::TargetStatus> statuses;
   statuses.reserve(targets_.size());
-  for (auto& [key, target] : targets_) statuses.push_back(target->status());
+  for (auto& [key, target] : targets_) {
+    statuses.push_back(target->status());
+    redactor_.redact(statuses.back());
+  }
   model::DaemonStatus status;
   status.version = kVersion;
   status.libbpf_version = libbpf_version_;
@@ -443,6 +447,7 @@ void Daemon::publish(uint64_t now_ns) {
   status.lost_events.push_back({"reading_failed", failed_readings_});
   status.lost_events.push_back({"verdict_missed", lost_verdicts_});
   status.lost_events.push_back({"span_sample_unfollowed", untracked_runs_});
+  status.lost_events.push_back({"file_page_vanished", MappedFile::vanished_pages()});
   if (pods_) status.kubernetes = pods_->status();
   status.target_writes = runtime_sampling_ ? runtime_sampling_->writes() : 0;
   status.config_loaded = config_loaded_;
@@ -463,7 +468,8 @@ Target* Daemon::find(const model::ProcessKey& key) {
   return found == targets_.end() ? nullptr : found->second.get();
 }
 
-void Daemon::reconfigure(TargetSelection selection) {
+void Daemon::reconfigure(TargetSelection selection, std::vector<std::regex> redact) {
+  redactor_.set_patterns(std::move(redact));
   mailbox_.post([this, selection = std::move(selection)]() mutable {
     options_.selection = std::move(selection);
     config_loaded_ = true;

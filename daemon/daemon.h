@@ -35,6 +35,7 @@
 #include "daemon/probe/collector.h"
 #include "daemon/process/discovery.h"
 #include "daemon/process/proc_fs.h"
+#include "daemon/profile/redactor.h"
 #include "daemon/runtime_sampling.h"
 #include "daemon/target.h"
 #include "daemon/target_opener.h"
@@ -47,6 +48,7 @@ struct DaemonOptions {
   // Kubernetes is looked for only where this is set.
   std::optional<k8s::PodSourceOptions> pods;
   std::filesystem::path data_dir;  // empty: nothing is kept, and nothing can be switched on
+  std::vector<std::regex> redact;  // what no name that leaves may show
   size_t top_sites = 20;
   // Share of a target's CPU time that its probes may take: mode auto keeps to it, in other modes the log says so.
   double overhead_budget_percent = 1;
@@ -70,7 +72,7 @@ class Daemon final : public exporters::ProfileSource {
   // From any thread, also from a signal handler's thread; run() returns within 2 s.
   void stop();
   // Takes a new selection at once: targets it no longer wants are detached, others may be attached.
-  void reconfigure(TargetSelection selection);
+  void reconfigure(TargetSelection selection, std::vector<std::regex> redact);
   // Remembers that what is on disk was refused, so that the old configuration stays in force.
   void reject_configuration();
 
@@ -155,10 +157,11 @@ class Daemon final : public exporters::ProfileSource {
   template <typename T>
   exporters::SourceResult<T> ask_owner(std::function<exporters::SourceResult<T>()> question);
   exporters::SourceResult<Taken> take(pid_t pid);
-  static exporters::SourceResult<model::HeapSnapshotPtr> symbolised(const Taken& taken);
+  exporters::SourceResult<model::HeapSnapshotPtr> symbolised(const Taken& taken) const;
 
   DaemonOptions options_;
   const process::ProcFs proc_;
+  profile::Redactor redactor_;
   gobin::BinaryCache binaries_;
   Mailbox mailbox_;
   std::optional<probe::Collector>

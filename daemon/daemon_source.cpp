@@ -221,8 +221,8 @@ std::vector<std::string> Daemon::loss_comments(const Target& target) const {
   return comments;
 }
 
-exporters::SourceResult<model::HeapSnapshotPtr> Daemon::symbolised(const Taken& taken) {
-  return profile::symbolize(*taken.raw, *taken.binary, taken.load_bias);
+exporters::SourceResult<model::HeapSnapshotPtr> Daemon::symbolised(const Taken& taken) const {
+  return redactor_.redact(profile::symbolize(*taken.raw, *taken.binary, taken.load_bias));
 }
 
 exporters::SourceResult<model::HeapSnapshotPtr> Daemon::heap(pid_t pid) {

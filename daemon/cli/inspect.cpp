@@ -159,7 +159,7 @@ int run_inspect(const InspectOptions& options) {
     std::fprintf(stderr, "goheapd: %s\n", to_string(found.error()).c_str());
     return 1;
   }
-  const std::string report = options.json ? to_json(*found) : to_text(*found);
+  const std::string report = options.json ? to_json(*found) : to_text(*found, options.verbose);
   std::fwrite(report.data(), 1, report.size(), stdout);
   return 0;
 }

@@ -20,6 +20,7 @@ struct InspectOptions {
   std::string file;          // either this
   std::optional<pid_t> pid;  // or a running process
   bool json = false;
+  bool verbose = false;
 };
 
 // One of the modes that interface.md names.
@@ -57,7 +58,9 @@ Expected<Inspection> inspect(const InspectOptions& options);
 // What works, from the other members.
 std::vector<Ability> judge(const Inspection& inspection);
 
-std::string to_text(const Inspection& inspection);
+// Verdicts and chosen sites; with `verbose` also what was weighed against them, variables and struct layout.
+std::string to_text(const Inspection& inspection, bool verbose);
+// Of one shape, whatever works and what not.
 std::string to_json(const Inspection& inspection);
 // For a program that goheapd refuses.
 std::string refusal_to_json(const std::string& path, const Error& error);

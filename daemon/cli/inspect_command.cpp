@@ -16,6 +16,9 @@ void add_inspect(CLI::App& program, Action& action) {
       ->check(CLI::Range(1, 1 << 22));
   subject->require_option(1);
   command->add_flag("--json", options->json, "print JSON");
+  command->add_flag(
+      "-v,--verbose", options->verbose,
+      "also the sites not taken and why, runtime variables, and the layout of structs with its sources");
   command->callback([&action, options] { action = [options] { return run_inspect(*options); }; });
 }
 

@@ -54,7 +54,8 @@ std::string votes_of(const gobin::GlobalVariable& variable) {
   return text;
 }
 
-void append_points(const char* title, const Expected<std::vector<ProbePoint>>& points, std::string& text) {
+void append_points(const char* title, const Expected<std::vector<ProbePoint>>& points, bool verbose,
+                   std::string& text) {
   text += std::string("\nprobe sites, mode ") + title + "\n";
   if (!points) {
     text += "  none: " + to_string(points.error()) + "\n";
@@ -70,11 +71,12 @@ void append_points(const char* title, const Expected<std::vector<ProbePoint>>& p
     text += "\n";
     for (const SiteCandidate& site : point.candidates) {
       const bool first = &site == &point.candidates.front();
+      if (!first && !verbose) break;
       text += column(first ? "    *" : "     ", 6) + column("+" + hex(site.function_offset), 8) +
               column(hex(site.vaddr), 11) + column(hex_bytes(site), 19) + column(site.text, 36) +
               column(std::string(gobin::name_of(site.cost)), 18) +
               (site.caller == gobin::CallerPlace::own_frame ? "own frame" : "return address") + "\n";
-      text += "           " + site.reason + "\n";
+      if (verbose) text += "           " + site.reason + "\n";
     }
   }
 }
@@ -101,9 +103,10 @@ Json site_to_json(const SiteCandidate& site) {
           {"reason", site.reason}};
 }
 
+// Empty where the mode does not work: modes.MODE.why says why.
 Json points_to_json(const Expected<std::vector<ProbePoint>>& points) {
-  if (!points) return {{"error", to_string(points.error())}};
   Json list = Json::array();
+  if (!points) return list;
   for (const ProbePoint& point : *points) {
     Json entry = {
         {"role", gobin::name_of(point.role)}, {"function", point.function}, {"min_size", point.min_size}};
@@ -122,7 +125,7 @@ std::string dump(const Json& json) { return json.dump(2, ' ', false, Json::error
 
 }  // namespace
 
-std::string to_text(const Inspection& inspection) {
+std::string to_text(const Inspection& inspection, bool verbose) {
   const gobin::BinaryInfo& info = inspection.info;
   std::string text = inspection.path + "\n";
   text +=
@@ -143,10 +146,11 @@ std::string to_text(const Inspection& inspection) {
   for (const Ability& ability : inspection.abilities) {
     text += "  " + column(ability.mode, 9) + column(ability.works ? "works" : "no", 7) + ability.why + "\n";
   }
-  append_points("sampled, source runtime", inspection.sampled, text);
-  append_points("sampled, source spans", inspection.spans, text);
-  append_points("exact", inspection.exact, text);
+  append_points("sampled, source runtime", inspection.sampled, verbose, text);
+  append_points("sampled, source spans", inspection.spans, verbose, text);
+  append_points("exact", inspection.exact, verbose, text);
 
+  if (!verbose) return text + "\n--verbose tells more: other sites, runtime variables, struct layout\n";
   text += "\nruntime variables\n";
   for (const gobin::GlobalVariable& variable : inspection.variables) {
     text += "  " + column(std::string(variable.name), 28) +
@@ -181,6 +185,8 @@ std::string to_json(const Inspection& inspection) {
                {"gnu_build_id", info.gnu_build_id},
                {"go_build_id", info.go_build_id},
                {"links_memory_profile", inspection.links_memory_profile}};
+  json["reason"] = nullptr;
+  json["process"] = nullptr;
   if (inspection.live) {
     const LiveFindings& live = *inspection.live;
     json["process"] = {{"pid", live.pid}, {"load_bias", hex(live.load_bias)}};

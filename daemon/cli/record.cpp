@@ -74,7 +74,12 @@ Expected<void> wait_until_attached(Daemon& daemon, int pid) {
 // Beside the target and renamed, so that a full disk leaves no half profile under the name asked for.
 std::string temporary_name(const std::string& path) { return path + ".part"; }
 
+// "-" is standard output.
 Expected<void> check_writable(const std::string& path) {
+  if (path == "-") {
+    if (::isatty(STDOUT_FILENO) != 0) return fail("a terminal cannot show a profile: use -o FILE or a pipe");
+    return {};
+  }
   const std::string temporary = temporary_name(path);
   const bool opened = std::ofstream(temporary, std::ios::binary | std::ios::trunc).is_open();
   if (!opened) return fail("cannot write the profile", path, errno);
@@ -83,6 +88,12 @@ Expected<void> check_writable(const std::string& path) {
 }
 
 Expected<void> write_file(const std::string& path, const std::string& bytes) {
+  if (path == "-") {
+    const bool written = std::fwrite(bytes.data(), 1, bytes.size(), stdout) == bytes.size();
+    if (!written || std::fflush(stdout) != 0)
+      return fail("cannot write the profile", "standard output", errno);
+    return {};
+  }
   const std::string temporary = temporary_name(path);
   std::ofstream file(temporary, std::ios::binary | std::ios::trunc);
   file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
@@ -134,6 +145,7 @@ int record(const RecordOptions& options) {
   const Profile profile = options.type == "allocs" ? Profile::allocs : Profile::heap;
   auto written = write_file(options.output, exporters::pprof::encode_gzip(**snapshot, profile));
   if (!written) return report(to_string(written.error()));
+  if (options.output == "-") return kExitDone;
   std::fprintf(stderr, "goheapd: wrote %zu stacks to %s; try: go tool pprof -top %s\n",
                (*snapshot)->samples.size(), options.output.c_str(), options.output.c_str());
   return kExitDone;
@@ -152,11 +164,11 @@ void add_record(CLI::App& program, Action& action) {
   command
       ->add_option("--duration", options->seconds,
                    "how long: allocs are those of this time, heap is what is held at its end")
-      ->transform(CLI::AsNumberWithUnit(time_units()))
-      ->check(CLI::NonNegativeNumber)
+      ->transform(CLI::Validator(to_seconds, "TIME"))
       ->type_name("TIME")
       ->default_str("10s");
-  command->add_option("-o,--output", options->output, "the file to write, gzipped pprof")
+  command
+      ->add_option("-o,--output", options->output, "the file to write, gzipped pprof; - is standard output")
       ->required()
       ->type_name("FILE");
   command->add_option("--mode", options->mode, "sampled, exact or buckets")

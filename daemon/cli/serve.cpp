@@ -75,7 +75,7 @@ void reload(Daemon& daemon, int argc, const char* const* argv) {
     return;
   }
   set_up_logging_for(*options);
-  daemon.reconfigure(selection_of(*options));
+  daemon.reconfigure(selection_of(*options), options->redact_patterns());
   spdlog::info("configuration reloaded; listen addresses and --web.config.file keep their start values");
 }
 
@@ -93,18 +93,21 @@ int serve(int argc, const char* const* argv) {
   auto manager = ServiceManager::from_environment();
   if (!manager) return report(manager.error());
 
+  const exporters::http::ServerOptions server_options{.listen_addresses = options->listen_addresses,
+                                                      .web_config_file = options->web_config_file};
+  // Before programs are loaded into the kernel, which takes a second.
+  if (auto usable = exporters::http::check(server_options); !usable) return report(usable.error());
   auto daemon =
       Daemon::create({.selection = selection_of(*options),
                       .pods = options->pod_source(),
                       .data_dir = options->data_dir,
+                      .redact = options->redact_patterns(),
                       .top_sites = options->top_sites,
                       .overhead_budget_percent = options->overhead_budget_percent,
                       .keep_exited_ns = static_cast<int64_t>(options->exited_retention_seconds * 1e9),
                       .on_round = [&manager](uint64_t now_ns) { manager->beat(now_ns); }});
   if (!daemon) return report(daemon.error());
-  auto server = exporters::http::Server::start(
-      {.listen_addresses = options->listen_addresses, .web_config_file = options->web_config_file},
-      exporters::all_routes(**daemon));
+  auto server = exporters::http::Server::start(server_options, exporters::all_routes(**daemon));
   if (!server) return report(server.error());
   for (const std::string& address : (*server)->addresses()) {
     spdlog::info("goheapd {} serves {}://{}/", kVersion, (*server)->uses_tls() ? "https" : "http", address);

@@ -4,8 +4,9 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <map>
 #include <regex>
+
+#include "daemon/base/duration.h"
 
 namespace goheapd::cli {
 namespace {
@@ -52,12 +53,22 @@ Expected<void> apply_key(CLI::App& app, const std::string& key, const YAML::Node
 
 }  // namespace
 
-std::map<std::string, double> time_units() { return {{"ms", 0.001}, {"s", 1}, {"m", 60}, {"h", 3600}}; }
+std::string to_seconds(std::string& text) {
+  std::string number = text;
+  number.erase(std::remove(number.begin(), number.end(), ' '), number.end());
+  if (!number.empty() && number.find_first_not_of("0123456789.") == std::string::npos) number += "s";
+  const auto duration = parse_duration(number);
+  if (!duration || duration->count() < 0) return text + " is not a time such as 10s, 1m30s or 500ms";
+  text = std::to_string(std::chrono::duration<double>(*duration).count());
+  return {};
+}
 
 model::Mode ServeOptions::parsed_mode() const {
   const auto* found = std::find(model::kModeNames.begin(), model::kModeNames.end(), mode);
   return static_cast<model::Mode>(found - model::kModeNames.begin());
 }
+
+std::vector<std::regex> ServeOptions::redact_patterns() const { return {redact.begin(), redact.end()}; }
 
 void bind_serve_flags(CLI::App& app, ServeOptions& options) {
   app.add_option("--web.listen-address", options.listen_addresses,
@@ -103,14 +114,17 @@ void bind_serve_flags(CLI::App& app, ServeOptions& options) {
       ->capture_default_str();
   app.add_option("--exited-retention", options.exited_retention_seconds,
                  "how long the last profile of a process that has exited is served")
-      ->transform(CLI::AsNumberWithUnit(time_units()))
-      ->check(CLI::NonNegativeNumber)
+      ->transform(CLI::Validator(to_seconds, "TIME"))
       ->type_name("TIME")
       ->default_str("10m");
   app.add_option("--top-sites", options.top_sites, "call sites per target that become metrics")
       ->check(CLI::Range(0, 1000))
       ->type_name("N")
       ->capture_default_str();
+  app.add_option("--redact", options.redact,
+                 "what matches in a name of a function, file, type, program or label leaves only as a "
+                 "digest; repeatable")
+      ->type_name("REGEX");
   app.add_option("--seccomp.off", options.seccomp_off,
                  "do without the filter that keeps system calls from us which serving does not need; the "
                  "reason is logged")
@@ -138,7 +152,8 @@ Expected<void> apply_config_file(CLI::App& app, const std::string& path) {
 }
 
 Expected<void> validate(const ServeOptions& options) {
-  for (const auto* list : {&options.include, &options.exclude, &options.allow_runtime_sampling}) {
+  for (const auto* list :
+       {&options.include, &options.exclude, &options.allow_runtime_sampling, &options.redact}) {
     for (const std::string& pattern : *list) {
       try {
         std::regex compiled(pattern);

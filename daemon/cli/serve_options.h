@@ -1,7 +1,7 @@
 #pragma once
 
-#include <map>
 #include <optional>
+#include <regex>
 #include <string>
 #include <vector>
 
@@ -33,7 +33,8 @@ struct ServeOptions {
   std::string log_format = "logfmt";
   unsigned top_sites = 20;
   double exited_retention_seconds = 600;
-  std::string seccomp_off;  // why not; empty = filtered
+  std::vector<std::string> redact;  // regular expressions on names
+  std::string seccomp_off;          // why not; empty = filtered
 
   std::string kubernetes = "auto";
   std::string kubernetes_node;
@@ -46,13 +47,15 @@ struct ServeOptions {
   std::vector<std::string> pod_selectors;
 
   model::Mode parsed_mode() const;
+  // Only after validate().
+  std::vector<std::regex> redact_patterns() const;
   k8s::PodSourceOptions pod_source() const;
   // Only after validate().
   PodSelection pod_selection() const;
 };
 
-// Suffixes of times in flags, in seconds.
-std::map<std::string, double> time_units();
+// Turns a time ("90", "90s", "1m30s") into seconds, for a flag that is bound to a double.
+std::string to_seconds(std::string& text);
 
 // kubernetes_options.cpp: the part of these flags that is about pods, and its checks.
 void bind_kubernetes_flags(CLI::App& app, ServeOptions& options);

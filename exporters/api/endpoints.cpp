@@ -56,9 +56,9 @@ http::Response serve_ready(ProfileSource& source) {
 }  // namespace
 
 void add_routes(http::Router& router, ProfileSource& source) {
-  router.get("/api/v1/targets", [&source](const http::Request&) { return serve_targets(source); });
+  router.get("/api/v1/targets", [&source](const http::Request&) { return serve_targets(source); }, {});
   router.get("/api/v1/sd",
-             [&source](const http::Request& request) { return serve_discovery(source, request); });
+             [&source](const http::Request& request) { return serve_discovery(source, request); }, {});
   for (const std::string_view path : {"/-/healthy", "/healthz"}) {
     router.get(path, [](const http::Request&) { return serve_healthy(); });
   }

@@ -100,8 +100,13 @@ ordered_json target_json(const model::TargetStatus& target) {
   json["mode_changes"] = target.mode_changes;
   json["gc_cycles"] = target.gc_cycles;
   json["settled_objects"] = target.settled_objects;
-  json["profiles"] = {{"heap", prefix_of(target) + "/debug/pprof/heap"},
-                      {"allocs", prefix_of(target) + "/debug/pprof/allocs"}};
+  // The others would be answered with their reason only.
+  const bool has_profiles =
+      target.state == model::TargetState::attached || target.state == model::TargetState::exited;
+  const std::string profiles = prefix_of(target) + "/debug/pprof/";
+  json["profiles"] = has_profiles
+                         ? ordered_json({{"heap", profiles + "heap"}, {"allocs", profiles + "allocs"}})
+                         : ordered_json();
   return json;
 }
 

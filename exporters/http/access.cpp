@@ -150,6 +150,13 @@ bool AccessControl::password_matches(const std::string& hash, const std::string&
 }
 
 std::optional<Response> AccessControl::refusal(const WebConfig& config, const Request& request) {
+  // First, so that guessing passwords is limited too.
+  if (!rate_limiter_.allow(config.rate_limit, std::chrono::steady_clock::now())) {
+    Response response =
+        error_response(429, "more requests than rate_limit in the web config file allows; try later");
+    response.headers.emplace_back("Retry-After", "1");
+    return response;
+  }
   if (config.users.empty()) return std::nullopt;
   const auto credentials = basic_credentials(request);
   if (!credentials) return unauthorized();

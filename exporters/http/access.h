@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "exporters/http/message.h"
+#include "exporters/http/rate_limiter.h"
 #include "exporters/http/tls_context.h"
 #include "exporters/http/web_config.h"
 
@@ -33,7 +34,7 @@ class AccessControl {
   bool uses_tls() const { return uses_tls_; }
   std::shared_ptr<const Current> current();
 
-  // The answer that a request gets instead of what it asked for: 401, or 503 when the server stops while the
+  // The answer that a request gets instead of what it asked for: 429, 401, or 503 when the server stops while the
   // request waits for its turn. nullopt: it may pass.
   std::optional<Response> refusal(const WebConfig& config, const Request& request);
 
@@ -69,6 +70,8 @@ class AccessControl {
   bool hashing_ = false;
   std::set<std::string> known_good_;
   std::condition_variable_any hashing_done_;
+
+  RateLimiter rate_limiter_;
 };
 
 }  // namespace goheapd::exporters::http

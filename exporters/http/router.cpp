@@ -1,5 +1,6 @@
 #include "exporters/http/router.h"
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -32,10 +33,25 @@ std::optional<Fields> match(const std::vector<std::string>& pattern, const std::
   return captures;
 }
 
+std::optional<Response> refuse_unknown(const Fields& query, const std::vector<std::string>& known) {
+  for (const auto& [name, value] : query) {
+    if (name.empty() || std::find(known.begin(), known.end(), name) != known.end()) continue;
+    std::string message = "there is no parameter " + name;
+    for (const std::string& other : known)
+      message += (&other == &known.front() ? "; there are: " : ", ") + other;
+    return error_response(400, message);
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 void Router::get(std::string_view pattern, Handler handler) {
   rows_.push_back(Row{split(pattern), std::move(handler), false});
+}
+
+void Router::get(std::string_view pattern, Handler handler, std::vector<std::string> parameters) {
+  rows_.push_back(Row{split(pattern), std::move(handler), false, std::move(parameters)});
 }
 
 void Router::get_or_post(std::string_view pattern, Handler handler) {
@@ -54,6 +70,9 @@ Response Router::route(Request request) const {
       Response response = error_response(405, "this path takes " + methods + " only");
       response.headers.emplace_back("Allow", methods);
       return response;
+    }
+    if (row.parameters) {
+      if (auto refused = refuse_unknown(request.query, *row.parameters)) return std::move(*refused);
     }
     request.captures = std::move(*captures);
     return row.handler(request);

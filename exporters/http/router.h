@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,6 +19,9 @@ class Router {
   // `pattern` is a path whose segments are literal or "{name}", which matches any one non-empty segment.
   // A later row does not override an earlier one.
   void get(std::string_view pattern, Handler handler);
+  // The same, with all parameters that a query may have: others are answered 400, since a misspelt one would be ignored
+  // without a word.
+  void get(std::string_view pattern, Handler handler, std::vector<std::string> parameters);
   // The same for POST as well. The handler does not see the body: nobody reads it.
   void get_or_post(std::string_view pattern, Handler handler);
 
@@ -30,6 +34,7 @@ class Router {
     std::vector<std::string> segments;
     Handler handler;
     bool takes_post = false;
+    std::optional<std::vector<std::string>> parameters = std::nullopt;  // nullopt: any
   };
   std::vector<Row> rows_;
 };

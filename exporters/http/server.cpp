@@ -159,6 +159,15 @@ class Server::Impl {
 Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Server::~Server() = default;
 
+Expected<void> check(const ServerOptions& options) {
+  for (const std::string& text : options.listen_addresses) {
+    if (auto address = parse_listen_address(text); !address) return tl::unexpected(address.error());
+  }
+  if (auto access = AccessControl::open(options.web_config_file); !access)
+    return tl::unexpected(access.error());
+  return {};
+}
+
 Expected<std::unique_ptr<Server>> Server::start(const ServerOptions& options, Router router) {
   if (options.listen_addresses.empty()) return fail("no listen address given");
   auto access = AccessControl::open(options.web_config_file);

@@ -28,6 +28,9 @@ struct ServerOptions {
   Deadlines deadlines = {};
 };
 
+// What can be wrong with the options, found without listening: addresses and the web configuration file.
+Expected<void> check(const ServerOptions& options);
+
 // Thread safe. The threads block every signal, so that signals reach the thread that waits for them.
 class Server {
  public:

@@ -8,6 +8,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include "daemon/base/duration.h"
+
 namespace goheapd::exporters::http {
 namespace {
 
@@ -147,6 +149,26 @@ bool is_bcrypt(const std::string& hash) {
          hash.find_first_not_of(kAlphabet, 7) == std::string::npos;
 }
 
+RateLimit parse_rate_limit(const YAML::Node& node) {
+  RateLimit limit;
+  for_each_entry(node, "rate_limit", [&](const std::string& key, const YAML::Node& value) {
+    if (key == "interval") {
+      const auto interval = parse_duration(text_of(value));
+      if (!interval || interval->count() < 0)
+        invalid("rate_limit: interval must be a time such as 100ms, or 0");
+      limit.interval = *interval;
+    } else if (key == "burst") {
+      limit.burst = value.as<int64_t>();
+    } else {
+      invalid("unknown key in rate_limit: " + key);
+    }
+  });
+  if (limit.interval.count() > 0 && limit.burst < 1) {
+    invalid("rate_limit: with a burst below 1 every request would be refused");
+  }
+  return limit;
+}
+
 WebConfig parse(const std::string& yaml, const std::string& directory) {
   WebConfig config;
   const auto documents = YAML::LoadAll(yaml);
@@ -175,7 +197,7 @@ WebConfig parse(const std::string& yaml, const std::string& directory) {
         config.users.emplace(user, text_of(hash));
       });
     } else if (key == "rate_limit") {
-      invalid("rate_limit is not supported by goheapd: remove it");
+      config.rate_limit = parse_rate_limit(value);
     } else {
       invalid("unknown key: " + key);
     }

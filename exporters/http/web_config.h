@@ -1,8 +1,10 @@
 // The web configuration file of Prometheus exporters (the exporter-toolkit's format): TLS, basic
-// authentication, extra response headers.
+// authentication, extra response headers, a limit of requests.
 // https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md
 #pragma once
 
+#include <chrono>
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
@@ -36,10 +38,18 @@ struct TlsSettings {
   std::vector<std::string> curves;  // Go's names: CurveP256, CurveP384, CurveP521, X25519
 };
 
+// A bucket of `burst` requests that fills by one per interval.
+struct RateLimit {
+  std::chrono::nanoseconds interval{0};  // 0: no limit
+  int64_t burst = 0;
+  bool operator==(const RateLimit&) const = default;
+};
+
 struct WebConfig {
   std::optional<TlsSettings> tls;            // nullopt: plain HTTP
   std::map<std::string, std::string> users;  // name -> bcrypt hash; empty: no authentication
   std::map<std::string, std::string> headers;
+  RateLimit rate_limit;
 };
 
 // `directory` is where relative paths start. Unknown and repeated keys are errors, as in the toolkit: a

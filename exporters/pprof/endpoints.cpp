@@ -3,9 +3,14 @@
 #include <algorithm>
 #include <charconv>
 #include <chrono>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "exporters/http/html.h"
 #include "exporters/pprof/encoder.h"
@@ -60,28 +65,87 @@ tl::expected<Parameters, http::Response> parse_parameters(const http::Request& r
   return parameters;
 }
 
-http::Response serve_profile(ProfileSource& source, const http::Request& request, std::string_view pid_text,
-                             Profile profile) {
-  const auto pid = parse_pid(pid_text);
-  if (!pid) return pid.error();
-  const auto parameters = parse_parameters(request);
-  if (!parameters) return parameters.error();
+// How many profiles are made at once. Each takes memory and a core for a moment, and a difference keeps its first half for
+// all its time.
+class Slots {
+ public:
+  // Waits for a turn; false: it took too long.
+  bool enter_making(std::stop_token stop) {
+    std::unique_lock lock(mutex_);
+    if (!free_.wait_for(lock, std::move(stop), kPatience, [this] { return making_ < kMaxMaking; }))
+      return false;
+    ++making_;
+    return true;
+  }
+  void leave_making() {
+    {
+      const std::lock_guard lock(mutex_);
+      --making_;
+    }
+    free_.notify_one();
+  }
+  // Does not wait: differences last long.
+  bool enter_difference() {
+    const std::lock_guard lock(mutex_);
+    return differences_ < kMaxDifferences && ++differences_ > 0;
+  }
+  void leave_difference() {
+    const std::lock_guard lock(mutex_);
+    --differences_;
+  }
+
+ private:
+  static constexpr int kMaxMaking = 4;
+  static constexpr int kMaxDifferences = 64;
+  static constexpr std::chrono::seconds kPatience{20};
+  std::mutex mutex_;
+  std::condition_variable_any free_;
+  int making_ = 0;
+  int differences_ = 0;
+};
+
+http::Response busy(const std::string& message) {
+  http::Response response = http::error_response(503, message);
+  response.headers.emplace_back("Retry-After", "5");
+  return response;
+}
+
+http::Response make_profile(ProfileSource& source, const http::Request& request, pid_t pid,
+                            const Parameters& parameters, Profile profile) {
   const auto snapshot =
-      parameters->seconds ? source.heap_delta(*pid, *parameters->seconds, request.stop) : source.heap(*pid);
+      parameters.seconds ? source.heap_delta(pid, *parameters.seconds, request.stop) : source.heap(pid);
   if (!snapshot) return refusal_response(snapshot.error());
 
   http::Response response;
   response.headers.emplace_back("X-Content-Type-Options", "nosniff");
-  if (parameters->text) {
+  if (parameters.text) {
     response.body = encode_text(**snapshot);
     return response;
   }
   std::string name = profile == Profile::heap ? "heap" : "allocs";
-  if (parameters->seconds) name += "-delta";
+  if (parameters.seconds) name += "-delta";
   response.content_type = "application/octet-stream";
   response.headers.emplace_back("Content-Disposition", "attachment; filename=\"" + name + "\"");
   response.body = encode_gzip(**snapshot, profile);
   return response;
+}
+
+http::Response serve_profile(ProfileSource& source, Slots& slots, const http::Request& request,
+                             std::string_view pid_text, Profile profile) {
+  const auto pid = parse_pid(pid_text);
+  if (!pid) return pid.error();
+  const auto parameters = parse_parameters(request);
+  if (!parameters) return parameters.error();
+  // Left however the answer is made, by an exception too.
+  if (parameters->seconds) {
+    if (!slots.enter_difference())
+      return busy("too many differences are being taken; try later, or leave out seconds");
+    const std::unique_ptr<Slots, void (*)(Slots*)> left(&slots, [](Slots* s) { s->leave_difference(); });
+    return make_profile(source, request, *pid, *parameters, profile);
+  }
+  if (!slots.enter_making(request.stop)) return busy("too many profiles are being made; try later");
+  const std::unique_ptr<Slots, void (*)(Slots*)> left(&slots, [](Slots* s) { s->leave_making(); });
+  return make_profile(source, request, *pid, *parameters, profile);
 }
 
 std::string text(std::string_view raw) { return http::html_escape(clean_utf8(raw, kMaxTextBytes)); }
@@ -115,21 +179,24 @@ http::Response serve_index(ProfileSource& source, const http::Request& request) 
 }  // namespace
 
 void add_routes(http::Router& router, ProfileSource& source) {
+  const auto slots = std::make_shared<Slots>();
   for (const auto& [name, profile] :
        {std::pair("heap", Profile::heap), std::pair("allocs", Profile::allocs)}) {
     router.get(std::string("/targets/{pid}/debug/pprof/") + name,
-               [&source, profile = profile](const http::Request& request) {
-                 return serve_profile(source, request, request.capture("pid"), profile);
-               });
+               [&source, slots, profile = profile](const http::Request& request) {
+                 return serve_profile(source, *slots, request, request.capture("pid"), profile);
+               },
+               {"seconds", "debug", "gc"});
     router.get(std::string("/debug/pprof/") + name,
-               [&source, profile = profile](const http::Request& request) {
+               [&source, slots, profile = profile](const http::Request& request) {
                  const auto pid = request.parameter("pid");
                  if (!pid) {
                    return http::error_response(
                        400, "say which process: add ?pid=N; /api/v1/targets lists those there are");
                  }
-                 return serve_profile(source, request, *pid, profile);
-               });
+                 return serve_profile(source, *slots, request, *pid, profile);
+               },
+               {"pid", "seconds", "debug", "gc"});
   }
   // pprof posts here the addresses of a profile that it fetched and that have no function, C code mostly, and
   // gives up the whole profile when it is refused. What we know of an address is in the profile already.

@@ -77,6 +77,27 @@ def test_record(mode, tmp_path):
         assert target.text_differences() == []
 
 
+def test_record_to_standard_output():
+    with Target.of(24, profile_rate=1024) as target:
+        target.run("direct", 1000)
+        target.settle()
+        result = subprocess.run([GOHEAPD, "record", "--pid", str(target.pid), "--duration", "0m0.1s", "-o", "-"],
+                                capture_output=True, timeout=60, stdin=subprocess.DEVNULL)
+        assert result.returncode == 0, result.stderr
+        assert pprof.decode(result.stdout).samples
+        assert result.stderr == b""
+
+
+@pytest.mark.parametrize("time", ["1x", "-1s", "", "1m30", "soon"])
+def test_times_that_are_none(time):
+    assert "1m30s" in fails_with(2, "record", "--pid", "1", "-o", "x", "--duration", time)
+
+
+@pytest.mark.parametrize("arguments", [["--web.listen-address", "nonsense"], ["--web.config.file", "/nowhere/web.yml"]])
+def test_what_cannot_be_served_is_refused_before_programs_are_loaded(arguments):
+    assert "probes attach" not in fails_with(1, "serve", "--pid", "1", *arguments)
+
+
 def test_record_of_nothing(tmp_path):
     assert "4194304" in fails_with(1, "record", "--pid", 4194304, "--duration", "1s", "-o", tmp_path / "x")
     assert not (tmp_path / "x").exists()

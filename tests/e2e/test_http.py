@@ -84,6 +84,8 @@ def test_text_form(daemon, target):
     ("/targets/{pid}/debug/pprof/heap?seconds=-1", 400, "seconds"),
     ("/targets/{pid}/debug/pprof/heap?debug=x", 400, "debug"),
     ("/targets/{pid}/debug/pprof/heap?gc=1", 501, "gc"),
+    ("/targets/{pid}/debug/pprof/heap?second=1", 400, "there are: seconds, debug, gc"),
+    ("/api/v1/targets?state=attached", 400, "state"),
     ("/targets/nonsense/debug/pprof/heap", 400, "pid"),
     ("/targets/1/debug/pprof/heap", 404, "1"),
     ("/targets/4194304/debug/pprof/heap", 404, "4194304"),

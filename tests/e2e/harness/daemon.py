@@ -76,6 +76,21 @@ class Daemon:
     """Always restricted to the given pids: other people's programs on this machine are none of our business."""
 
     def __init__(self, *pids, arguments=()):
+        self._start(pids, arguments)
+        try:
+            self.wait_until(self._is_ready, "goheapd does not become ready", timeout=45)
+        except BaseException:
+            self.kill()
+            raise
+
+    @classmethod
+    def starting(cls, *arguments):
+        """Without waiting until it answers, which not everybody may ask: TLS, passwords."""
+        daemon = cls.__new__(cls)
+        daemon._start((), arguments)
+        return daemon
+
+    def _start(self, pids, arguments):
         assert pids or "--include" in arguments, "name the targets"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -84,11 +99,6 @@ class Daemon:
         for pid in pids:
             command += ["--pid", str(pid)]
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=subprocess.STDOUT)
-        try:
-            self.wait_until(self._is_ready, "goheapd does not become ready", timeout=45)
-        except BaseException:
-            self.kill()
-            raise
 
     @classmethod
     def watching(cls, executable, arguments=()):

@@ -102,7 +102,11 @@ TEST(Inspect, AMissingVariableOrFunctionIsNamed) {
   found = usual();
   found.exact = fail("inlined away", "runtime.mallocgc");
   EXPECT_FALSE(works(found, "exact"));
-  EXPECT_NE(to_text(found).find("inlined away: runtime.mallocgc"), std::string::npos);
+  EXPECT_NE(to_text(found, false).find("inlined away: runtime.mallocgc"), std::string::npos);
+  found.abilities = judge(found);
+  const json report = json::parse(to_json(found));
+  EXPECT_EQ(report["probe_sites"]["exact"], json::array());
+  EXPECT_EQ(report["modes"]["exact"]["works"], false);
 }
 
 TEST(Inspect, ASingleSteppedSiteIsReportedAsDear) {
@@ -112,11 +116,21 @@ TEST(Inspect, ASingleSteppedSiteIsReportedAsDear) {
 }
 
 TEST(Inspect, TextShowsSitesVariablesAndSources) {
-  const std::string text = to_text(usual());
+  const std::string text = to_text(usual(), true);
   for (const char* part : {"go1.24.4", "example.org v1.2.3", "stripped", "runtime.profilealloc", "0x40a00a",
                            "55 ", "push rbp", "emulated", "runtime.mheap_", "0x9e7f20", "code of 8 functions",
                            "mspan.nelems", "https://x#L431", "const KindSpecialProfile"}) {
     EXPECT_NE(text.find(part), std::string::npos) << part;
+  }
+}
+
+TEST(Inspect, ShortTextShowsVerdictsAndChosenSites) {
+  const std::string text = to_text(usual(), false);
+  for (const char* part : {"go1.24.4", "modes", "runtime.profilealloc", "push rbp", "--verbose"}) {
+    EXPECT_NE(text.find(part), std::string::npos) << part;
+  }
+  for (const char* part : {"mspan.nelems", "0x9e7f20", "https://x"}) {
+    EXPECT_EQ(text.find(part), std::string::npos) << part;
   }
 }
 

@@ -51,7 +51,7 @@ class Endpoints : public testing::Test {
 TEST_F(Endpoints, ProfilesAsNetHttpPprofServesThem) {
   for (const char* path :
        {"/targets/101/debug/pprof/heap", "/debug/pprof/heap?pid=101",
-        "/targets/101/debug/pprof/heap?debug=0&gc=0", "/targets/101/debug/pprof/heap?debug=&unknown=1"}) {
+        "/targets/101/debug/pprof/heap?debug=0&gc=0", "/targets/101/debug/pprof/heap?debug=&seconds="}) {
     const auto response = get(path);
     EXPECT_EQ(response.status, 200) << path;
     EXPECT_EQ(response.get_header_value("Content-Type"), "application/octet-stream");
@@ -103,6 +103,9 @@ TEST_F(Endpoints, RefusalsSayWhatToDo) {
            Case{"/targets/101/debug/pprof/heap?seconds=x", 400, "seconds"},
            Case{"/targets/101/debug/pprof/heap?seconds=3601", 400, "3600"},
            Case{"/targets/101/debug/pprof/heap?seconds=1&debug=1", 400, "do not go together"},
+           Case{"/targets/101/debug/pprof/heap?unknown=1", 400, "there are: seconds, debug, gc"},
+           Case{"/api/v1/targets?pid=101", 400, "no parameter pid"},
+           Case{"/api/v1/sd?x", 400, "no parameter x"},
            Case{"/targets/101/debug/pprof/heap?debug=2", 400, "debug"},
            Case{"/targets/101/debug/pprof/heap?debug=x", 400, "debug"},
            Case{"/targets/101/debug/pprof/heap?gc=x", 400, "gc"},

@@ -49,6 +49,26 @@ TEST(HttpRouter, PostIsForThoseThatTakeIt) {
   EXPECT_EQ(r.route(request).headers.back(), std::pair(std::string("Allow"), std::string("GET, HEAD, POST")));
 }
 
+TEST(HttpRouter, RefusesUnknownParametersWhereAllAreKnown) {
+  Router r;
+  const auto ok = [](const Request&) { return Response{200, "text/plain", "ok", {}}; };
+  r.get("/profile", ok, {"seconds", "debug"});
+  r.get("/plain", ok, {});
+  r.get("/free", ok);
+  const auto status = [&r](const char* path, Fields query) {
+    Request request;
+    request.method = "GET";
+    request.path = path;
+    request.query = std::move(query);
+    return r.route(request);
+  };
+  EXPECT_EQ(status("/profile", {{"seconds", "1"}, {"", ""}}).status, 200);
+  EXPECT_EQ(status("/profile", {{"second", "1"}}).status, 400);
+  EXPECT_NE(status("/profile", {{"second", "1"}}).body.find("there are: seconds, debug"), std::string::npos);
+  EXPECT_EQ(status("/plain", {{"x", ""}}).status, 400);
+  EXPECT_EQ(status("/free", {{"x", ""}}).status, 200);
+}
+
 TEST(HttpRouter, OtherMethodsAreNotAllowedOnKnownPaths) {
   EXPECT_EQ(ask("HEAD", "/").status, 200);
   EXPECT_EQ(ask("POST", "/").status, 405);

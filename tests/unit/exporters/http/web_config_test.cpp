@@ -53,6 +53,15 @@ basic_auth_users:
   EXPECT_EQ(config->users.at("alice"), kHash);
 }
 
+TEST(WebConfig, ReadsTheRateLimit) {
+  const auto config = parse("rate_limit: {interval: 1m30s, burst: 20}");
+  ASSERT_TRUE(config) << config.error().what;
+  EXPECT_EQ(config->rate_limit, (RateLimit{std::chrono::seconds(90), 20}));
+  // As in the toolkit, 0 is no limit.
+  EXPECT_EQ(parse("rate_limit: {interval: 0}")->rate_limit, RateLimit{});
+  EXPECT_EQ(parse("rate_limit: {}")->rate_limit, RateLimit{});
+}
+
 struct BadCase {
   const char* yaml;
   const char* message;
@@ -94,7 +103,11 @@ INSTANTIATE_TEST_SUITE_P(
                 "bcrypt"},
         BadCase{"basic_auth_users: {bob: $2b$99$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW}",
                 "bcrypt"},
-        BadCase{"basic_auth_users: [bob]", "mapping"}, BadCase{"rate_limit: {burst: 1}", "rate_limit"}));
+        BadCase{"basic_auth_users: [bob]", "mapping"}, BadCase{"rate_limit: {interval: 1s}", "burst"},
+        BadCase{"rate_limit: {interval: 1s, burst: 0}", "burst"},
+        BadCase{"rate_limit: {interval: 1, burst: 1}", "interval"},
+        BadCase{"rate_limit: {interval: -1s, burst: 1}", "interval"},
+        BadCase{"rate_limit: {interval: 1s, burst: many}", ""}, BadCase{"rate_limit: {burts: 1}", "burts"}));
 
 }  // namespace
 }  // namespace goheapd::exporters::http

@@ -1,0 +1,40 @@
+// Hides what an operator does not want to leave the host: parts of names of functions, files, types, programs and labels.
+#pragma once
+
+#include <mutex>
+#include <regex>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "daemon/model/snapshot.h"
+#include "daemon/model/target.h"
+
+namespace goheapd::profile {
+
+// Each match of a pattern becomes "redacted_" and 8 hex digits, the same for the same text on the same host, so that stacks
+// still tell apart what differs. The digits are a keyed digest: without the key (this machine's id) they cannot be tried
+// out. Thread safe.
+class Redactor {
+ public:
+  explicit Redactor(std::vector<std::regex> patterns = {});
+
+  // Takes new patterns.
+  void set_patterns(std::vector<std::regex> patterns);
+
+  std::string redact(const std::string& name) const;
+  // The same snapshot where there is nothing to hide.
+  model::HeapSnapshotPtr redact(model::HeapSnapshotPtr snapshot) const;
+  void redact(model::TargetStatus& status) const;
+
+ private:
+  std::string redact_locked(const std::string& name) const;
+
+  const std::string key_;
+  mutable std::mutex mutex_;  // guards the rest
+  std::vector<std::regex> patterns_;
+  mutable std::unordered_map<std::string, std::string> known_;
+};
+
+}  // namespace goheapd::profile

@@ -1,0 +1,129 @@
+"""Clients that are slow, greedy or many cost neither targets nor memory, and others are served when they are gone."""
+import contextlib
+import pathlib
+import re
+import socket
+import threading
+import time
+import urllib.error
+
+import pytest
+from harness.daemon import Daemon
+from harness.target import Target
+
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def world():
+    with Target.of(24, profile_rate=1024) as target, Daemon(target.pid) as daemon:
+        daemon.wait_for_state(target.pid)
+        target.ask("load 2")
+        daemon.profile(target.pid)
+        yield daemon, target
+        rounds, errors = (int(word) for word in target.ask("stop"))
+        assert rounds > 0 and errors == 0
+
+
+def resident(daemon):
+    status = pathlib.Path(f"/proc/{daemon.process.pid}/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) * 1024
+
+
+def rounds(target):
+    return int(target.ask("status")[0])
+
+
+def answers(daemon):
+    with contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError):
+        return daemon.get("/-/healthy", timeout=5).status == 200
+
+
+def connect(daemon):
+    with contextlib.suppress(OSError):
+        return socket.create_connection(("127.0.0.1", daemon.port), timeout=10)
+
+
+def hurt_nobody(daemon, target, before, worked):
+    assert resident(daemon) - before < 48 * MIB
+    daemon.wait_until(lambda: rounds(target) > worked, "the target stands still")
+    daemon.wait_until(lambda: answers(daemon), "nobody is served any more", timeout=60)
+    assert daemon.targets()[target.pid]["state"] == "attached"
+
+
+def test_a_thousand_connections(world):
+    daemon, target = world
+    before, worked = resident(daemon), rounds(target)
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(s) for s in (connect(daemon) for _ in range(1000)) if s]
+        assert len(sockets) > 128
+        for s in sockets:
+            with contextlib.suppress(OSError):
+                s.send(b"GET /metrics HT")   # a request that never ends
+        assert resident(daemon) - before < 48 * MIB
+    hurt_nobody(daemon, target, before, worked)
+
+
+def test_heads_without_end(world):
+    daemon, target = world
+    before, worked = resident(daemon), rounds(target)
+    for _ in range(5):
+        with connect(daemon) as s, contextlib.suppress(OSError):
+            s.send(b"GET / HTTP/1.1\r\n")
+            for _ in range(1000):
+                s.send(b"X-Long: " + b"y" * 65536 + b"\r\n")
+            pytest.fail("64 megabytes of headers were taken")
+    hurt_nobody(daemon, target, before, worked)
+
+
+def test_bodies_are_not_read(world):
+    daemon, target = world
+    before, worked = resident(daemon), rounds(target)
+    with connect(daemon) as s, contextlib.suppress(OSError):
+        s.send(b"POST /debug/pprof/symbol HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n")
+        for _ in range(4000):
+            s.send(b"z" * 65536)
+        pytest.fail("a quarter of a gigabyte was taken")
+    hurt_nobody(daemon, target, before, worked)
+
+
+def test_profiles_that_nobody_reads(world):
+    daemon, target = world
+    before, worked = resident(daemon), rounds(target)
+    with contextlib.ExitStack() as stack:
+        for _ in range(60):
+            s = connect(daemon)
+            if s:
+                stack.enter_context(s)
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+                s.send(f"GET /targets/{target.pid}/debug/pprof/heap?debug=1 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        hurt_nobody(daemon, target, before, worked)
+
+
+def test_differences_are_limited(world):
+    daemon, target = world
+    statuses = []
+
+    def ask():
+        with contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError):
+            statuses.append(daemon.get(f"/targets/{target.pid}/debug/pprof/heap?seconds=3", timeout=60).status)
+
+    threads = [threading.Thread(target=ask) for _ in range(80)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(statuses) == {200, 503}
+    assert statuses.count(200) <= 80 and statuses.count(200) >= 1
+
+
+def test_the_rate_limit_of_the_web_config(tmp_path):
+    (tmp_path / "web.yml").write_text("rate_limit: {interval: 1h, burst: 30}\n")
+    arguments = ("--mode", "buckets", "--include", "^/nowhere$", "--web.config.file", tmp_path / "web.yml")
+    with Daemon.starting(*arguments) as daemon:
+        daemon.wait_until(lambda: " serves http" in daemon.log(), "does not serve")
+        statuses = [daemon.get("/-/healthy").status for _ in range(31)]
+        assert statuses == [200] * 30 + [429]
+        assert daemon.get("/metrics").headers["Retry-After"]
+        (tmp_path / "web.yml").write_text("rate_limit: {interval: 0}\n")
+        daemon.wait_until(lambda: daemon.get("/-/healthy").status == 200, "the file is not read again")

@@ -1,0 +1,80 @@
+#include "daemon/profile/redactor.h"
+
+#include <gtest/gtest.h>
+
+namespace goheapd::profile {
+namespace {
+
+std::vector<std::regex> patterns(std::initializer_list<const char*> texts) {
+  return {texts.begin(), texts.end()};
+}
+
+TEST(Redactor, HidesMatchesAlikeEverywhere) {
+  const Redactor redactor(patterns({"acme/[a-z]+", "secret"}));
+  const std::string name = redactor.redact("acme/vault.(*Store).open");
+  EXPECT_EQ(name.find("vault"), std::string::npos);
+  EXPECT_TRUE(name.starts_with("redacted_"));
+  EXPECT_TRUE(name.ends_with(".(*Store).open"));
+  EXPECT_EQ(redactor.redact("acme/vault.Close"), name.substr(0, 17) + ".Close");
+  EXPECT_NE(redactor.redact("acme/other.Close"), redactor.redact("acme/vault.Close"));
+  EXPECT_EQ(redactor.redact("main.main"), "main.main");
+  // The same in another daemon of this host, if the host has an id that stays.
+  EXPECT_EQ(redactor.redact(""), "");
+}
+
+TEST(Redactor, JoinsMatchesThatOverlap) {
+  const Redactor redactor(patterns({"abcd", "cdef"}));
+  const std::string name = redactor.redact("xabcdefx");
+  EXPECT_EQ(name.size(), std::string("xredacted_01234567x").size());
+  EXPECT_TRUE(name.starts_with("xredacted_") && name.ends_with("x")) << name;
+}
+
+TEST(Redactor, TakesAnyNameAndPattern) {
+  const Redactor redactor(patterns({"", "x*", "[0-9]+"}));
+  EXPECT_EQ(redactor.redact("abc"), "abc");
+  EXPECT_TRUE(redactor.redact("a1b").starts_with("aredacted_"));
+  // Too long to be looked through: hidden whole.
+  EXPECT_EQ(redactor.redact(std::string(1 << 20, 'a')).size(), std::string("redacted_01234567").size());
+}
+
+TEST(Redactor, CoversSnapshotsAndStatuses) {
+  const Redactor redactor(patterns({"secret"}));
+  model::HeapSnapshot snapshot;
+  snapshot.comm = "secretd";
+  snapshot.comments = {"pod secret/web-0"};
+  snapshot.functions = {{"secret.F", "/src/secret/f.go", 1}};
+  snapshot.mappings = {{0, 0, 0, "/usr/bin/secretd", ""}};
+  snapshot.samples.resize(1);
+  snapshot.samples[0].labels = {{"secret", "a"}, {"type", "secret.T"}};
+  const auto hidden = redactor.redact(std::make_shared<const model::HeapSnapshot>(snapshot));
+  model::TargetStatus status;
+  status.comm = status.exe = status.module = "secret";
+  status.top_sites = {{"secret.F", 1, 2}};
+  model::Pod pod;
+  pod.labels = {{"secret", "x"}};
+  pod.annotations = {{"y", "secret"}};
+  status.pod_facts = std::make_shared<const model::Pod>(pod);
+  redactor.redact(status);
+
+  std::string all = hidden->comm + hidden->comments[0] + hidden->functions[0].name +
+                    hidden->functions[0].file + hidden->mappings[0].file + status.comm + status.exe +
+                    status.module + status.top_sites[0].function;
+  for (const auto& [key, value] : hidden->samples[0].labels) all += key + value;
+  for (const auto& [key, value] : status.pod_facts->labels) all += key + value;
+  for (const auto& [key, value] : status.pod_facts->annotations) all += key + value;
+  EXPECT_EQ(all.find("secret"), std::string::npos) << all;
+  EXPECT_EQ(status.top_sites[0].function, hidden->functions[0].name);
+}
+
+TEST(Redactor, WithoutPatternsCostsNothing) {
+  Redactor redactor;
+  const auto snapshot = std::make_shared<const model::HeapSnapshot>();
+  EXPECT_EQ(redactor.redact(snapshot), snapshot);
+  redactor.set_patterns(patterns({"main"}));
+  EXPECT_NE(redactor.redact("main.main"), "main.main");
+  redactor.set_patterns({});
+  EXPECT_EQ(redactor.redact("main.main"), "main.main");
+}
+
+}  // namespace
+}  // namespace goheapd::profile
