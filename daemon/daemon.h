@@ -181,7 +181,7 @@ class Daemon final : public exporters::ProfileSource {
   uint64_t failed_readings_ = 0;
   uint64_t lost_verdicts_ = 0;   // of all targets of source spans, as profile::SpanLedger counts them
   uint64_t untracked_runs_ = 0;  // the same
-  bool config_loaded_ = true;  // the last attempt
+  bool config_loaded_ = true;    // the last attempt
   int64_t config_loaded_wall_ns_ = wall_time_ns();
 
   std::atomic<bool> stopping_{false};
