@@ -78,7 +78,7 @@ Expected<void> filter_own_syscalls() {
   allow("mmap", {SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC | PROT_WRITE, PROT_EXEC)});
   allow("mprotect", {SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0)});
   for (const int family : {AF_UNIX, AF_INET, AF_INET6, AF_NETLINK}) {
-    allow("socket", {SCMP_A0(SCMP_CMP_EQ, static_cast<scmp_datum_t>(family))});
+    allow("socket", {SCMP_A0(SCMP_CMP_EQ, static_cast<scmp_datum_t>(family), 0)});
   }
   if (result != 0) return failed("cannot build the system call filter", result);
   // For the threads that are there already as well.

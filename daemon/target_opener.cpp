@@ -143,8 +143,8 @@ OpenedTarget open_target(const process::ProcFs& proc, const model::ProcessKey& k
     }
     target.status.sample_rate = *rate;
     if (*rate == 0 && mode == model::Mode::buckets) {
-      return refused(std::move(target), TargetState::unsupported,
-                     why_sampler_is_off(*target.binary) + "; --mode sampled works" + not_enabled);
+      std::string why = why_sampler_is_off(*target.binary) + "; --mode sampled works" + not_enabled;
+      return refused(std::move(target), TargetState::unsupported, std::move(why));
     }
     if (*rate == 0) {
       auto spans = SpanReader::open(proc, *target.binary, key.pid, target.load_bias);
@@ -157,9 +157,10 @@ OpenedTarget open_target(const process::ProcFs& proc, const model::ProcessKey& k
     auto request = target.span_reader ? make_span_request(*target.binary, key, exe, target.load_bias)
                                       : make_attach_request(*target.binary, key, exe, target.load_bias, mode);
     if (!request && target.span_reader) {
-      return refused(std::move(target), TargetState::unsupported,
-                     why_sampler_is_off(*target.binary) + ", and its allocator cannot be sampled: " +
-                         to_string(request.error()) + "; --mode exact may work, at a cost per allocation");
+      std::string why = why_sampler_is_off(*target.binary) +
+                        ", and its allocator cannot be sampled: " + to_string(request.error()) +
+                        "; --mode exact may work, at a cost per allocation";
+      return refused(std::move(target), TargetState::unsupported, std::move(why));
     }
     if (!request) return refused(std::move(target), TargetState::unsupported, to_string(request.error()));
     target.request = std::move(*request);

@@ -91,11 +91,11 @@ Expected<model::LivenessReading> LivenessReader::check(std::span<const model::Tr
 Expected<void> LivenessReader::round(std::span<const model::TrackedObject> objects,
                                      model::LivenessReading& reading) {
   retry_.clear();
-  if (const auto done = find_spans(objects); !done) return done;
-  if (const auto done = read_spans(/*again=*/false); !done) return done;
+  if (auto done = find_spans(objects); !done) return done;
+  if (auto done = read_spans(/*again=*/false); !done) return done;
   choose_words(objects, reading);
-  if (const auto done = read_words(objects); !done) return done;
-  if (const auto done = read_spans(/*again=*/true); !done) return done;
+  if (auto done = read_words(objects); !done) return done;
+  if (auto done = read_spans(/*again=*/true); !done) return done;
   const auto after = sweepgen();
   if (!after) return Unexpected(after.error());
 
@@ -132,7 +132,7 @@ Expected<uint64_t> LivenessReader::heap_arena(uint64_t index) {
   }
   auto [found, is_new] = arenas_.try_emplace(index, 0);
   if (is_new) {
-    const auto arena = view_->memory().read<uint64_t>(arena_table_ + index * sizeof(uint64_t));
+    auto arena = view_->memory().read<uint64_t>(arena_table_ + index * sizeof(uint64_t));
     if (!arena || *arena == 0) {
       arenas_.erase(found);
       return arena;
@@ -168,7 +168,7 @@ Expected<void> LivenessReader::find_spans(std::span<const model::TrackedObject> 
     order_.push_back(addresses_.size() - 1);
   }
   std::vector<uint64_t> mspans(addresses_.size());
-  const auto done = words_gather_.read(addresses_, [&](size_t i, ByteView word) {
+  auto done = words_gather_.read(addresses_, [&](size_t i, ByteView word) {
     mspans[i] = word.read<uint64_t>(0).value_or(kUnreadable);
     return true;
   });
