@@ -12,7 +12,7 @@
 namespace goheapd {
 namespace {
 
-// Found by tracing the daemon through all end-to-end tests; then whatever does the same in other releases of the C
+// Chosen by reading what the daemon and its libraries do, and tried in all end-to-end tests; then whatever does the same in other releases of the C
 // library or on other architectures, which have fewer old calls. Names that this libseccomp does not know are left out.
 constexpr std::array kAllowed = {
     // Memory. mmap and mprotect: see below.
