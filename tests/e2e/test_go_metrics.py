@@ -56,6 +56,7 @@ def test_of_a_program_that_has_gone():
     with Target.of(27) as target, Daemon(target.pid) as daemon:
         daemon.wait_for_state(target.pid)
         go_metrics(daemon, target.pid)
+        daemon.profile(target.pid)  # of a program that was never read nothing is kept
         target.kill()
         daemon.wait_for_state(target.pid, "exited")
         answer = daemon.get(f"/targets/{target.pid}/metrics")

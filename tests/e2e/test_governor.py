@@ -115,5 +115,6 @@ def test_a_storm_without_the_runtimes_sampler():
             assert row_of(daemon, program)["probe_hits"] - hits < 10_000
             comments = daemon.profile(program.pid).comments
             assert any("no samples are taken at the moment" in comment for comment in comments), comments
-            assert not daemon.lost_events()
+            # In a storm the collector may be done before a verdict on all objects is read, which is counted.
+            assert not daemon.lost_events().keys() - {"verdict_missed"}
             assert daemon.stop()[0] == 0
