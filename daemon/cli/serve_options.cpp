@@ -7,12 +7,16 @@
 #include <regex>
 
 #include "daemon/base/duration.h"
+#include "daemon/base/text_file.h"
+#include "daemon/base/utf8.h"
 
 namespace goheapd::cli {
 namespace {
 
 // PID_MAX_LIMIT of 64-bit Linux.
 constexpr int kMaxPid = 4 * 1024 * 1024;
+
+constexpr size_t kMaxConfigBytes = size_t{1} << 20;
 
 std::string line_of(const YAML::Node& node) {
   return node.Mark().is_null() ? std::string() : " (line " + std::to_string(node.Mark().line + 1) + ")";
@@ -133,9 +137,13 @@ void bind_serve_flags(CLI::App& app, ServeOptions& options) {
 }
 
 Expected<void> apply_config_file(CLI::App& app, const std::string& path) {
+  const auto text = read_text_file(path, kMaxConfigBytes);
+  if (!text) return fail("the config file " + text.error().what, path, text.error().errno_value);
+  if (const auto line = line_of_unprintable(*text))
+    return fail("the config file is no text: line " + std::to_string(*line), path);
   YAML::Node root;
   try {
-    root = YAML::LoadFile(path);
+    root = YAML::Load(*text);
   } catch (const YAML::Exception& error) {
     return fail(std::string("cannot read the config file: ") + error.what(), path);
   }

@@ -7,17 +7,16 @@
 #include <sys/stat.h>
 
 #include <array>
-#include <cerrno>
 #include <filesystem>
-#include <fstream>
-#include <sstream>
 #include <utility>
+
+#include "daemon/base/text_file.h"
 
 namespace goheapd::exporters::http {
 namespace {
 
 constexpr size_t kMaxKnownGood = 128;
-constexpr int64_t kMaxConfigBytes = 1 << 20;
+constexpr size_t kMaxConfigBytes = size_t{1} << 20;
 
 struct Credentials {
   std::string user;
@@ -84,12 +83,9 @@ Expected<AccessControl::Current> AccessControl::load(const std::string& path, st
   if (path.empty()) return loaded;
   // Stamps first: a change while we read is then seen as a change later.
   stamps = {stamp_of(path)};
-  if (stamps.front().size > kMaxConfigBytes) return fail("the web config file is too large", path);
-  std::ifstream file(path, std::ios::binary);
-  if (!file) return fail("cannot read the web config file", path, errno);
-  std::ostringstream text;
-  text << file.rdbuf();
-  auto config = parse_web_config(text.str(), std::filesystem::path(path).parent_path().string());
+  const auto text = read_text_file(path, kMaxConfigBytes);
+  if (!text) return fail("the web config file " + text.error().what, path, text.error().errno_value);
+  auto config = parse_web_config(*text, std::filesystem::path(path).parent_path().string());
   if (!config) return fail("web config file: " + config.error().what, path);
   loaded.config = std::move(*config);
   if (loaded.config.tls) {

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "daemon/base/duration.h"
+#include "daemon/base/utf8.h"
 
 namespace goheapd::exporters::http {
 namespace {
@@ -171,6 +172,7 @@ RateLimit parse_rate_limit(const YAML::Node& node) {
 
 WebConfig parse(const std::string& yaml, const std::string& directory) {
   WebConfig config;
+  if (const auto line = line_of_unprintable(yaml)) invalid("no text file: line " + std::to_string(*line));
   const auto documents = YAML::LoadAll(yaml);
   if (documents.size() > 1) invalid("more than one YAML document");
   if (documents.empty()) return config;

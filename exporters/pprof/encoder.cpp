@@ -10,8 +10,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "daemon/base/utf8.h"
 #include "exporters/pprof/gzip.h"
-#include "exporters/utf8.h"
 
 namespace goheapd::exporters::pprof {
 namespace {

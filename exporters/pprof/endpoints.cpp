@@ -12,11 +12,11 @@
 #include <string_view>
 #include <utility>
 
+#include "daemon/base/utf8.h"
 #include "exporters/http/html.h"
 #include "exporters/pprof/encoder.h"
 #include "exporters/pprof/text.h"
 #include "exporters/target_request.h"
-#include "exporters/utf8.h"
 
 namespace goheapd::exporters::pprof {
 namespace {

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <utility>
 
-#include "exporters/utf8.h"
+#include "daemon/base/utf8.h"
 
 namespace goheapd::exporters::prometheus_text {
 namespace {

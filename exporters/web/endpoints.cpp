@@ -6,8 +6,8 @@
 #include <cstdio>
 #include <string>
 
+#include "daemon/base/utf8.h"
 #include "exporters/http/html.h"
-#include "exporters/utf8.h"
 
 namespace goheapd::exporters::web {
 namespace {

@@ -1,8 +1,8 @@
-#include "exporters/utf8.h"
+#include "daemon/base/utf8.h"
 
 #include <gtest/gtest.h>
 
-namespace goheapd::exporters {
+namespace goheapd {
 namespace {
 
 TEST(CleanUtf8, LeavesWellFormedTextAlone) {
@@ -33,5 +33,14 @@ TEST(CleanUtf8, CutsAtACharacter) {
   EXPECT_EQ(clean_utf8("abc", 3), "abc");
 }
 
+TEST(LineOfUnprintable, NamesTheFirstLineThatNoTextHas) {
+  EXPECT_EQ(line_of_unprintable(""), std::nullopt);
+  EXPECT_EQ(line_of_unprintable("a: \xe2\x82\xac\r\n\tb\n"), std::nullopt);
+  EXPECT_EQ(line_of_unprintable("a\nb\x1b\n\x01"), 2u);
+  EXPECT_EQ(line_of_unprintable("a\n\nb\xb8"), 3u);
+  EXPECT_EQ(line_of_unprintable(std::string_view("\0", 1)), 1u);
+  EXPECT_EQ(line_of_unprintable("\x7f"), 1u);
+}
+
 }  // namespace
-}  // namespace goheapd::exporters
+}  // namespace goheapd

@@ -1,8 +1,8 @@
-#include "exporters/utf8.h"
+#include "daemon/base/utf8.h"
 
 #include <cstdint>
 
-namespace goheapd::exporters {
+namespace goheapd {
 namespace {
 
 constexpr std::string_view kReplacement = "\xef\xbf\xbd";
@@ -29,6 +29,11 @@ size_t character_length(std::string_view text) {
   return 0;
 }
 
+bool is_control(char c, std::string_view allowed) {
+  const auto byte = static_cast<uint8_t>(c);
+  return (byte < 0x20 || byte == 0x7f) && allowed.find(c) == std::string_view::npos;
+}
+
 }  // namespace
 
 std::string clean_utf8(std::string_view text, size_t max_bytes) {
@@ -36,8 +41,7 @@ std::string clean_utf8(std::string_view text, size_t max_bytes) {
   while (!text.empty()) {
     size_t length = character_length(text);
     std::string_view character = text.substr(0, length);
-    const auto first = static_cast<uint8_t>(text.front());
-    if (length == 0 || (first < 0x20 && first != '\n') || first == 0x7f) {
+    if (length == 0 || is_control(text.front(), "\n")) {
       length = 1;
       character = kReplacement;
     }
@@ -48,4 +52,16 @@ std::string clean_utf8(std::string_view text, size_t max_bytes) {
   return clean;
 }
 
-}  // namespace goheapd::exporters
+std::optional<size_t> line_of_unprintable(std::string_view text) {
+  size_t line = 1;
+  while (!text.empty()) {
+    const size_t length = character_length(text);
+    const char first = text.front();
+    if (length == 0 || is_control(first, "\t\n\r")) return line;
+    if (first == '\n') ++line;
+    text.remove_prefix(length);
+  }
+  return std::nullopt;
+}
+
+}  // namespace goheapd
