@@ -1,14 +1,13 @@
 #include "daemon/cli/serve_options.h"
 
-#include <yaml-cpp/yaml.h>
-
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <regex>
+#include <set>
 
 #include "daemon/base/duration.h"
 #include "daemon/base/text_file.h"
-#include "daemon/base/utf8.h"
+#include "daemon/base/yaml.h"
 
 namespace goheapd::cli {
 namespace {
@@ -139,18 +138,16 @@ void bind_serve_flags(CLI::App& app, ServeOptions& options) {
 Expected<void> apply_config_file(CLI::App& app, const std::string& path) {
   const auto text = read_text_file(path, kMaxConfigBytes);
   if (!text) return fail("the config file " + text.error().what, path, text.error().errno_value);
-  if (const auto line = line_of_unprintable(*text))
-    return fail("the config file is no text: line " + std::to_string(*line), path);
-  YAML::Node root;
-  try {
-    root = YAML::Load(*text);
-  } catch (const YAML::Exception& error) {
-    return fail(std::string("cannot read the config file: ") + error.what(), path);
-  }
-  if (root.IsNull()) return {};
-  if (!root.IsMap()) return fail("the config file must be a map of flag names to values", path);
-  for (const auto& entry : root) {
+  const auto root = load_yaml(*text);
+  if (!root) return fail("bad config file: " + root.error().what, path);
+  if (root->IsNull()) return {};
+  if (!root->IsMap()) return fail("the config file must be a map of flag names to values", path);
+  std::set<std::string> seen;
+  for (const auto& entry : *root) {
     if (!entry.first.IsScalar()) return fail("a key must be a flag's name" + line_of(entry.first), path);
+    if (!seen.insert(entry.first.Scalar()).second)
+      return fail("bad config file " + path + ": " + entry.first.Scalar() + " is there twice" +
+                  line_of(entry.first));
     auto applied = apply_key(app, entry.first.Scalar(), entry.second);
     if (!applied) {
       return fail("bad config file " + path + ": " + applied.error().subject + ": " + applied.error().what);

@@ -1,7 +1,5 @@
 #include "exporters/http/web_config.h"
 
-#include <yaml-cpp/yaml.h>
-
 #include <algorithm>
 #include <array>
 #include <set>
@@ -9,7 +7,7 @@
 #include <utility>
 
 #include "daemon/base/duration.h"
-#include "daemon/base/utf8.h"
+#include "daemon/base/yaml.h"
 
 namespace goheapd::exporters::http {
 namespace {
@@ -172,11 +170,9 @@ RateLimit parse_rate_limit(const YAML::Node& node) {
 
 WebConfig parse(const std::string& yaml, const std::string& directory) {
   WebConfig config;
-  if (const auto line = line_of_unprintable(yaml)) invalid("no text file: line " + std::to_string(*line));
-  const auto documents = YAML::LoadAll(yaml);
-  if (documents.size() > 1) invalid("more than one YAML document");
-  if (documents.empty()) return config;
-  for_each_entry(documents.front(), "the file", [&](const std::string& key, const YAML::Node& value) {
+  const auto document = load_yaml(yaml);
+  if (!document) invalid(document.error().what);
+  for_each_entry(*document, "the file", [&](const std::string& key, const YAML::Node& value) {
     if (key == "tls_server_config") {
       config.tls = parse_tls(value, directory);
     } else if (key == "http_server_config") {
