@@ -4,8 +4,8 @@
 //
 // It reads one command per line from stdin and answers each with lines on stdout, of which the last is "ok":
 //
-//	table         ADDRESS COUNT of the table. An entry is two words: the address of an object, and its number << 1, with
-//	              the lowest bit set from before the program lets go of it
+//	table         ADDRESS COUNT of the table. An entry is two words: the address of an object, and its number << 2, with
+//	              bit 0 set from before the program lets go of it, and bit 1 from after that
 //	hold A B      allocates the objects A to B-1 of the table
 //	drop A B      lets go of these
 //	replace N     lets go of N objects each millisecond, chosen at random, and takes new ones; 0: no more
@@ -161,12 +161,14 @@ func hold(index int) {
 	numbers++
 	atomic.StoreUint64(&table[index].state, 1)
 	atomic.StoreUint64(&table[index].address, uint64(uintptr(p)))
-	atomic.StoreUint64(&table[index].state, numbers<<1)
+	atomic.StoreUint64(&table[index].state, numbers<<2)
 }
 
 func drop(index int) {
+	// Two steps: a thread can lose its processor between them, for as long as a cycle takes.
 	atomic.StoreUint64(&table[index].state, table[index].state|1)
 	held[index] = nil
+	atomic.StoreUint64(&table[index].state, table[index].state|2)
 }
 
 func next(limit int) int {
