@@ -142,7 +142,10 @@ def test_metrics(daemon, target):
     assert metrics.sum("goheapd_live_objects", pid=pid) > 0
     # What only a reading tells follows a collection within a moment.
     daemon.wait_until(lambda: daemon.metrics().sum("goheapd_gc_cycles_total", pid=pid) >= 2, "no GC cycles")
-    assert metrics.sum("goheapd_gc_pause_seconds_count", pid=pid) >= 0
+    # Each of the two stopped the program twice.
+    metrics = daemon.wait_until(lambda: (m := daemon.metrics()).sum("goheapd_gc_pause_seconds_count", pid=pid) >= 4 and m,
+                                "no pauses")
+    assert 0 < metrics.sum("goheapd_gc_pause_seconds_sum", pid=pid) < 60
     # Every reason and kind is there from the start, so that a rate over it is never missing.
     assert len(metrics.select("goheapd_lost_events_total")) >= 3
     assert len(metrics.select("goheapd_events_total")) >= 3
