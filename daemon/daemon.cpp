@@ -37,7 +37,10 @@ constexpr unsigned kWorkers = 2;
 }  // namespace
 
 Daemon::Daemon(DaemonOptions options, process::ProcFs proc)
-    : options_(std::move(options)), proc_(std::move(proc)), redactor_(options_.redact), workers_(kWorkers) {}
+    : options_(std::move(options)),
+      proc_(std::move(proc)),
+      redactor_(options_.settings.redact),
+      workers_(kWorkers) {}
 
 Expected<std::unique_ptr<Daemon>> Daemon::create(DaemonOptions options) {
   auto proc = process::ProcFs::open();
@@ -50,7 +53,7 @@ Expected<std::unique_ptr<Daemon>> Daemon::create(DaemonOptions options) {
   daemon->discovery_.emplace(std::move(*discovery));
   if (auto started = daemon->start_pods(); !started) return Unexpected(started.error());
   daemon->libbpf_version_ = probe::libbpf_version();
-  if (daemon->options_.selection.mode != model::Mode::buckets) {
+  if (daemon->options_.settings.selection.mode != model::Mode::buckets) {
     if (auto loaded = daemon->load_probes(); !loaded) return Unexpected(loaded.error());
   }
   if (auto prepared = daemon->prepare_runtime_sampling(); !prepared) return Unexpected(prepared.error());
@@ -79,7 +82,8 @@ Expected<void> Daemon::load_probes() {
 Expected<void> Daemon::prepare_runtime_sampling() {
   if (options_.data_dir.empty() || runtime_sampling_) return {};
   // Also without the flag, for what an earlier daemon has written.
-  if (options_.selection.allow_runtime_sampling.empty() && !RuntimeSampling::has_journal(options_.data_dir))
+  if (options_.settings.selection.allow_runtime_sampling.empty() &&
+      !RuntimeSampling::has_journal(options_.data_dir))
     return {};
   auto sampling = RuntimeSampling::create(proc_, options_.data_dir);
   if (!sampling) return Unexpected(sampling.error());
@@ -210,11 +214,11 @@ size_t Daemon::sites_of_new_target() const {
   size_t used = 0;
   for (const auto& [key, target] : targets_)
     if (target->state() != model::TargetState::exited) used += target->most_sites();
-  return sites_within(options_.top_sites, used);
+  return sites_within(options_.settings.top_sites, used);
 }
 
 process::Interest Daemon::judge(const process::ProcessSighting& sighting) {
-  const auto& pids = options_.selection.pids;
+  const auto& pids = options_.settings.selection.pids;
   if (!pids.empty() && !pids.contains(sighting.key.pid)) return process::Interest::ignore_process;
   if (!gobin::may_be_go(proc_.path(sighting.key.pid, "exe"))) return process::Interest::ignore_file;
   return process::Interest::watch;
@@ -222,7 +226,7 @@ process::Interest Daemon::judge(const process::ProcessSighting& sighting) {
 
 void Daemon::open_later(const model::ProcessKey& key, uint32_t attempt) {
   const bool last = attempt >= kOpenRetryMillis.size();
-  workers_.post([this, key, attempt, last, selection = options_.selection] {
+  workers_.post([this, key, attempt, last, selection = options_.settings.selection] {
     auto opened = std::make_shared<OpenedTarget>(
         open_target(proc_, key, selection, pods_.get(), runtime_sampling_.get(), binaries_, last));
     mailbox_.post([this, key, attempt, opened] { on_opened(key, std::move(*opened), attempt); });
@@ -419,7 +423,7 @@ void Daemon::update_from_kernel() {
 }
 
 void Daemon::forget_old() {
-  const auto keep = static_cast<uint64_t>(options_.keep_exited_ns);
+  const auto keep = static_cast<uint64_t>(options_.settings.keep_exited_ns);
   const uint64_t now = std::max(kernel_time_ns(), keep);
   std::erase_if(targets_, [&](const auto& entry) {
     const auto& [key, target] = entry;
@@ -450,6 +454,7 @@ void Daemon::publish(uint64_t now_ns) {
   status.lost_events.push_back({"file_page_vanished", MappedFile::vanished_pages()});
   if (pods_) status.kubernetes = pods_->status();
   status.target_writes = runtime_sampling_ ? runtime_sampling_->writes() : 0;
+  status.overhead_budget_ratio = options_.settings.overhead_budget_percent / 100;
   status.config_loaded = config_loaded_;
   status.config_loaded_wall_ns = config_loaded_wall_ns_;
   std::lock_guard lock(published_mutex_);
@@ -468,19 +473,20 @@ Target* Daemon::find(const model::ProcessKey& key) {
   return found == targets_.end() ? nullptr : found->second.get();
 }
 
-void Daemon::reconfigure(TargetSelection selection, std::vector<std::regex> redact) {
-  redactor_.set_patterns(std::move(redact));
-  mailbox_.post([this, selection = std::move(selection)]() mutable {
-    options_.selection = std::move(selection);
+void Daemon::reconfigure(DaemonSettings settings) {
+  redactor_.set_patterns(settings.redact);
+  mailbox_.post([this, settings = std::move(settings)]() mutable {
+    options_.settings = std::move(settings);
+    spend_new_budget();
     config_loaded_ = true;
     config_loaded_wall_ns_ = wall_time_ns();
     if (auto prepared = prepare_runtime_sampling(); !prepared) {
       spdlog::error("no sampler is switched on: {}", to_string(prepared.error()));
     }
-    if (!collector_ && options_.selection.mode != model::Mode::buckets) {
+    if (!collector_ && options_.settings.selection.mode != model::Mode::buckets) {
       if (auto loaded = load_probes(); !loaded) {
         spdlog::error("stays in mode buckets: {}", to_string(loaded.error()));
-        options_.selection.mode = model::Mode::buckets;
+        options_.settings.selection.mode = model::Mode::buckets;
       }
     }
     for (auto& [key, target] : targets_) {
@@ -488,7 +494,8 @@ void Daemon::reconfigure(TargetSelection selection, std::vector<std::regex> reda
       if (target->is_live() && is_wanted(*target)) continue;  // its books go on
       detach(*target);
       target->set_state(model::TargetState::ignored, "the reloaded configuration does not want it");
-      if (options_.selection.pids.empty() || options_.selection.pids.contains(key.pid)) open_later(key, 0);
+      if (options_.settings.selection.pids.empty() || options_.settings.selection.pids.contains(key.pid))
+        open_later(key, 0);
     }
     discovery_->judge_again();
     publish(kernel_time_ns());

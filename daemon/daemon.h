@@ -43,17 +43,22 @@
 
 namespace goheapd {
 
-struct DaemonOptions {
+// What a running daemon can be told anew.
+struct DaemonSettings {
   TargetSelection selection;
-  // Kubernetes is looked for only where this is set.
-  std::optional<k8s::PodSourceOptions> pods;
-  std::filesystem::path data_dir;  // empty: nothing is kept, and nothing can be switched on
   std::vector<std::regex> redact;  // what no name that leaves may show
-  size_t top_sites = 20;
+  size_t top_sites = 20;           // of targets that are attached from now on
   // Share of a target's CPU time that its probes may take: mode auto keeps to it, in other modes the log says so.
   double overhead_budget_percent = 1;
   // How long the last profile of a process that has exited is served.
   int64_t keep_exited_ns = 600'000'000'000;
+};
+
+struct DaemonOptions {
+  DaemonSettings settings;
+  // Kubernetes is looked for only where this is set.
+  std::optional<k8s::PodSourceOptions> pods;
+  std::filesystem::path data_dir;  // empty: nothing is kept, and nothing can be switched on
   // Find out at start what a probe hit costs here, for goheapd_overhead_ratio; takes a quarter of a second.
   bool measure_hit_cost = true;
   // Called by the owner loop in each of its rounds with kernel_time_ns(): a sign that it does not hang.
@@ -71,8 +76,8 @@ class Daemon final : public exporters::ProfileSource {
   void run();
   // From any thread, also from a signal handler's thread; run() returns within 2 s.
   void stop();
-  // Takes a new selection at once: targets it no longer wants are detached, others may be attached.
-  void reconfigure(TargetSelection selection, std::vector<std::regex> redact);
+  // Takes new settings at once: targets they no longer want are detached, others may be attached.
+  void reconfigure(DaemonSettings settings);
   // Remembers that what is on disk was refused, so that the old configuration stays in force.
   void reject_configuration();
 
@@ -129,6 +134,7 @@ class Daemon final : public exporters::ProfileSource {
   void update_pods();
   void drain_exact(Target& target);
   // Mode auto, in daemon_governor.cpp.
+  void spend_new_budget();
   void start_governing(Target& target, const OpenedTarget& opened);
   uint64_t storm_limit_ns() const;
   void govern(uint64_t now_ns);

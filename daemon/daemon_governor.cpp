@@ -55,7 +55,7 @@ Level level_of(model::Mode mode) {
 
 uint64_t Daemon::storm_limit_ns() const {
   if (!hit_cost_) return 0;
-  const double share = kStormFactor * options_.overhead_budget_percent / 100;
+  const double share = kStormFactor * options_.settings.overhead_budget_percent / 100;
   if (share >= 1) return 0;
   return static_cast<uint64_t>(static_cast<double>(probe::kStormHits) * exact_hit_ns(*hit_cost_) / share);
 }
@@ -63,7 +63,7 @@ uint64_t Daemon::storm_limit_ns() const {
 void Daemon::start_governing(Target& target, const OpenedTarget& opened) {
   if (!hit_cost_) return;
   const Level start = opened.count_exactly ? Level::exact : level_of(opened.status.mode);
-  probe::Governor::Options options{.budget = options_.overhead_budget_percent / 100,
+  probe::Governor::Options options{.budget = options_.settings.overhead_budget_percent / 100,
                                    .levels = {start},
                                    .start = start,
                                    .exact_hit_ns = exact_hit_ns(*hit_cost_)};
@@ -74,6 +74,15 @@ void Daemon::start_governing(Target& target, const OpenedTarget& opened) {
     if (!opened.span_reader && opened.binary->probe_sites().exact()) options.levels.push_back(Level::exact);
   }
   target.govern(probe::Governor(std::move(options), kernel_time_ns()));
+}
+
+// What the kernel takes for a storm stays as it was for targets that are attached: ten times the budget of then.
+void Daemon::spend_new_budget() {
+  over_budget_.clear();
+  for (auto& [key, target] : targets_) {
+    if (target->governor() != nullptr)
+      target->governor()->set_budget(options_.settings.overhead_budget_percent / 100);
+  }
 }
 
 void Daemon::govern(uint64_t now_ns) {
@@ -95,12 +104,12 @@ void Daemon::look_at_cost(Target& target) {
   target.note_cost(sample.time_ns, counters->hits);
   if (move) {
     go(target, *move);
-  } else if (governor.overhead_ratio() * 100 > options_.overhead_budget_percent &&
+  } else if (governor.overhead_ratio() * 100 > options_.settings.overhead_budget_percent &&
              over_budget_.insert(target.key()).second) {
     spdlog::warn(
         "pid {}: its probes take about {:.1f} % of its CPU time, more than --overhead-budget {} allows; "
         "--mode {}",
-        target.pid(), governor.overhead_ratio() * 100, options_.overhead_budget_percent,
+        target.pid(), governor.overhead_ratio() * 100, options_.settings.overhead_budget_percent,
         target.asked_mode() == model::Mode::automatic ? "buckets costs less" : "auto would keep to it");
   }
 }
@@ -109,6 +118,13 @@ void Daemon::take_storms() {
   for (const model::HitStorm& storm : std::exchange(storms_, {})) {
     Target* target = find(storm.pid);
     if (target == nullptr || !target->is_live() || target->governor() == nullptr) continue;
+    if (storm.time_ns < target->governor()->level_since_ns()) {
+      // Made by probes that were just being taken out. What has stayed records on.
+      const auto groups = groups_of(target->governor()->level(), sampling_group(*target));
+      if (auto recording = collector_->set_recording(storm.pid, groups); !recording)
+        spdlog::warn("pid {}: cannot go on recording: {}", storm.pid, to_string(recording.error()));
+      continue;
+    }
     if (const auto move = target->governor()->storm(storm.time_ns)) go(*target, *move);
   }
 }
@@ -120,6 +136,7 @@ void Daemon::go(Target& target, const probe::Move& move) {
     target.governor()->failed(move.from, kernel_time_ns());
     return;
   }
+  target.governor()->arrived(kernel_time_ns());
   target.set_level(move.to, "mode auto went from " + std::string(probe::name_of(move.from)) + " to " +
                                 std::string(probe::name_of(move.to)) + ": " + move.why);
   spdlog::info("pid {}: {}", target.pid(), target.reason());

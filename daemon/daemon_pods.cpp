@@ -27,7 +27,8 @@ void Daemon::update_pods() {
     if (target->state() == model::TargetState::exited) continue;
     const PodContext context = find_pod(pods_.get(), placement_of(*target));
     target->set_pod(context);
-    const PodVerdict verdict = judge_pod(options_.selection.pods, context, allows_probes(options_.selection));
+    const PodVerdict verdict =
+        judge_pod(options_.settings.selection.pods, context, allows_probes(options_.settings.selection));
     if (target->is_live()) {
       if (is_wanted(*target, verdict)) continue;
       detach(*target);
@@ -35,7 +36,8 @@ void Daemon::update_pods() {
                         verdict.ignored.value_or("its pod asks for another mode"));
       spdlog::info("pid {}: detached: {}", key.pid, target->reason());
     }
-    if (target->state() != model::TargetState::ignored || why_ignored(options_.selection, target->exe()))
+    if (target->state() != model::TargetState::ignored ||
+        why_ignored(options_.settings.selection, target->exe()))
       continue;
     if (verdict.ignored) {
       target->set_state(model::TargetState::ignored, *verdict.ignored);
@@ -46,12 +48,13 @@ void Daemon::update_pods() {
 }
 
 bool Daemon::is_wanted(const Target& target) const {
-  return is_wanted(target, judge_pod(options_.selection.pods, find_pod(pods_.get(), placement_of(target)),
-                                     allows_probes(options_.selection)));
+  return is_wanted(target,
+                   judge_pod(options_.settings.selection.pods, find_pod(pods_.get(), placement_of(target)),
+                             allows_probes(options_.settings.selection)));
 }
 
 bool Daemon::is_wanted(const Target& target, const PodVerdict& verdict) const {
-  const TargetSelection& selection = options_.selection;
+  const TargetSelection& selection = options_.settings.selection;
   return (selection.pids.empty() || selection.pids.contains(target.pid())) && !verdict.ignored &&
          target.asked_mode() == verdict.mode.value_or(selection.mode) &&
          (!runtime_sampling_ || !runtime_sampling_->is_enabled(target.key()) ||

@@ -109,11 +109,11 @@ Expected<void> write_file(const std::string& path, const std::string& bytes) {
 int record(const RecordOptions& options) {
   set_up_logging("warn", LogFormat::logfmt);
   DaemonOptions daemon_options;
-  daemon_options.selection.pids.insert(options.pid);
-  daemon_options.selection.mode = options.mode == "exact"     ? model::Mode::exact
-                                  : options.mode == "buckets" ? model::Mode::buckets
-                                                              : model::Mode::sampled;
-  daemon_options.selection.live_heap_when_exact = options.live_heap;
+  daemon_options.settings.selection.pids.insert(options.pid);
+  daemon_options.settings.selection.mode = options.mode == "exact"     ? model::Mode::exact
+                                           : options.mode == "buckets" ? model::Mode::buckets
+                                                                       : model::Mode::sampled;
+  daemon_options.settings.selection.live_heap_when_exact = options.live_heap;
   const std::string process = "/proc/" + std::to_string(options.pid);
   if (!std::filesystem::exists(process)) return report("no process with pid " + std::to_string(options.pid));
   if (::access((process + "/exe").c_str(), R_OK) != 0) {

@@ -37,6 +37,14 @@ TargetSelection selection_of(const ServeOptions& options) {
   return selection;
 }
 
+DaemonSettings settings_of(const ServeOptions& options) {
+  return {.selection = selection_of(options),
+          .redact = options.redact_patterns(),
+          .top_sites = options.top_sites,
+          .overhead_budget_percent = options.overhead_budget_percent,
+          .keep_exited_ns = static_cast<int64_t>(options.exited_retention_seconds * 1e9)};
+}
+
 void set_up_logging_for(const ServeOptions& options) {
   set_up_logging(options.log_level, options.log_format == "json" ? LogFormat::json : LogFormat::logfmt);
 }
@@ -67,7 +75,7 @@ void raise_descriptor_limit() {
   if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) spdlog::warn("cannot raise the limit of open files");
 }
 
-void reload(Daemon& daemon, int argc, const char* const* argv) {
+void reload(Daemon& daemon, const ServeOptions& at_start, int argc, const char* const* argv) {
   auto options = parse_serve_options(argc, argv);
   if (!options) {
     daemon.reject_configuration();
@@ -75,8 +83,10 @@ void reload(Daemon& daemon, int argc, const char* const* argv) {
     return;
   }
   set_up_logging_for(*options);
-  daemon.reconfigure(selection_of(*options), options->redact_patterns());
-  spdlog::info("configuration reloaded; listen addresses and --web.config.file keep their start values");
+  daemon.reconfigure(settings_of(*options));
+  spdlog::info("configuration reloaded");
+  for (const std::string& flag : changed_start_values(at_start, *options))
+    spdlog::warn("--{} is taken at start only: the old value stays until goheapd is restarted", flag);
 }
 
 int serve(int argc, const char* const* argv) {
@@ -97,15 +107,10 @@ int serve(int argc, const char* const* argv) {
                                                       .web_config_file = options->web_config_file};
   // Before programs are loaded into the kernel, which takes a second.
   if (auto usable = exporters::http::check(server_options); !usable) return report(usable.error());
-  auto daemon =
-      Daemon::create({.selection = selection_of(*options),
-                      .pods = options->pod_source(),
-                      .data_dir = options->data_dir,
-                      .redact = options->redact_patterns(),
-                      .top_sites = options->top_sites,
-                      .overhead_budget_percent = options->overhead_budget_percent,
-                      .keep_exited_ns = static_cast<int64_t>(options->exited_retention_seconds * 1e9),
-                      .on_round = [&manager](uint64_t now_ns) { manager->beat(now_ns); }});
+  auto daemon = Daemon::create({.settings = settings_of(*options),
+                                .pods = options->pod_source(),
+                                .data_dir = options->data_dir,
+                                .on_round = [&manager](uint64_t now_ns) { manager->beat(now_ns); }});
   if (!daemon) return report(daemon.error());
   auto server = exporters::http::Server::start(server_options, exporters::all_routes(**daemon));
   if (!server) return report(server.error());
@@ -121,7 +126,7 @@ int serve(int argc, const char* const* argv) {
     while (::read(fd, &info, sizeof info) == static_cast<ssize_t>(sizeof info)) {
       if (info.ssi_signo == SIGHUP) {
         manager->reloading();
-        reload(**daemon, argc, argv);
+        reload(**daemon, *options, argc, argv);
         manager->ready(serving);
         continue;
       }

@@ -156,6 +156,24 @@ Expected<void> apply_config_file(CLI::App& app, const std::string& path) {
   return {};
 }
 
+std::vector<std::string> changed_start_values(const ServeOptions& at_start, const ServeOptions& now) {
+  std::vector<std::string> changed;
+  const auto compare = [&](const char* flag, const auto ServeOptions::*value) {
+    if (at_start.*value != now.*value) changed.emplace_back(flag);
+  };
+  compare("web.listen-address", &ServeOptions::listen_addresses);
+  compare("web.config.file", &ServeOptions::web_config_file);
+  compare("data-dir", &ServeOptions::data_dir);
+  compare("seccomp.off", &ServeOptions::seccomp_off);
+  compare("kubernetes", &ServeOptions::kubernetes);
+  compare("kubernetes.node", &ServeOptions::kubernetes_node);
+  compare("kubernetes.api-server", &ServeOptions::kubernetes_api_server);
+  compare("kubernetes.token-file", &ServeOptions::kubernetes_token_file);
+  compare("kubernetes.ca-file", &ServeOptions::kubernetes_ca_file);
+  compare("kubernetes.log-dir", &ServeOptions::kubernetes_log_dir);
+  return changed;
+}
+
 Expected<void> validate(const ServeOptions& options) {
   for (const auto* list :
        {&options.include, &options.exclude, &options.allow_runtime_sampling, &options.redact}) {

@@ -68,6 +68,9 @@ void bind_serve_flags(CLI::App& app, ServeOptions& options);
 // Unknown keys and values that the flag refuses are errors that name the key and the line.
 Expected<void> apply_config_file(CLI::App& app, const std::string& path);
 
+// The flags that are taken at start only and say something else in `now`.
+std::vector<std::string> changed_start_values(const ServeOptions& at_start, const ServeOptions& now);
+
 // Checks what flags alone cannot: regular expressions, addresses. Error: one line for the user.
 Expected<void> validate(const ServeOptions& options);
 

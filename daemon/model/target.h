@@ -101,6 +101,7 @@ struct DaemonStatus {
   std::vector<LabelledCount> lost_events;  // by reason; every reason present from the start
   uint64_t target_writes = 0;  // into memory of targets, which only --allow-runtime-sampling permits
   std::optional<std::string> not_ready;  // set: why
+  double overhead_budget_ratio = 0;      // share of a target's CPU time that probes may take
   // Of the configuration: whether the last attempt to load it succeeded, and when one last did.
   bool config_loaded = true;
   int64_t config_loaded_wall_ns = 0;

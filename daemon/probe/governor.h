@@ -68,10 +68,13 @@ class Governor {
   std::optional<Move> observe(const CostSample& sample, const std::function<uint64_t()>& allocations);
   // The kernel has seen a storm: one level down, whatever the samples say. Nothing if there is no level below.
   std::optional<Move> storm(uint64_t now_ns);
+  // The caller is where it was told to go, since `now_ns`.
+  void arrived(uint64_t now_ns) { level_since_ns_ = now_ns; }
   // The caller could not go where it was told to: stay at `actual`, and try that level again much later.
   void failed(Level actual, uint64_t now_ns);
 
   Level level() const { return level_; }
+  uint64_t level_since_ns() const { return level_since_ns_; }
   // Share of the target's CPU time that probes took, over the last second or two in which it ran.
   double overhead_ratio() const { return ratio_; }
   void set_budget(double budget) { options_.budget = budget; }

@@ -255,6 +255,9 @@ std::vector<MetricFamily> TargetCollector::Collect() const {
   families.push_back(single("goheapd_targets_without_series",
                             "Attached processes that have no series of their own because there are too many.",
                             MetricType::Gauge, static_cast<double>(attached - targets.size())));
+  families.push_back(single("goheapd_overhead_budget_ratio",
+                            "The share of a target's CPU time that probes may take, as configured, 0 to 1.",
+                            MetricType::Gauge, status.overhead_budget_ratio));
   families.push_back(single("goheapd_config_last_reload_successful",
                             "Whether the last attempt to load the configuration succeeded, 0 or 1.",
                             MetricType::Gauge, status.config_loaded ? 1 : 0));

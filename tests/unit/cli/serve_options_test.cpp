@@ -82,7 +82,16 @@ TEST_F(ServeOptionsTest, ErrorsNameKeyAndLine) {
   EXPECT_FALSE(parse({}, "- a\n- b\n"));
   EXPECT_FALSE(parse({}, "mode: {a: b}\n"));
   EXPECT_FALSE(parse({}, "mode: [\n"));
+  EXPECT_FALSE(parse({}, "mode: exact\nmode: exact\n"));
   EXPECT_FALSE(parse({"--config=/nonexistent/goheapd.yml"}));
+}
+
+TEST_F(ServeOptionsTest, SaysWhatIsTakenAtStartOnly) {
+  const auto at_start = parse({}, "mode: exact\ndata-dir: /var/lib/a\n");
+  const auto now = parse({}, "mode: sampled\ndata-dir: /var/lib/b\nkubernetes.node: n\ntop-sites: 3\n");
+  ASSERT_TRUE(at_start && now);
+  EXPECT_EQ(changed_start_values(*at_start, *now), (std::vector<std::string>{"data-dir", "kubernetes.node"}));
+  EXPECT_TRUE(changed_start_values(*now, *now).empty());
 }
 
 TEST_F(ServeOptionsTest, BadFlagsAreRefused) {

@@ -229,6 +229,7 @@ model::DaemonStatus FixedSource::status() {
   status.lost_events = {{"ring_full", 0}, {"stack_table_full", 7}};
   status.kubernetes = {110, 2, true, 3, 41, {{"connection", 5}, {"denied", 0}}};
   status.not_ready = not_ready;
+  status.overhead_budget_ratio = 0.01;
   status.config_loaded = false;
   status.config_loaded_wall_ns = 1'795'000'000'500'000'000;
   return status;

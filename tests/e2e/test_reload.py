@@ -1,0 +1,52 @@
+"""SIGHUP: what the file says from now on, and what is taken at start only."""
+import signal
+
+import pytest
+from harness.daemon import Daemon
+from harness.target import Target
+
+
+@pytest.fixture
+def reloadable(tmp_path):
+    config = tmp_path / "goheapd.yml"
+    config.write_text("mode: sampled\n")
+    with Target.of(24, profile_rate=1024) as target, \
+            Daemon(target.pid, arguments=["--config", config]) as daemon:
+        daemon.wait_for_state(target.pid)
+
+        def reload(text):
+            config.write_text(text)
+            daemon.process.send_signal(signal.SIGHUP)
+
+        yield target, daemon, reload
+
+
+def test_every_setting_is_taken_over(reloadable):
+    target, daemon, reload = reloadable
+    assert daemon.metrics().sum("goheapd_overhead_budget_ratio") == pytest.approx(0.01)
+    reload("mode: sampled\noverhead-budget: 2.5\nexited-retention: 1s\ntop-sites: 1\n")
+    daemon.wait_until(lambda: daemon.metrics().sum("goheapd_overhead_budget_ratio") == pytest.approx(0.025),
+                      "the budget stays after the reload")
+    # A target goes on where it was, a new one has the new number of sites.
+    assert daemon.targets()[target.pid]["state"] == "attached"
+    target.kill()
+    daemon.wait_until(lambda: daemon.get(f"/targets/{target.pid}/debug/pprof/heap").status == 410,
+                      "an exited program is kept for as long as the old configuration said")
+    assert "is taken at start only" not in daemon.log()
+
+
+def test_what_is_taken_at_start_only_is_named(reloadable):
+    target, daemon, reload = reloadable
+    reload("mode: sampled\ndata-dir: /tmp\nweb.listen-address: ['127.0.0.1:1']\n")
+    daemon.wait_until(lambda: "--data-dir is taken at start only" in daemon.log(), "no word of what stays")
+    assert "--kubernetes" not in daemon.log()
+    assert daemon.get("/-/healthy").status == 200
+
+
+def test_a_bad_file_leaves_all_as_it_was(reloadable):
+    target, daemon, reload = reloadable
+    reload("mode: sampled\noverhead-budget: 3\noverhead-budget: 4\n")
+    daemon.wait_until(lambda: daemon.metrics().sum("goheapd_config_last_reload_successful") == 0, "it was taken")
+    assert "overhead-budget is there twice" in daemon.log()
+    assert daemon.metrics().sum("goheapd_overhead_budget_ratio") == pytest.approx(0.01)
+    assert daemon.targets()[target.pid]["state"] == "attached"
