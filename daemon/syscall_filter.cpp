@@ -46,8 +46,8 @@ constexpr std::array kAllowed = {
     // Sockets. socket: see below.
     "accept", "accept4", "bind", "connect", "getpeername", "getsockname", "getsockopt", "listen", "recvfrom",
     "recvmmsg", "recvmsg", "sendmmsg", "sendmsg", "sendto", "setsockopt", "shutdown", "socketpair",
-    // Probes, and the processes that they are in. The write is for the operator's opt-in alone (--allow-runtime-sampling).
-    "bpf", "perf_event_open", "pidfd_open", "process_vm_readv", "process_vm_writev"};
+    // Probes, and the processes that they are in.
+    "bpf", "perf_event_open", "pidfd_open", "process_vm_readv"};
 
 struct Release {
   void operator()(void* context) const { seccomp_release(context); }
@@ -57,7 +57,7 @@ Unexpected failed(const char* what, int result) { return fail(what, "seccomp", -
 
 }  // namespace
 
-Expected<void> filter_own_syscalls() {
+Expected<void> filter_own_syscalls(bool writes_to_targets) {
   const std::unique_ptr<void, Release> filter(seccomp_init(SCMP_ACT_ERRNO(EPERM)));
   if (!filter) return fail("cannot make a system call filter");
   int result = 0;
@@ -69,6 +69,7 @@ Expected<void> filter_own_syscalls() {
                                     static_cast<unsigned>(conditions.size()), conditions.begin());
   };
   for (const char* name : kAllowed) allow(name, {});
+  if (writes_to_targets) allow("process_vm_writev", {});
   // Threads but no processes. What clone3 is asked for is in memory, where a filter cannot look; the C library falls back
   // to clone when it is told that there is no such call.
   allow("clone", {SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD)});

@@ -16,6 +16,7 @@
 #include "daemon/cli/commands.h"
 #include "daemon/cli/serve_options.h"
 #include "daemon/daemon.h"
+#include "daemon/runtime_sampling.h"
 #include "daemon/syscall_filter.h"
 #include "daemon/version.h"
 #include "exporters/http/server.h"
@@ -75,6 +76,12 @@ void raise_descriptor_limit() {
   if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) spdlog::warn("cannot raise the limit of open files");
 }
 
+// Whether any target's memory may have to be written: to switch a sampler on, or off again after a crash of ours.
+bool writes_to_targets(const ServeOptions& options) {
+  return !options.allow_runtime_sampling.empty() ||
+         (!options.data_dir.empty() && RuntimeSampling::has_journal(options.data_dir));
+}
+
 void reload(Daemon& daemon, const ServeOptions& at_start, int argc, const char* const* argv) {
   auto options = parse_serve_options(argc, argv);
   if (!options) {
@@ -83,10 +90,12 @@ void reload(Daemon& daemon, const ServeOptions& at_start, int argc, const char* 
     return;
   }
   set_up_logging_for(*options);
-  daemon.reconfigure(settings_of(*options));
-  spdlog::info("configuration reloaded");
   for (const std::string& flag : changed_start_values(at_start, *options))
     spdlog::warn("--{} is taken at start only: the old value stays until goheapd is restarted", flag);
+  if (at_start.allow_runtime_sampling.empty() && at_start.seccomp_off.empty())
+    options->allow_runtime_sampling.clear();
+  daemon.reconfigure(settings_of(*options));
+  spdlog::info("configuration reloaded");
 }
 
 int serve(int argc, const char* const* argv) {
@@ -103,6 +112,7 @@ int serve(int argc, const char* const* argv) {
   auto manager = ServiceManager::from_environment();
   if (!manager) return report(manager.error());
 
+  const bool may_write = writes_to_targets(*options);
   const exporters::http::ServerOptions server_options{.listen_addresses = options->listen_addresses,
                                                       .web_config_file = options->web_config_file};
   // Before programs are loaded into the kernel, which takes a second.
@@ -138,7 +148,7 @@ int serve(int argc, const char* const* argv) {
   });
   if (!options->seccomp_off.empty()) {
     spdlog::warn("system calls are not filtered: {}", options->seccomp_off);
-  } else if (auto filtered = filter_own_syscalls(); !filtered) {
+  } else if (auto filtered = filter_own_syscalls(may_write); !filtered) {
     // A kernel without seccomp still profiles.
     spdlog::warn("system calls are not filtered: {}", to_string(filtered.error()));
   }

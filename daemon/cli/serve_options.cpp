@@ -171,6 +171,10 @@ std::vector<std::string> changed_start_values(const ServeOptions& at_start, cons
   compare("kubernetes.token-file", &ServeOptions::kubernetes_token_file);
   compare("kubernetes.ca-file", &ServeOptions::kubernetes_ca_file);
   compare("kubernetes.log-dir", &ServeOptions::kubernetes_log_dir);
+  // The filter that has taken away the means stays.
+  if (at_start.allow_runtime_sampling.empty() && at_start.seccomp_off.empty() &&
+      !now.allow_runtime_sampling.empty())
+    changed.emplace_back("allow-runtime-sampling");
   return changed;
 }
 

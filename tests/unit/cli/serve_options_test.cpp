@@ -92,6 +92,10 @@ TEST_F(ServeOptionsTest, SaysWhatIsTakenAtStartOnly) {
   ASSERT_TRUE(at_start && now);
   EXPECT_EQ(changed_start_values(*at_start, *now), (std::vector<std::string>{"data-dir", "kubernetes.node"}));
   EXPECT_TRUE(changed_start_values(*now, *now).empty());
+  const auto writes = parse({}, "mode: exact\ndata-dir: /var/lib/a\nallow-runtime-sampling: [a]\n");
+  ASSERT_TRUE(writes);
+  EXPECT_EQ(changed_start_values(*at_start, *writes), std::vector<std::string>{"allow-runtime-sampling"});
+  EXPECT_TRUE(changed_start_values(*writes, *at_start).empty());
 }
 
 TEST_F(ServeOptionsTest, BadFlagsAreRefused) {

@@ -7,6 +7,7 @@
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -45,9 +46,17 @@ std::string in_child(const std::function<std::string()>& test) {
 
 bool is_refused(long result) { return result == -1 && errno == EPERM; }
 
+TEST(SyscallFilter, WritesToTargetsWhereItMust) {
+  EXPECT_EQ(in_child([]() -> std::string {
+              if (auto filtered = filter_own_syscalls(true); !filtered) return to_string(filtered.error());
+              return ::process_vm_writev(::getpid(), nullptr, 0, nullptr, 0, 0) == 0 ? "" : "refused";
+            }),
+            "");
+}
+
 TEST(SyscallFilter, LeavesNoWayToStartOrChangeOthers) {
   const std::string failure = in_child([]() -> std::string {
-    if (auto filtered = filter_own_syscalls(); !filtered) return to_string(filtered.error());
+    if (auto filtered = filter_own_syscalls(false); !filtered) return to_string(filtered.error());
     std::string allowed;
     const auto refuse = [&allowed](const char* name, long result) {
       if (!is_refused(result)) allowed += std::string(name) + " ";
@@ -56,6 +65,7 @@ TEST(SyscallFilter, LeavesNoWayToStartOrChangeOthers) {
     const char* const arguments[] = {"/bin/true", nullptr};
     refuse("execve", ::syscall(SYS_execve, "/bin/true", arguments, nullptr));
     refuse("ptrace", ::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr));
+    refuse("process_vm_writev", ::process_vm_writev(::getpid(), nullptr, 0, nullptr, 0, 0));
     refuse("kill", ::kill(::getpid(), 0));
     refuse("mount", ::mount("none", "/tmp", "tmpfs", 0, nullptr));
     refuse("unshare", ::unshare(CLONE_NEWNS));
@@ -76,7 +86,7 @@ TEST(SyscallFilter, LeavesNoWayToStartOrChangeOthers) {
 
 TEST(SyscallFilter, LeavesWhatServingNeeds) {
   const std::string failure = in_child([]() -> std::string {
-    if (auto filtered = filter_own_syscalls(); !filtered) return to_string(filtered.error());
+    if (auto filtered = filter_own_syscalls(false); !filtered) return to_string(filtered.error());
     std::string status;
     std::ifstream("/proc/self/status") >> status;
     if (status.empty()) return "cannot read a file";
@@ -100,7 +110,7 @@ TEST(SyscallFilter, ReachesThreadsThatAreThereAlready) {
       refused = is_refused(::kill(::getpid(), 0));
     });
     while (step != 1) std::this_thread::yield();
-    const auto filtered = filter_own_syscalls();
+    const auto filtered = filter_own_syscalls(false);
     step = 2;
     other.join();
     if (!filtered) return to_string(filtered.error());
