@@ -30,6 +30,17 @@ def threads(pid):
     return len(os.listdir(f"/proc/{pid}/task"))
 
 
+def map_bytes(pid):
+    """Locked memory of the kernel's maps that the process holds."""
+    total = 0
+    for info in pathlib.Path(f"/proc/{pid}/fdinfo").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            fields = dict(line.split(":", 1) for line in info.read_text().splitlines() if ":" in line)
+            if "map_type" in fields:
+                total += int(fields["memlock"])
+    return total
+
+
 def one_round(daemon, stack, slots, chance):
     """Every slot gets a new program, more load, less load, or is asked something."""
     for number in range(SLOTS):
@@ -37,8 +48,10 @@ def one_round(daemon, stack, slots, chance):
         if target is None or chance.random() < 0.3:
             if target is not None:
                 target.kill()
-            binary = golang.build(chance.choice((22, 24, 27)), chance.choice(("plain", "stripped_pie")))
-            slots[number] = stack.enter_context(Target(binary, profile_rate=4096))
+            # A third have no sampler of their own.
+            tags = chance.choice(("", "", "noprofile"))
+            binary = golang.build(chance.choice((22, 24, 27)), chance.choice(("plain", "stripped_pie")), tags=tags)
+            slots[number] = stack.enter_context(Target(binary, profile_rate=None if tags else 4096))
             continue
         scenario = chance.choice(target.scenarios())
         target.run(scenario, 10)
@@ -52,7 +65,8 @@ def one_round(daemon, stack, slots, chance):
 
 def test_nothing_grows():
     chance = random.Random(1)
-    binaries = [str(golang.build(minor, variant)) for minor in (22, 24, 27) for variant in ("plain", "stripped_pie")]
+    binaries = [str(golang.build(minor, variant, tags=tags)) for minor in (22, 24, 27)
+                for variant in ("plain", "stripped_pie") for tags in ("", "noprofile")]
     folder = os.path.commonpath(binaries)
     with contextlib.ExitStack() as stack:
         # What has exited is dropped soon, so that all that grows is a leak.
@@ -63,7 +77,7 @@ def test_nothing_grows():
         while time.monotonic() - began < SECONDS:
             one_round(daemon, stack, slots, chance)
             pid = daemon.process.pid
-            samples.append((resident_kib(pid), descriptors(pid), threads(pid)))
+            samples.append((resident_kib(pid), descriptors(pid), threads(pid), map_bytes(pid)))
         for target in slots:
             if target is not None:
                 target.kill()
@@ -72,9 +86,11 @@ def test_nothing_grows():
         third = len(samples) // 3
         assert third >= 3, f"only {len(samples)} rounds"
         middle, last = samples[third:2 * third], samples[2 * third:]
-        for column, slack, what in ((0, MEMORY_SLACK_KIB, "resident KiB"), (1, 2 * SLOTS, "descriptors"), (2, 4, "threads")):
+        for column, slack, what in ((0, MEMORY_SLACK_KIB, "resident KiB"), (1, 2 * SLOTS, "descriptors"), (2, 4, "threads"),
+                                    (3, 0, "bytes of maps")):
             before, after = max(s[column] for s in middle), max(s[column] for s in last)
             assert after <= before + slack, f"{what}: {before} in the middle, {after} at the end"
+        assert min(s[3] for s in samples) > 0, "no map is seen"
         # All of the targets' descriptors have been given back.
         assert descriptors(daemon.process.pid) <= min(s[1] for s in samples) + 2 * SLOTS
         # Programs that are killed in the middle of what they do leave something unread; but nothing is ever full.
