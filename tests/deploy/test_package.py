@@ -89,8 +89,8 @@ def test_example_configuration(tmp_path):
     assert len(keys) >= 9
     # The file that this one names is not there, and the address is the harness's.
     text = "\n".join(line for line in text.splitlines() if not line.startswith("web."))
-    (tmp_path / "all.yml").write_text(text.replace("mode: sampled", "mode: buckets"))
-    with Daemon(os.getpid(), arguments=["--config", str(tmp_path / "all.yml")]) as daemon:
+    (tmp_path / "all.yml").write_text(text.replace("mode: auto", "mode: buckets"))
+    with Daemon(os.getpid(), arguments=["--config", str(tmp_path / "all.yml"), "--data-dir", str(tmp_path / "data")]) as daemon:
         assert daemon.get("/-/ready").status == 200
     assert set(keys) <= set(re.findall(r"--([a-z][a-z.-]*)", run(GOHEAPD, "serve", "--help")))
 
