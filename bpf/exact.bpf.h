@@ -118,7 +118,7 @@ static __always_inline void on_malloc(struct pt_regs* ctx, const struct Hit* hit
 
   struct Scratch* buffer = take_scratch(hit->target_index);
   if (buffer) {
-    walk_stack(ctx, buffer, site_flags(hit->cookie) & kSiteOwnFrame, hit->target_index);
+    walk_stack(ctx, buffer, site_flags(hit->cookie) & kSiteOwnFrame, hit);
     key.stack_hash = buffer->event.hash;
   }
   struct WireExactValue* value = exact_entry(&key, hit, type, noscan_known);

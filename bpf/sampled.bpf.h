@@ -38,7 +38,7 @@ static __always_inline void on_profile_alloc(struct pt_regs* ctx, const struct H
   struct Scratch* buffer = take_scratch(hit->target_index);
   if (!buffer) return;
   struct WireStackEvent* event = &buffer->event;
-  walk_stack(ctx, buffer, site_flags(hit->cookie) & kSiteOwnFrame, hit->target_index);
+  walk_stack(ctx, buffer, site_flags(hit->cookie) & kSiteOwnFrame, hit);
   fill_header(&event->header, kEventSampledAllocation, hit->target->session);
   event->address = GO_ARG1(ctx);
   event->size = GO_ARG2(ctx);

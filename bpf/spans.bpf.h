@@ -87,7 +87,7 @@ static __always_inline __u64 send_run(struct pt_regs* ctx, const struct Hit* hit
   struct Scratch* buffer = take_scratch(hit->target_index);
   if (!buffer) return 0;
   struct WireStackEvent* event = &buffer->event;
-  walk_stack(ctx, buffer, site_flags(hit->cookie) & kSiteOwnFrame, hit->target_index);
+  walk_stack(ctx, buffer, site_flags(hit->cookie) & kSiteOwnFrame, hit);
   fill_header(&event->header, kEventSpanRunOpened, target->session);
   event->address = address;
   event->size = bytes;

@@ -83,9 +83,27 @@ static __always_inline __u64 window_word_after(const struct Scratch* buffer, __u
   return *(const volatile __u64*)(buffer->window + (offset & kWindowMask) + 8);
 }
 
+// A thread's own stack begins in runtime.mstart, or in runtime.mcall where it has left a goroutine for good. The frame
+// pointer that they found belongs to another stack, which others may have changed or given back by now; Go clears it from
+// 1.26 on. https://github.com/golang/go/issues/63630
+//
+// Without a branch for each range: the verifier follows every combination of them in every frame, and gives up.
+static __always_inline __u64 is_stack_root(const struct WireTarget* target, __u64 return_address) {
+  __u64 found = 0;
+#pragma unroll
+  for (int i = 0; i < kStackRoots; ++i) {
+    __u64 distance = return_address - target->stack_roots[i].begin;
+    __u64 size = target->stack_roots[i].end - target->stack_roots[i].begin;
+    // The sign of distance - size, unless distance itself is negative.
+    found |= (distance - size) & ~distance;
+  }
+  return found >> 63;
+}
+
 // Fills count, flags, hash and frames of buffer->event.
 static __always_inline void walk_stack(struct pt_regs* ctx, struct Scratch* buffer, int own_frame,
-                                       __u32 target_index) {
+                                       const struct Hit* hit) {
+  const __u32 target_index = hit->target_index;
   struct WireStackEvent* event = &buffer->event;
   event->count = 0;
   event->flags = 0;
@@ -125,6 +143,8 @@ static __always_inline void walk_stack(struct pt_regs* ctx, struct Scratch* buff
     if (frame < kPageBytes || (frame & 7)) break;
     __u64 offset = frame - buffer->base;
     if (offset > buffer->length - 16) {
+      // Roots lie at the end of their stack, so what follows them is never in the window.
+      if (is_stack_root(hit->target, event->frames[(depth - 1) & kMaxFrames])) break;
       if (!fill_window(buffer, frame)) {
         event->flags |= kStackUnreadable;
         count_loss(target_index, kLossStackRead);

@@ -111,6 +111,14 @@ enum {
   kGcPartBytes = 384,
 };
 
+// Addresses in a process, [begin, end).
+struct WireRange {
+  __u64 begin;
+  __u64 end;
+};
+// Functions below which a thread's own stack holds nothing: runtime.mstart, runtime.mcall.
+enum { kStackRoots = 2 };
+
 // What the programs must know of a process: written by the daemon before any site of it is attached.
 struct WireTarget {
   __u32 tgid;         // in the initial pid namespace
@@ -149,7 +157,8 @@ struct WireTarget {
   __u32 span_class;
   __u32 span_elemsize;
   struct WireGcPart gc_parts[kGcParts];
-  __u64 gc_leak_check;  // address of work.goroutineLeak.done
+  __u64 gc_leak_check;                        // address of work.goroutineLeak.done
+  struct WireRange stack_roots[kStackRoots];  // 0 = not known
 };
 
 // Why something that a probe saw was not kept in full. Index into WireStatistics.lost.

@@ -41,6 +41,7 @@ probe::AttachRequest empty_request(const gobin::GoBinary& binary, const model::P
   request.path = exe;
   request.load_bias = load_bias;
   request.layout = probe::target_layout(binary.layout());
+  request.stack_roots = probe::stack_roots(binary, load_bias);
   return request;
 }
 

@@ -1,5 +1,9 @@
 #include "daemon/probe/attach_request.h"
 
+#include <string_view>
+
+#include "daemon/gobin/go_binary.h"
+
 namespace goheapd::probe {
 
 TargetLayout target_layout(const gobin::RuntimeLayout& layout) {
@@ -25,6 +29,17 @@ TargetLayout target_layout(const gobin::RuntimeLayout& layout) {
       .span_elemsize = layout.mspan.elemsize.offset,
       .span_index_bytes = layout.mspan.nelems.size,
   };
+}
+
+StackRoots stack_roots(const gobin::GoBinary& binary, uint64_t load_bias) {
+  constexpr std::array<std::string_view, 2> kNames = {"runtime.mstart", "runtime.mcall"};
+  StackRoots roots;
+  for (size_t i = 0; i < roots.size(); ++i) {
+    if (const auto function = binary.function(kNames[i])) {
+      roots[i] = {function->entry + load_bias, function->end + load_bias};
+    }
+  }
+  return roots;
 }
 
 }  // namespace goheapd::probe

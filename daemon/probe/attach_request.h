@@ -14,6 +14,10 @@
 #include "daemon/model/event.h"
 #include "daemon/model/process_key.h"
 
+namespace goheapd::gobin {
+class GoBinary;
+}
+
 namespace goheapd::probe {
 
 // Offsets and rules of the target's Go version, for the programs in the kernel.
@@ -43,6 +47,10 @@ struct TargetLayout {
   uint32_t span_index_bytes = 0;  // width of nelems and freeindex
 };
 TargetLayout target_layout(const gobin::RuntimeLayout& layout);
+
+// Where stacks of threads begin; empty ranges where the binary lacks one.
+using StackRoots = std::array<gobin::CodeRange, 2>;
+StackRoots stack_roots(const gobin::GoBinary& binary, uint64_t load_bias);
 
 // Probes that come and go together: one link and one recording switch each.
 enum class ProbeGroup : unsigned char {
@@ -85,6 +93,8 @@ struct AttachRequest {
   // What is copied from the process's memory at the end of a GC cycle: address (0 = not known) and length.
   std::array<std::pair<uint64_t, uint32_t>, model::kGcParts> gc_parts{};
   uint64_t gc_leak_check = 0;  // address of a byte; 0 = the version has none
+  // Functions, as addresses in the process, at which the walk of a stack ends.
+  StackRoots stack_roots{};
   // probe_sites().sampled(), .exact(), .spans(), .gc(), or several of them.
   std::vector<gobin::ProbePoint> points;
   // The kill switch: kStormHits hits within less than this on one CPU stop all recording and send a

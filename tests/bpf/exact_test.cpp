@@ -4,6 +4,7 @@
 #include <set>
 #include <stdexcept>
 
+#include "daemon/gobin/go_binary.h"
 #include "tests/bpf/target_fixture.h"
 
 namespace goheapd::testing {
@@ -74,6 +75,48 @@ TEST_P(ExactCounts, EqualTheRuntimesOwn) {
   EXPECT_EQ(describe_losses(*counters), wild == 0 ? "" : "stack_unreadable=" + std::to_string(wild) + " ");
   EXPECT_GE(counters->hits, totals(*counts).objects);
 }
+
+class ExactStacks : public ::testing::TestWithParam<GoBuild> {};
+
+// A thread's own stack begins with what the frame pointer happened to be when the thread was made, or when it left its last
+// goroutine: up to 1.25 a walk that goes on there sees frames of another thread, or memory that is gone.
+TEST_P(ExactStacks, EndWhereTheThreadBegins) {
+  GoProgram program(build_go_program("allocator", GetParam()));
+  Received received;
+  probe::Collector collector = make_collector(received);
+  const auto request = request_for(program, Watch::exact);
+  const auto attached = collector.attach(request);
+  ASSERT_TRUE(attached) << to_string(attached.error());
+  ASSERT_TRUE(collector.set_recording(program.pid(), probe::ProbeGroups::all()));
+  ASSERT_EQ(program.ask("work threads 60"), "done");
+  drain(collector);
+
+  const auto binary = gobin::GoBinary::open("/proc/" + std::to_string(program.pid()) + "/exe");
+  ASSERT_TRUE(binary);
+  size_t ended = 0;
+  for (const auto& [hash, stack] : received.stacks) {
+    for (size_t i = 0; i < stack.stack.size(); ++i) {
+      const auto function = (*binary)->function_at(stack.stack[i] - 1 - request.load_bias);
+      if (!function || (function->name != "runtime.mstart" && function->name != "runtime.mcall")) continue;
+      ++ended;
+      EXPECT_EQ(i, stack.stack.size() - 1) << function->name;
+      break;
+    }
+  }
+  EXPECT_GT(ended, 0u);
+  const auto counters = collector.counters(program.pid());
+  ASSERT_TRUE(counters);
+  EXPECT_EQ(describe_losses(*counters), "");
+}
+
+std::vector<GoBuild> plain_builds() {
+  std::vector<GoBuild> all;
+  for (const int minor : go_minors()) all.push_back({.minor = minor});
+  return all;
+}
+
+INSTANTIATE_TEST_SUITE_P(Matrix, ExactStacks, ::testing::ValuesIn(plain_builds()),
+                         [](const auto& parameter) { return name_of(parameter.param); });
 
 std::vector<GoBuild> builds() {
   std::vector<GoBuild> all;

@@ -34,6 +34,7 @@ probe::AttachRequest request_for(const GoProgram& program, Watch watch) {
           .path = exe,
           .load_bias = bias,
           .layout = probe::target_layout((*binary)->layout()),
+          .stack_roots = probe::stack_roots(**binary, bias),
           .points = *points,
           .sweepgen_address = *heap + bias + (*binary)->layout().mheap.sweepgen.offset};
 }

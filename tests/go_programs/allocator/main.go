@@ -172,9 +172,28 @@ func one(n int) {
 	}
 }
 
+// threads starts goroutines that take their thread with them, so that the scheduler allocates new ones.
+func threads(n int) {
+	var all sync.WaitGroup
+	for i := 0; i < n; i++ {
+		all.Add(1)
+		go func() {
+			runtime.LockOSThread()
+			descend(20)
+			pause := syscall.Timespec{Nsec: 100000}
+			syscall.Nanosleep(&pause, nil)
+			all.Done()
+		}()
+		if i%8 == 7 {
+			all.Wait()
+		}
+	}
+	all.Wait()
+}
+
 var workloads = map[string]func(int){
 	"mixed": mixed, "untiny": untiny, "grow": grow, "preempt": preempt, "deep": deep, "churn": churn, "one": one,
-	"fragments": fragments,
+	"fragments": fragments, "threads": threads,
 }
 
 var (
