@@ -1,5 +1,5 @@
-// A program that collects garbage in every way there is: because its heap has grown, because it says so, and because
-// of a memory limit.
+// A program that collects garbage in every way there is: because its heap has grown, because it says so, because of a
+// memory limit, and to look for leaked goroutines.
 //
 //	gc_cycles N
 //
@@ -9,10 +9,12 @@ package main
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"runtime"
 	"runtime/debug"
+	"runtime/pprof"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -74,6 +76,12 @@ func main() {
 	grow(n * 7 / 10)
 	for cycles() < n*9/10 {
 		runtime.GC()
+	}
+	// In Go 1.27, or 1.26 with an experiment.
+	if leaks := pprof.Lookup("goroutineleak"); leaks != nil {
+		for i := 0; i < 3; i++ {
+			leaks.WriteTo(io.Discard, 0)
+		}
 	}
 	hold(4)
 	debug.SetMemoryLimit(14 << 20)
