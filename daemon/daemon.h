@@ -164,6 +164,9 @@ class Daemon final : public exporters::ProfileSource {
   exporters::SourceResult<T> ask_owner(std::function<exporters::SourceResult<T>()> question);
   exporters::SourceResult<Taken> take(pid_t pid);
   exporters::SourceResult<model::HeapSnapshotPtr> symbolised(const Taken& taken) const;
+  exporters::SourceResult<model::ProgramStatistics> read_statistics(pid_t pid);
+  // What leaves by an error message is subject to --redact, too.
+  exporters::SourceError redacted(exporters::SourceError error) const;
 
   DaemonOptions options_;
   const process::ProcFs proc_;

@@ -170,7 +170,7 @@ exporters::SourceResult<Daemon::StatisticsAccess> Daemon::statistics_access(pid_
 
 exporters::SourceResult<std::vector<model::GcCycle>> Daemon::gc_cycles(pid_t pid) {
   using Cycles = std::vector<model::GcCycle>;
-  return ask_owner<Cycles>([this, pid]() -> exporters::SourceResult<Cycles> {
+  auto answer = ask_owner<Cycles>([this, pid]() -> exporters::SourceResult<Cycles> {
     drain_probes();
     const auto found = find_or_refuse(pid);
     if (!found) return tl::unexpected(found.error());
@@ -185,9 +185,17 @@ exporters::SourceResult<std::vector<model::GcCycle>> Daemon::gc_cycles(pid_t pid
     }
     return Cycles(cycles.begin(), cycles.end());
   });
+  if (!answer) return tl::unexpected(redacted(answer.error()));
+  return answer;
 }
 
 exporters::SourceResult<model::ProgramStatistics> Daemon::statistics(pid_t pid) {
+  auto statistics = read_statistics(pid);
+  if (!statistics) return tl::unexpected(redacted(statistics.error()));
+  return statistics;
+}
+
+exporters::SourceResult<model::ProgramStatistics> Daemon::read_statistics(pid_t pid) {
   auto access = ask_owner<StatisticsAccess>([this, pid]() { return statistics_access(pid); });
   if (!access) return tl::unexpected(access.error());
   if (!access->reader) {
@@ -221,13 +229,18 @@ std::vector<std::string> Daemon::loss_comments(const Target& target) const {
   return comments;
 }
 
+exporters::SourceError Daemon::redacted(exporters::SourceError error) const {
+  error.message = redactor_.redact_text(error.message);
+  return error;
+}
+
 exporters::SourceResult<model::HeapSnapshotPtr> Daemon::symbolised(const Taken& taken) const {
   return redactor_.redact(profile::symbolize(*taken.raw, *taken.binary, taken.load_bias));
 }
 
 exporters::SourceResult<model::HeapSnapshotPtr> Daemon::heap(pid_t pid) {
   auto taken = take(pid);
-  if (!taken) return tl::unexpected(taken.error());
+  if (!taken) return tl::unexpected(redacted(taken.error()));
   return symbolised(*taken);
 }
 
@@ -239,7 +252,7 @@ exporters::SourceResult<model::HeapSnapshotPtr> Daemon::heap_delta(pid_t pid, st
 exporters::SourceResult<model::HeapSnapshotPtr> Daemon::delta(pid_t pid, std::chrono::milliseconds duration,
                                                               const std::stop_token& stop) {
   auto begin = take(pid);
-  if (!begin) return tl::unexpected(begin.error());
+  if (!begin) return tl::unexpected(redacted(begin.error()));
   {
     std::unique_lock lock(stop_mutex_);
     stop_wake_.wait_for(lock, stop, duration, [this] { return stopping_.load(); });
@@ -247,9 +260,9 @@ exporters::SourceResult<model::HeapSnapshotPtr> Daemon::delta(pid_t pid, std::ch
     if (stop.stop_requested()) return tl::unexpected(unavailable("the request was given up"));
   }
   auto end = take(pid);
-  if (!end) return tl::unexpected(end.error());
+  if (!end) return tl::unexpected(redacted(end.error()));
   auto change = profile::difference(*end->raw, *begin->raw);
-  if (!change) return tl::unexpected(SourceError{Refusal::gone_target, to_string(change.error())});
+  if (!change) return tl::unexpected(redacted({Refusal::gone_target, to_string(change.error())}));
   end->raw = std::make_shared<const profile::RawSnapshot>(std::move(*change));
   return symbolised(*end);
 }

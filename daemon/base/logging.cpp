@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <ctime>
 #include <memory>
+#include <utility>
 
 namespace goheapd {
 namespace {
@@ -52,7 +53,8 @@ void append(std::string_view text, spdlog::memory_buf_t& line) {
 
 class LineFormatter final : public spdlog::formatter {
  public:
-  LineFormatter(LogFormat format, bool with_time) : format_(format), with_time_(with_time) {}
+  LineFormatter(LogFormat format, bool with_time, RewriteMessage rewrite)
+      : format_(format), with_time_(with_time), rewrite_(std::move(rewrite)) {}
 
   void format(const spdlog::details::log_msg& message, spdlog::memory_buf_t& line) override {
     const bool json = format_ == LogFormat::json;
@@ -65,13 +67,18 @@ class LineFormatter final : public spdlog::formatter {
     append(json ? "\"level\":\"" : "level=", line);
     append(level_name(message.level), line);
     append(json ? "\",\"msg\":" : " msg=", line);
-    append_quoted({message.payload.data(), message.payload.size()}, line);
+    const std::string_view text{message.payload.data(), message.payload.size()};
+    if (rewrite_) {
+      append_quoted(rewrite_(std::string(text)), line);
+    } else {
+      append_quoted(text, line);
+    }
     if (json) line.push_back('}');
     line.push_back('\n');
   }
 
   std::unique_ptr<spdlog::formatter> clone() const override {
-    return std::make_unique<LineFormatter>(format_, with_time_);
+    return std::make_unique<LineFormatter>(format_, with_time_, rewrite_);
   }
 
  private:
@@ -91,18 +98,20 @@ class LineFormatter final : public spdlog::formatter {
 
   LogFormat format_;
   bool with_time_;
+  RewriteMessage rewrite_;
 };
 
 }  // namespace
 
-void set_up_logging(std::string_view level, LogFormat format) {
+void set_up_logging(std::string_view level, LogFormat format, RewriteMessage rewrite) {
   // A reload comes here again while other threads log: they may hold the logger, so it is changed, not replaced.
   auto logger = spdlog::default_logger();
   const bool is_ours = logger->name() == kLoggerName;
   if (!is_ours) {
     logger = std::make_shared<spdlog::logger>(kLoggerName, std::make_shared<spdlog::sinks::stderr_sink_mt>());
   }
-  logger->set_formatter(std::make_unique<LineFormatter>(format, std::getenv("JOURNAL_STREAM") == nullptr));
+  logger->set_formatter(
+      std::make_unique<LineFormatter>(format, std::getenv("JOURNAL_STREAM") == nullptr, std::move(rewrite)));
   logger->flush_on(spdlog::level::debug);
   if (level == "debug") {
     logger->set_level(spdlog::level::debug);

@@ -6,11 +6,14 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <regex>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "daemon/base/logging.h"
 #include "daemon/cli/commands.h"
+#include "daemon/cli/redaction.h"
 #include "daemon/cli/serve_options.h"
 #include "daemon/daemon.h"
 #include "daemon/gobin/go_marks.h"
@@ -28,6 +31,7 @@ struct RecordOptions {
   std::string mode = "sampled";
   bool live_heap = false;
   std::string type = "heap";
+  std::vector<std::string> redact;  // regular expressions on names
 };
 
 // How long a running process may take from our first look to its first profile.
@@ -36,6 +40,16 @@ constexpr auto kAttachTimeout = 10s;
 int report(const std::string& message) {
   std::fprintf(stderr, "goheapd: %s\n", message.c_str());
   return kExitFailed;
+}
+
+// For CLI::Validator: empty, or what is wrong.
+std::string check_regex(std::string& pattern) {
+  try {
+    std::regex compiled(pattern);
+    return {};
+  } catch (const std::regex_error& error) {
+    return pattern + " is not a regular expression: " + error.what();
+  }
 }
 
 // Runs the daemon's loop for as long as it lives.
@@ -107,8 +121,10 @@ Expected<void> write_file(const std::string& path, const std::string& bytes) {
 }
 
 int record(const RecordOptions& options) {
-  set_up_logging("warn", LogFormat::logfmt);
+  const std::vector<std::regex> hidden(options.redact.begin(), options.redact.end());
+  set_up_logging("warn", LogFormat::logfmt, redacting(hidden));
   DaemonOptions daemon_options;
+  daemon_options.settings.redact = hidden;
   daemon_options.settings.selection.pids.insert(options.pid);
   daemon_options.settings.selection.mode = options.mode == "exact"     ? model::Mode::exact
                                            : options.mode == "buckets" ? model::Mode::buckets
@@ -179,6 +195,7 @@ void add_record(CLI::App& program, Action& action) {
   command->add_option("--type", options->type, "allocs or heap")
       ->check(CLI::IsMember({"allocs", "heap"}))
       ->capture_default_str();
+  add_redact_flag(*command, options->redact)->check(CLI::Validator(check_regex, "REGEX"));
   command->callback([&action, options] { action = [options] { return record(*options); }; });
 }
 

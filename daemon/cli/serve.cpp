@@ -14,6 +14,7 @@
 #include "daemon/base/service_manager.h"
 #include "daemon/base/unique_fd.h"
 #include "daemon/cli/commands.h"
+#include "daemon/cli/redaction.h"
 #include "daemon/cli/serve_options.h"
 #include "daemon/daemon.h"
 #include "daemon/runtime_sampling.h"
@@ -47,7 +48,8 @@ DaemonSettings settings_of(const ServeOptions& options) {
 }
 
 void set_up_logging_for(const ServeOptions& options) {
-  set_up_logging(options.log_level, options.log_format == "json" ? LogFormat::json : LogFormat::logfmt);
+  set_up_logging(options.log_level, options.log_format == "json" ? LogFormat::json : LogFormat::logfmt,
+                 redacting(options.redact_patterns()));
 }
 
 int report(const Error& error) {

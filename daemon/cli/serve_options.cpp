@@ -8,6 +8,7 @@
 #include "daemon/base/duration.h"
 #include "daemon/base/text_file.h"
 #include "daemon/base/yaml.h"
+#include "daemon/cli/redaction.h"
 
 namespace goheapd::cli {
 namespace {
@@ -124,10 +125,7 @@ void bind_serve_flags(CLI::App& app, ServeOptions& options) {
       ->check(CLI::Range(0, 1000))
       ->type_name("N")
       ->capture_default_str();
-  app.add_option("--redact", options.redact,
-                 "what matches in a name of a function, file, type, program or label leaves only as a "
-                 "digest; repeatable")
-      ->type_name("REGEX");
+  add_redact_flag(app, options.redact);
   app.add_option("--seccomp.off", options.seccomp_off,
                  "do without the filter that keeps system calls from us which serving does not need; the "
                  "reason is logged")

@@ -17,14 +17,21 @@ namespace {
 constexpr size_t kMaxMatchedBytes = 4096;
 constexpr size_t kMaxKnown = 65536;
 constexpr size_t kDigestBytes = 4;
+constexpr const char* kBetweenWords = " \t\n\"'`(),;:";
 
 // The machine's id is the same after a restart; where there is none (containers), names change with each start.
-std::string host_key() {
+std::string make_host_key() {
   std::string key;
   std::getline(std::ifstream("/etc/machine-id"), key);
   if (key.size() >= 32) return key;
   key.assign(32, '\0');
   RAND_bytes(reinterpret_cast<unsigned char*>(key.data()), static_cast<int>(key.size()));
+  return key;
+}
+
+// One for all of a process: what the log hides has the same name in a profile.
+const std::string& host_key() {
+  static const std::string key = make_host_key();
   return key;
 }
 
@@ -52,30 +59,63 @@ void Redactor::set_patterns(std::vector<std::regex> patterns) {
   known_.clear();
 }
 
+// Marked first and replaced then, so that no pattern matches what another has put in.
+void Redactor::mark(const std::string& text, size_t begin, size_t end, std::vector<bool>& hidden) const {
+  const auto from = text.begin() + static_cast<std::ptrdiff_t>(begin);
+  const auto to = text.begin() + static_cast<std::ptrdiff_t>(end);
+  for (const std::regex& pattern : patterns_) {
+    for (std::sregex_iterator match(from, to, pattern), last; match != last; ++match) {
+      std::fill_n(hidden.begin() + static_cast<std::ptrdiff_t>(begin) + match->position(), match->length(),
+                  true);
+    }
+  }
+}
+
+std::string Redactor::replace_marked(const std::string& text, const std::vector<bool>& hidden) const {
+  std::string result;
+  for (size_t i = 0; i < text.size();) {
+    size_t next = i + 1;
+    while (next < text.size() && hidden[next] == hidden[i]) ++next;
+    const std::string part = text.substr(i, next - i);
+    result += hidden[i] ? stand_in(key_, part) : part;
+    i = next;
+  }
+  return result;
+}
+
 std::string Redactor::redact_locked(const std::string& name) const {
   if (patterns_.empty() || name.empty()) return name;
   if (const auto known = known_.find(name); known != known_.end()) return known->second;
-  std::string result = name.size() > kMaxMatchedBytes ? stand_in(key_, name) : name;
-  if (name.size() <= kMaxMatchedBytes) {
-    // Marked first and replaced then, so that no pattern matches what another has put in.
+  std::string result;
+  if (name.size() > kMaxMatchedBytes) {
+    result = stand_in(key_, name);
+  } else {
     std::vector<bool> hidden(name.size(), false);
-    for (const std::regex& pattern : patterns_) {
-      for (std::sregex_iterator match(name.begin(), name.end(), pattern), end; match != end; ++match) {
-        std::fill_n(hidden.begin() + match->position(), match->length(), true);
-      }
-    }
-    result.clear();
-    for (size_t i = 0; i < name.size();) {
-      size_t next = i + 1;
-      while (next < name.size() && hidden[next] == hidden[i]) ++next;
-      const std::string part = name.substr(i, next - i);
-      result += hidden[i] ? stand_in(key_, part) : part;
-      i = next;
-    }
+    mark(name, 0, name.size(), hidden);
+    result = replace_marked(name, hidden);
   }
   if (known_.size() >= kMaxKnown) known_.clear();
   known_.emplace(name, result);
   return result;
+}
+
+// Not remembered: hardly a line comes twice.
+std::string Redactor::redact_text_locked(const std::string& text) const {
+  if (patterns_.empty()) return text;
+  if (text.size() > kMaxMatchedBytes) return stand_in(key_, text);
+  std::vector<bool> hidden(text.size(), false);
+  mark(text, 0, text.size(), hidden);
+  for (size_t begin = text.find_first_not_of(kBetweenWords); begin != std::string::npos;) {
+    const size_t end = std::min(text.find_first_of(kBetweenWords, begin), text.size());
+    mark(text, begin, end, hidden);
+    begin = text.find_first_not_of(kBetweenWords, end);
+  }
+  return replace_marked(text, hidden);
+}
+
+std::string Redactor::redact_text(const std::string& text) const {
+  const std::lock_guard lock(mutex_);
+  return redact_text_locked(text);
 }
 
 std::string Redactor::redact(const std::string& name) const {
@@ -89,7 +129,7 @@ model::HeapSnapshotPtr Redactor::redact(model::HeapSnapshotPtr snapshot) const {
   auto copy = std::make_shared<model::HeapSnapshot>(*snapshot);
   const auto hide = [this](std::string& name) { name = redact_locked(name); };
   hide(copy->comm);
-  for (std::string& comment : copy->comments) hide(comment);
+  for (std::string& comment : copy->comments) comment = redact_text_locked(comment);
   for (model::Function& function : copy->functions) {
     hide(function.name);
     hide(function.file);
@@ -108,8 +148,11 @@ model::HeapSnapshotPtr Redactor::redact(model::HeapSnapshotPtr snapshot) const {
 void Redactor::redact(model::TargetStatus& status) const {
   const std::lock_guard lock(mutex_);
   if (patterns_.empty()) return;
-  for (std::string* name : {&status.comm, &status.exe, &status.module, &status.reason})
-    *name = redact_locked(*name);
+  const auto hide = [this](std::string& name) { name = redact_locked(name); };
+  for (std::string* name :
+       {&status.comm, &status.exe, &status.module, &status.pod, &status.namespace_name, &status.container})
+    hide(*name);
+  status.reason = redact_text_locked(status.reason);
   for (model::TargetStatus::Site& site : status.top_sites) site.function = redact_locked(site.function);
   if (status.pod_facts == nullptr) return;
   auto pod = std::make_shared<model::Pod>(*status.pod_facts);
@@ -118,6 +161,10 @@ void Redactor::redact(model::TargetStatus& status) const {
     for (const auto& [key, value] : *texts) hidden.emplace(redact_locked(key), redact_locked(value));
     *texts = std::move(hidden);
   }
+  for (std::string* name : {&pod->namespace_name, &pod->name, &pod->node, &pod->controller.name,
+                            &pod->controller.kind, &pod->workload.name, &pod->workload.kind})
+    hide(*name);
+  for (model::PodContainer& container : pod->containers) hide(container.name);
   status.pod_facts = std::move(pod);
 }
 

@@ -24,12 +24,18 @@ class Redactor {
   void set_patterns(std::vector<std::regex> patterns);
 
   std::string redact(const std::string& name) const;
+  // Sentences with names in them, such as log lines and reasons: patterns are tried on the whole and on each word, so that ^
+  // and $ hold for a name within, too.
+  std::string redact_text(const std::string& text) const;
   // The same snapshot where there is nothing to hide.
   model::HeapSnapshotPtr redact(model::HeapSnapshotPtr snapshot) const;
   void redact(model::TargetStatus& status) const;
 
  private:
   std::string redact_locked(const std::string& name) const;
+  std::string redact_text_locked(const std::string& text) const;
+  void mark(const std::string& text, size_t begin, size_t end, std::vector<bool>& hidden) const;
+  std::string replace_marked(const std::string& text, const std::vector<bool>& hidden) const;
 
   const std::string key_;
   mutable std::mutex mutex_;  // guards the rest

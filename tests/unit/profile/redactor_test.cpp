@@ -53,6 +53,12 @@ TEST(Redactor, CoversSnapshotsAndStatuses) {
   model::Pod pod;
   pod.labels = {{"secret", "x"}};
   pod.annotations = {{"y", "secret"}};
+  pod.namespace_name = pod.name = pod.node = "secret-1";
+  pod.controller = {"ReplicaSet", "secret-5d9f"};
+  pod.workload = {"Deployment", "secret"};
+  pod.containers = {{"secret", ""}};
+  status.pod = status.namespace_name = status.container = "secret";
+  status.reason = "cannot read: /opt/secret/x";
   status.pod_facts = std::make_shared<const model::Pod>(pod);
   redactor.redact(status);
 
@@ -62,8 +68,29 @@ TEST(Redactor, CoversSnapshotsAndStatuses) {
   for (const auto& [key, value] : hidden->samples[0].labels) all += key + value;
   for (const auto& [key, value] : status.pod_facts->labels) all += key + value;
   for (const auto& [key, value] : status.pod_facts->annotations) all += key + value;
+  const model::Pod& facts = *status.pod_facts;
+  all += facts.namespace_name + facts.name + facts.node + facts.controller.name + facts.workload.name +
+         facts.containers[0].name + status.pod + status.namespace_name + status.container + status.reason;
   EXPECT_EQ(all.find("secret"), std::string::npos) << all;
+  EXPECT_EQ(status.namespace_name, status.pod);
+  EXPECT_EQ(facts.workload.name, status.pod);
   EXPECT_EQ(status.top_sites[0].function, hidden->functions[0].name);
+}
+
+// Log lines: a pattern that is about a whole name hides the name within.
+TEST(Redactor, HidesWordsOfSentences) {
+  const Redactor redactor(patterns({"^/opt/.*$", "^shop$"}));
+  const std::string line = redactor.redact_text("pid 7 (shop, /opt/x y): attached; shopping goes on: 'shop'");
+  const std::string shop = redactor.redact("shop");
+  EXPECT_EQ(line, "pid 7 (" + shop + ", " + redactor.redact("/opt/x") + " y): attached; shopping goes on: '" +
+                      shop + "'");
+  EXPECT_EQ(redactor.redact_text(""), "");
+  EXPECT_EQ(redactor.redact_text(" (,"), " (,");
+  EXPECT_EQ(redactor.redact_text(std::string(1 << 20, 'a')).size(), std::string("redacted_01234567").size());
+}
+
+TEST(Redactor, OneDigestInAllOfAProcess) {
+  EXPECT_EQ(Redactor(patterns({"a"})).redact("a"), Redactor(patterns({"a|b"})).redact_text("a"));
 }
 
 TEST(Redactor, WithoutPatternsCostsNothing) {

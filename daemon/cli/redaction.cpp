@@ -1,0 +1,26 @@
+#include "daemon/cli/redaction.h"
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <utility>
+
+#include "daemon/profile/redactor.h"
+
+namespace goheapd::cli {
+
+CLI::Option* add_redact_flag(CLI::App& app, std::vector<std::string>& patterns) {
+  return app
+      .add_option("--redact", patterns,
+                  "what matches in a name of a function, file, type, program, pod or label leaves only as a "
+                  "digest; repeatable")
+      ->type_name("REGEX");
+}
+
+RewriteMessage redacting(std::vector<std::regex> patterns) {
+  if (patterns.empty()) return {};
+  // Shared, since a function object must be copyable.
+  auto redactor = std::make_shared<const profile::Redactor>(std::move(patterns));
+  return [redactor](const std::string& message) { return redactor->redact_text(message); };
+}
+
+}  // namespace goheapd::cli

@@ -1,0 +1,23 @@
+// --redact, which serve and record share.
+#pragma once
+
+#include <regex>
+#include <string>
+#include <vector>
+
+#include "daemon/base/logging.h"
+
+namespace CLI {  // NOLINT(readability-identifier-naming): CLI11's name
+class App;
+class Option;
+}  // namespace CLI
+
+namespace goheapd::cli {
+
+// Adds the flag, which appends to `patterns`. Whether they are regular expressions is not looked at.
+CLI::Option* add_redact_flag(CLI::App& app, std::vector<std::string>& patterns);
+
+// Hides in log messages what matches; nothing to do for none.
+RewriteMessage redacting(std::vector<std::regex> patterns);
+
+}  // namespace goheapd::cli
