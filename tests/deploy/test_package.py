@@ -16,15 +16,6 @@ HERE = TREE / "tests/deploy/systemd"
 
 
 @pytest.fixture(scope="session")
-def package(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("package")
-    printed = run(DEPLOY / "package", folder, timeout=1800).split()
-    deb, = folder.glob("*.deb")
-    assert printed[-1] == str(deb)
-    return deb
-
-
-@pytest.fixture(scope="session")
 def unpacked(package, tmp_path_factory):
     folder = tmp_path_factory.mktemp("unpacked")
     run("dpkg", "-x", package, folder)
