@@ -1,5 +1,6 @@
 """Rules and dashboards: promtool's judgement, and a real Prometheus that scrapes a real goheapd and answers every query."""
 import json
+import os
 import re
 import subprocess
 import time
@@ -55,7 +56,8 @@ def fleet(tmp_path_factory):
     log = open(folder / "log", "w")
     prometheus = subprocess.Popen(
         [PROMETHEUS / "prometheus", f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data",
-         f"--web.listen-address=127.0.0.1:{port}"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+         f"--web.listen-address=127.0.0.1:{port}"], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+        env={**os.environ, "GOMEMLIMIT": "4GiB"})   # what is shown of a limit needs one
     try:
         with Daemon(prometheus.pid, arguments=["--web.listen-address", f"127.0.0.1:{daemon_port}"]) as daemon:
             daemon.wait_for_state(prometheus.pid)
