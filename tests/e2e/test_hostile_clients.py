@@ -103,20 +103,28 @@ def test_profiles_that_nobody_reads(world):
 def test_differences_are_limited(world):
     """64 at once, all of which go on while the others are turned away."""
     daemon, target = world
+    deadline = time.monotonic() + 90
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(connect(daemon)) for _ in range(80)]
-        for s in sockets:
-            s.send(f"GET /targets/{target.pid}/debug/pprof/heap?seconds=300 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        refused, deadline = {}, time.monotonic() + 60
-        while len(refused) < 16 and time.monotonic() < deadline:
-            for s in select.select(sockets, [], [], 1)[0]:
-                refused[s] = refused.get(s, b"") + s.recv(4096)
-                sockets = [other for other in sockets if other not in refused]
-        assert [answer.split(b" ", 2)[1] for answer in refused.values()] == [b"503"] * 16
-        # Another is refused, too, and a profile as of now is not.
-        assert daemon.get(f"/targets/{target.pid}/debug/pprof/heap?seconds=1").status == 503
-        assert daemon.get(f"/targets/{target.pid}/debug/pprof/heap").status == 200
-        assert select.select(sockets, [], [], 0)[0] == []
+        running = []
+        while True:
+            assert time.monotonic() < deadline, f"{len(running)} differences are under way"
+            while len(running) < 80:
+                connection = connect(daemon)
+                if connection is None:
+                    time.sleep(0.1)
+                    continue
+                running.append(stack.enter_context(connection))
+                connection.send(f"GET /targets/{target.pid}/debug/pprof/heap?seconds=300 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            # Whoever is one too many is told so at once. On a busy machine others, too, may be asked to try again.
+            while len(running) > 64 and time.monotonic() < deadline:
+                for s in select.select(running, [], [], 1)[0]:
+                    assert s.recv(4096).split(b" ", 2)[1] == b"503"
+                    running.remove(s)
+            if len(running) == 64 and daemon.get(f"/targets/{target.pid}/debug/pprof/heap?seconds=1").status == 503:
+                break
+        # A profile as of now is not refused, and the 64 go on.
+        daemon.wait_until(lambda: daemon.get(f"/targets/{target.pid}/debug/pprof/heap").status == 200, "no profile as of now")
+        assert select.select(running, [], [], 0)[0] == []
 
 
 def test_the_rate_limit_of_the_web_config(tmp_path):
@@ -124,6 +132,7 @@ def test_the_rate_limit_of_the_web_config(tmp_path):
     arguments = ("--mode", "buckets", "--include", "^/nowhere$", "--web.config.file", tmp_path / "web.yml")
     with Daemon.starting(*arguments) as daemon:
         daemon.wait_until(lambda: " serves http" in daemon.log(), "does not serve")
+        # Every request counts, that of a probe too, as in the exporter-toolkit.
         statuses = [daemon.get("/-/healthy").status for _ in range(31)]
         assert statuses == [200] * 30 + [429]
         assert daemon.get("/metrics").headers["Retry-After"]
