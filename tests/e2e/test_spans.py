@@ -4,12 +4,14 @@ import math
 import subprocess
 import time
 
+import pytest
 from harness import golang
 from harness.daemon import Daemon, Metrics, free_port
 from harness.life_ledger import LARGE, SITES, LifeLedger
 
 PROGRAMS = golang.CACHE / "programs"  # tests/tools/fetch-programs
 OBJECTS = 100_000
+MANY = 400_000
 FROM_BEFORE = "[goheapd: allocated before goheapd attached]"
 
 
@@ -102,6 +104,27 @@ def test_equal_to_what_the_program_knows(minor):
         assert not daemon.lost_events()
 
 
+@pytest.mark.parametrize("environment", [{"GOGC": "10"}, {"GOGC": "off", "GOMEMLIMIT": "400MiB"}, {"GOGC": "off"}],
+                         ids=["gogc10", "memlimit", "gc_off"])
+def test_each_site_within_15_percent(environment):
+    """So many objects that each site above 5 % of the heap has hundreds of samples: no allowance for chance is needed."""
+    with LifeLedger(golang.VERSIONS[-1], MANY, **environment) as program, \
+            Daemon(program.pid, arguments=["--mode", "sampled"]) as daemon:
+        daemon.wait_for_state(program.pid)
+        daemon.profile(program.pid)
+        program.ask(f"hold 0 {MANY}")
+        work(program, 1)
+        profile = collected(daemon, program)
+        heap, _ = program.heap()
+        total = profile.total("inuse_space")
+        assert near(total, heap["heap_alloc"], 0.05), (total, heap, profile.comments)
+        ours = by_site(profile, "inuse_space")
+        held = {site: size for site, (_, size) in program.held().items() if size >= 0.05 * total}
+        assert len(held) >= 4
+        wrong = {site: (ours[site], size) for site, size in held.items() if not near(ours[site], size, 0.15)}
+        assert not wrong, (wrong, ours, profile.comments)
+
+
 def test_attached_to_a_program_that_has_run(some_minor):
     """What was allocated before is known by its size only, is shown so, and goes away when it dies."""
     half = OBJECTS // 2
@@ -140,19 +163,21 @@ def test_stripped_position_independent():
 def test_both_samplers_agree():
     """The same program with the runtime's sampler and without: two independent ways to the same heap."""
     totals = {}
+    rate = 16 << 10
     for tags, source in (("profile", "runtime"), ("", "spans")):
-        with LifeLedger(24, OBJECTS, tags=tags) as program, \
+        with LifeLedger(24, MANY, tags=tags, GODEBUG=f"memprofilerate={rate}" if tags else "") as program, \
                 Daemon(program.pid, arguments=["--mode", "sampled"]) as daemon:
             assert daemon.wait_for_state(program.pid)["source"] == source
             daemon.profile(program.pid)
-            program.ask(f"hold 0 {OBJECTS}")
+            program.ask(f"hold 0 {MANY}")
             profile = collected(daemon, program)
             totals[source] = by_site(profile, "inuse_space")
     large = [site for site in SITES if totals["spans"][site] > 0.05 * totals["spans"].total()]
     assert len(large) >= 4
     for site in large:
-        # The runtime takes one sample in 512 KiB: five standard deviations of that, and our own 15 %.
-        share = 0.15 + 5 / math.sqrt(totals["spans"][site] / (512 << 10))
+        # Five standard deviations of the runtime's sampler, and our own 15 %.
+        share = 0.15 + 5 / math.sqrt(totals["spans"][site] / rate)
+        assert share < 0.35
         assert near(totals["runtime"][site], totals["spans"][site], share), totals
 
 
