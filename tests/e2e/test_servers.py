@@ -23,7 +23,7 @@ class Server:
         self.arguments, self.files = arguments, dict(files)
 
     @contextlib.contextmanager
-    def running(self):
+    def running(self, **environment):
         with tempfile.TemporaryDirectory() as directory, tempfile.TemporaryFile("w+") as log:
             names = {"dir": directory, "port": free_port(), "port2": free_port()}
             for file, text in self.files.items():
@@ -31,7 +31,7 @@ class Server:
             process = subprocess.Popen(
                 [self.binary, *(argument.format(**names) for argument in self.arguments)], cwd=directory,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                env={"PATH": "/usr/bin:/bin", "HOME": directory, "XDG_DATA_HOME": directory, "XDG_CONFIG_HOME": directory})
+                env={"PATH": "/usr/bin:/bin", "HOME": directory, "XDG_DATA_HOME": directory, "XDG_CONFIG_HOME": directory, **environment})
             base = f"http://127.0.0.1:{names['port']}"
             self.own_url = "http://127.0.0.1:" + self.own_heap.format(**names)
             try:
@@ -99,6 +99,7 @@ def by_function(profile, column):
     """{function: flat value}, as `go tool pprof -top` adds up."""
     result = {}
     for stack, value in by_stack(profile, column).items():
+        assert stack, (value, profile.comments)
         result[stack[0][0]] = result.get(stack[0][0], 0) + value
     return result
 
@@ -130,6 +131,34 @@ def test_same_as_its_own_profile(server):
             assert code == 0 and seconds < 2
         assert text_differences(process.pid) == []
         assert fetch(base + server.ready).status == 200
+
+
+@pytest.mark.parametrize("server", [SERVERS[1], SERVERS[2]], ids=lambda s: s.name)
+def test_the_same_without_its_sampler(server):
+    """A real server's sampler switched off by its environment: source spans finds what the sampler would have found."""
+    shares = {}
+    for source, rate in (("runtime", 64 << 10), ("spans", 0)):
+        with server.running(GODEBUG=f"memprofilerate={rate}") as (process, base), \
+                Daemon(process.pid, arguments=["--mode", "sampled"]) as daemon:
+            assert daemon.wait_for_state(process.pid)["source"] == source
+            server.put_under_load(base, 1).wait()  # what starting costs is over
+            before = by_function(daemon.profile(process.pid, kind="allocs"), "alloc_space")
+
+            def allocated():
+                flat = by_function(daemon.profile(process.pid, kind="allocs"), "alloc_space")
+                since = {function: value - before.get(function, 0) for function, value in flat.items()}
+                total = sum(since.values())
+                return total > 200 << 20 and {function: value / total for function, value in since.items()}
+
+            with server.put_under_load(base, 60) as load:
+                shares[source] = daemon.wait_until(allocated, "it hardly allocates", timeout=60)
+                load.kill()
+    large = [function for function, share in shares["runtime"].items() if share > 0.02]
+    assert len(large) >= 3
+    # A share of 2 % is 32 of our samples: a quarter and a hundredth are four standard deviations of it.
+    wrong = {function: (shares["runtime"][function], shares["spans"].get(function, 0)) for function in large
+             if abs(shares["runtime"][function] - shares["spans"].get(function, 0)) > 0.01 + 0.25 * shares["runtime"][function]}
+    assert not wrong, wrong
 
 
 def check_same(daemon, pid, server):
