@@ -28,7 +28,7 @@ struct RecordOptions {
   int pid = 0;
   double seconds = 10;
   std::string output;
-  std::string mode = "sampled";
+  std::string mode = "auto";
   bool live_heap = false;
   std::string type = "heap";
   std::vector<std::string> redact;  // regular expressions on names
@@ -126,9 +126,7 @@ int record(const RecordOptions& options) {
   DaemonOptions daemon_options;
   daemon_options.settings.redact = hidden;
   daemon_options.settings.selection.pids.insert(options.pid);
-  daemon_options.settings.selection.mode = options.mode == "exact"     ? model::Mode::exact
-                                           : options.mode == "buckets" ? model::Mode::buckets
-                                                                       : model::Mode::sampled;
+  daemon_options.settings.selection.mode = model::mode_of(options.mode);
   daemon_options.settings.selection.live_heap_when_exact = options.live_heap;
   const std::string process = "/proc/" + std::to_string(options.pid);
   if (!std::filesystem::exists(process)) return report("no process with pid " + std::to_string(options.pid));
@@ -141,7 +139,7 @@ int record(const RecordOptions& options) {
   }
   // Not after the wait: a recording that cannot be written should not be made.
   if (auto writable = check_writable(options.output); !writable) return report(to_string(writable.error()));
-  daemon_options.measure_hit_cost = false;
+  daemon_options.measure_hit_cost = options.mode == "auto";  // it keeps to the budget
   auto daemon = Daemon::create(std::move(daemon_options));
   if (!daemon) return report(to_string(daemon.error()));
   RunningDaemon running(**daemon);
@@ -187,7 +185,7 @@ void add_record(CLI::App& program, Action& action) {
       ->add_option("-o,--output", options->output, "the file to write, gzipped pprof; - is standard output")
       ->required()
       ->type_name("FILE");
-  command->add_option("--mode", options->mode, "sampled, exact or buckets")
+  command->add_option("--mode", options->mode, "auto, sampled, exact or buckets")
       ->check(CLI::IsMember({"auto", "sampled", "exact", "buckets"}))
       ->capture_default_str();
   command->add_flag("--live-heap", options->live_heap,

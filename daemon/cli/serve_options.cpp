@@ -67,10 +67,7 @@ std::string to_seconds(std::string& text) {
   return {};
 }
 
-model::Mode ServeOptions::parsed_mode() const {
-  const auto* found = std::find(model::kModeNames.begin(), model::kModeNames.end(), mode);
-  return static_cast<model::Mode>(found - model::kModeNames.begin());
-}
+model::Mode ServeOptions::parsed_mode() const { return model::mode_of(mode); }
 
 std::vector<std::regex> ServeOptions::redact_patterns() const { return {redact.begin(), redact.end()}; }
 

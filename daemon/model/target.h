@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <optional>
@@ -22,6 +23,10 @@ inline std::string_view name_of(TargetState state) { return kTargetStateNames[st
 enum class Mode : unsigned char { automatic, sampled, exact, buckets };
 inline constexpr std::array<std::string_view, 4> kModeNames = {"auto", "sampled", "exact", "buckets"};
 inline std::string_view name_of(Mode mode) { return kModeNames[static_cast<size_t>(mode)]; }
+// `name` is one of them.
+inline Mode mode_of(std::string_view name) {
+  return static_cast<Mode>(std::find(kModeNames.begin(), kModeNames.end(), name) - kModeNames.begin());
+}
 
 // TargetStatus::source of a runtime's sampler that --allow-runtime-sampling has switched on.
 inline constexpr std::string_view kSourceEnabled = "enabled";

@@ -56,7 +56,7 @@ def test_address_in_use():
         assert address in fails_with(1, "serve", "--pid", "1", "--web.listen-address", address)
 
 
-@pytest.mark.parametrize("mode", ["sampled", "exact"])
+@pytest.mark.parametrize("mode", ["auto", "sampled", "exact"])
 def test_record(mode, tmp_path):
     """The profile of a while, in a file that go tool pprof opens."""
     output = tmp_path / "heap.pb.gz"
