@@ -1,0 +1,115 @@
+"""deploy/quickstart does what the first lines of the README promise."""
+import contextlib
+import os
+import re
+import select
+import shutil
+import signal
+import subprocess
+import time
+
+from conftest import LONG
+from harness import golang, source_tree
+from harness.daemon import GOHEAPD, Metrics, fetch, free_port
+from harness.target import Target
+from tools import DEPLOY, OPERATIONS, TREE, run
+
+
+class Quickstart:
+    """Running in the foreground, for one process only: other programs of this machine are none of our business."""
+
+    def __init__(self, command, pid, **environment):
+        self.port = free_port()
+        self.printed = ""
+        self._process = subprocess.Popen(
+            [*command, "--pid", str(pid), "--web.listen-address", f"127.0.0.1:{self.port}"], stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, **environment})
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        self._process.stdout.close()
+        if exception[0]:
+            print(self.printed)
+
+    def wait_for(self, pattern, timeout):
+        """The match in what is printed."""
+        deadline = time.monotonic() + timeout
+        while not (match := re.search(pattern, self.printed, re.MULTILINE)):
+            left = deadline - time.monotonic()
+            assert left > 0 and self._process.poll() is None, f"not printed: {pattern}"
+            if select.select([self._process.stdout], [], [], left)[0]:
+                more = os.read(self._process.stdout.fileno(), 1 << 16).decode()
+                assert more, f"ended before it printed {pattern}"
+                self.printed += more
+        return match
+
+    def interrupt(self):
+        """As Ctrl-C does it; the exit code."""
+        self._process.send_signal(signal.SIGINT)
+        return self._process.wait(30)
+
+
+def lives_up_to_its_lines(quickstart, target, timeout):
+    landing = quickstart.wait_for(r"^  targets and links +(\S+)$", timeout)[1]
+    metrics = quickstart.wait_for(r"^  Prometheus metrics +(\S+)$", 5)[1]
+    line = quickstart.wait_for(r"^  try: go tool pprof (-top (\S+))   \((.*)\)$", 60)
+    assert line[3] == target.binary.name[:15]
+    target.run("direct", 300)
+    # The very line that is printed.
+    top = golang.pprof_tool(*line[1].split())
+    assert "main.direct" in top and "Type: inuse_space" in top, top
+    page = fetch(landing)
+    assert page.status == 200 and page.headers["Content-Type"].startswith("text/html") and str(target.pid) in page.text
+    assert Metrics.parse(fetch(metrics).text).sum("goheapd_targets", state="attached") == 1
+    assert target.text_differences(), "no probe in the target: this test would prove nothing"
+    assert quickstart.interrupt() == 0
+    assert target.text_differences() == []
+    target.run("direct", 1)
+
+
+def test_where_everything_is_there(tmp_path):
+    """On the tree as it was built there is nothing to install and nothing to compile."""
+    assert GOHEAPD == TREE / "build" / "goheapd", "quickstart knows one build only"
+    built = GOHEAPD.stat().st_mtime_ns
+    with Target.of(24, "stripped", profile_rate=1024) as target:
+        # The build keeps its tests.
+        with Quickstart([DEPLOY / "quickstart"], target.pid, GOHEAPD_CMAKE_ARGS="-DGOHEAPD_TESTS=ON") as quickstart:
+            lives_up_to_its_lines(quickstart, target, 120)
+        steps = [line for line in quickstart.printed.splitlines() if re.match(r"\d/3 |installing ", line)]
+        assert [step.split(" (")[0] for step in steps] == ["1/3 installing what is missing", "2/3 building", "3/3 starting"]
+    assert GOHEAPD.stat().st_mtime_ns == built
+
+
+def test_help_does_nothing():
+    printed = run(DEPLOY / "quickstart", "--help")
+    assert "usage: quickstart [FLAGS OF goheapd serve]" in printed and "installing" not in printed
+
+
+if LONG:
+    def test_on_a_fresh_debian(tmp_path):
+        """From apt's first package to a profile, in a root of its own that shares this machine's kernel and processes."""
+        root = tmp_path / "root"
+        root.mkdir()
+        run("tar", "-C", root, "-xf", OPERATIONS / "rootfs.tar")
+        source_tree.copy(root / "goheapd")
+        shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
+        entered = ["unshare", "--mount", "--propagation", "private", "bash", "-c", """
+            for folder in proc sys dev; do mount --rbind "/$folder" "$1/$folder" || exit 1; done
+            root=$1
+            shift
+            exec chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root /goheapd/deploy/quickstart "$@"
+            """, "-", root]
+        try:
+            with Target.of(24, "stripped", profile_rate=1024) as target, Quickstart(entered, target.pid) as quickstart:
+                lives_up_to_its_lines(quickstart, target, 3000)
+                quickstart.wait_for(r"^installing .*g\+\+.*cmake", 1)
+                assert (root / "goheapd/build/goheapd").exists()
+        finally:
+            # The mounts went with their namespace.
+            with contextlib.suppress(OSError):
+                shutil.rmtree(root)
