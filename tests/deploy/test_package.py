@@ -149,6 +149,7 @@ def test_lives_in_systemd(package, tmp_path):
     shutil.copy(package, root / "outside/goheapd.deb")
     shutil.copy(PROMETHEUS / "prometheus", root / "outside/prometheus")
     shutil.copy(HERE / "inside.sh", root / "inside.sh")
+    shutil.copy(HERE / "checks.sh", root / "outside/checks.sh")
     units = root / "etc/systemd/system"
     (units / "inside.service").write_text("[Unit]\nAfter=multi-user.target\n[Service]\nExecStart=/inside.sh\n")
     wants = units / "multi-user.target.wants"

@@ -1,5 +1,4 @@
 """Source spans: the heap of programs whose runtime does not sample, compared with what these programs know themselves."""
-import collections
 import math
 import subprocess
 import time
@@ -7,29 +6,13 @@ import time
 import pytest
 from harness import golang
 from harness.daemon import Daemon, Metrics, free_port
-from harness.life_ledger import LARGE, SITES, LifeLedger
+from harness.life_ledger import SITES, LifeLedger
+from harness.span_books import by_site, check_allocations, check_in_use, near
 
 PROGRAMS = golang.CACHE / "programs"  # tests/tools/fetch-programs
 OBJECTS = 100_000
 MANY = 400_000
 FROM_BEFORE = "[goheapd: allocated before goheapd attached]"
-
-
-def site_of(sample):
-    """The function of the program that allocates here, or what goheapd says in its place."""
-    functions = sample.functions()
-    for function in functions:
-        if function in SITES:
-            return function
-    return functions[-1] if functions and functions[-1].startswith("[goheapd") else "elsewhere"
-
-
-def by_site(profile, column):
-    index = profile.column(column)
-    sums = collections.Counter()
-    for sample in profile.samples:
-        sums[site_of(sample)] += sample.values[index]
-    return sums
 
 
 def collected(daemon, program):
@@ -38,42 +21,6 @@ def collected(daemon, program):
         program.ask("gc")
         profile = daemon.profile(program.pid)
     return profile
-
-
-def near(ours, truth, share):
-    return abs(ours - truth) <= share * truth
-
-
-def check_in_use(profile, program, seen_from_start=True):
-    heap, _ = program.heap()
-    total = profile.total("inuse_space")
-    assert near(total, heap["heap_alloc"], 0.05), (total, heap, profile.comments)
-    ours = by_site(profile, "inuse_space")
-    wrong = {}
-    for site, (_, size) in program.held().items():
-        if size < 0.05 * total:
-            continue
-        # A site that is alone in its size class has all of it, where goheapd saw all. Else its share is as good as its
-        # samples are many: five standard deviations.
-        is_exact = seen_from_start and site not in LARGE
-        share = 0.15 if is_exact else max(0.15, 5 / math.sqrt(size / profile.period))
-        if not near(ours[site], size, share):
-            wrong[site] = (ours[site], size)
-    assert not wrong, (wrong, ours, profile.comments)
-
-
-def check_allocations(profile, program):
-    heap, by_size = program.heap()
-    # What the program allocates while it answers, and rounding of each sample.
-    slack = 20_000 + 0.001 * heap["total_alloc"]
-    assert abs(profile.total("alloc_space") - heap["total_alloc"]) < slack, (heap, profile.total("alloc_space"))
-    ours = collections.Counter()
-    objects = profile.column("alloc_objects")
-    for sample in profile.samples:
-        ours[sample.labels.get("bytes", 0)] += sample.values[objects]
-    wrong = {size: (ours[size], mallocs) for size, mallocs in by_size.items()
-             if size and abs(ours[size] - mallocs) > 100 + 0.001 * mallocs}
-    assert not wrong, wrong
 
 
 def work(program, seconds):

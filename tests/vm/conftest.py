@@ -1,5 +1,33 @@
+import concurrent.futures
+import os
 import pathlib
 import sys
 
+import pytest
+
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "e2e"))
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+import machine  # noqa: E402
+
+from harness.daemon import GOHEAPD  # noqa: E402
+
+# tests/run --all
+if not os.environ.get("GOHEAPD_LONG_TESTS"):
+    collect_ignore = ["test_systemd.py"]
+
+
+@pytest.fixture(scope="session")
+def consoles(tmp_path_factory):
+    """{row: what will be the console of its one run}; two at a time, since a machine is idle for much of its boot."""
+    initramfs = machine.build_initramfs(GOHEAPD.parent, tmp_path_factory.mktemp("vm"))
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        yield {name: pool.submit(machine.boot, name, initramfs, machine.TIMEOUT) for name in machine.METHODS}
+
+
+@pytest.fixture(scope="session", params=machine.METHODS)
+def booted(request, consoles):
+    """(row, console)"""
+    console = consoles[request.param].result()
+    assert console.is_done, console.text[-5000:]
+    return request.param, console

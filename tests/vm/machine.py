@@ -17,6 +17,10 @@ from harness import golang
 HERE = pathlib.Path(__file__).parent
 # The newest Go version: what the versions differ in is tested on the host, what the kernels differ in is tested here.
 MINOR = golang.VERSIONS[-1]
+# Rows of tests/tools/fetch-kernels, and how probes attach there for root.
+METHODS = {"5.10": "tracefs_event", "6.1": "tracefs_event", "6.12": "uprobe_multi", "newest": "uprobe_multi"}
+# A run takes 60 s alone; other work on the machine shall not decide. The guest gives up before, and says where it hangs.
+TIMEOUT = 360
 # Of the eBPF tests, those whose outcome is the kernel's doing.
 TESTS = [f"Matrix/ExactCounts.*/go1_{MINOR}", f"Matrix/SampledEvents.*/go1_{MINOR}", "Lifecycle.DetachRestoresTheCode",
          "Lifecycle.ExecEndsTheRecordingAndIsReported", "Lifecycle.ExitIsReportedAndCountsCanStillBeRead",
@@ -54,10 +58,17 @@ def build_initramfs(build, directory):
     shutil.copy("/bin/busybox", root / "bin" / "busybox")
     shutil.copy(golang.build(MINOR), root / "programs" / "target")
     shutil.copy(golang.build(MINOR, program="allocator"), root / "programs" / f"allocator_go1_{MINOR}")
+    for program in ("life_ledger", "gc_cycles", "phases"):
+        shutil.copy(golang.build(MINOR, program=program), root / "programs" / program)
+    shutil.copy(HERE / "sources.sh", root / "programs" / "sources.sh")
     (root / "programs" / "filter").write_text(":".join(TESTS))
     shutil.copy(HERE / "init", root / "init")
     (root / "init").chmod(0o755)
-    archive = directory / "initramfs"
+    return pack(root, directory / "initramfs")
+
+
+def pack(root, archive):
+    """Makes an initramfs of a folder, which goes."""
     with open(archive, "wb") as output:
         listing = subprocess.run(["find", "."], cwd=root, check=True, capture_output=True).stdout
         subprocess.run(["cpio", "--create", "--format=newc", "--quiet"], cwd=root, input=listing, stdout=output, check=True)
@@ -81,12 +92,12 @@ class Console:
                       re.findall(r"^@@ file (\S+)\n([A-Za-z0-9+/=\n]*)^@@ end$", self.text, re.MULTILINE)}
 
 
-def boot(kernel, initramfs, timeout):
-    """Boots a kernel of the cache and waits for its end."""
-    command = [*qemu(), "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", "1024", "-smp", "2",
+def boot(kernel, initramfs, timeout, memory=1024, arguments=""):
+    """Boots a kernel of the cache and waits for its end. `memory` in MiB, `arguments` for the kernel."""
+    command = [*qemu(), "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", str(memory), "-smp", "2",
                "-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio",
                "-kernel", golang.CACHE / "kernels" / kernel / "vmlinuz", "-initrd", initramfs,
-               "-append", "console=ttyS0 quiet panic=-1"]
+               "-append", f"console=ttyS0 quiet panic=-1 {arguments}"]
     try:
         result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False)
         return Console(result.stdout.decode(errors="replace") + result.stderr.decode(errors="replace"))

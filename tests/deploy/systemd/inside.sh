@@ -6,36 +6,12 @@ exec >/outside/log 2>&1 </dev/null
 exec 9>&1
 BASH_XTRACEFD=9
 set -x
-url=http://127.0.0.1:9786
+result=/outside/result
 export DEBIAN_FRONTEND=noninteractive
 
-check() {
-  local name=$1 seen
-  shift
-  if seen="$("$@" 2>&1)"; then
-    echo "ok $name" >>/outside/result
-  else
-    echo "FAILED $name: $seen | $(journalctl -q -u goheapd -n 15 -o cat | tr '\n' ';')" >>/outside/result
-  fi
-}
-# within SECONDS COMMAND...: until it succeeds
-within() {
-  local deadline=$((SECONDS + $1))
-  shift
-  until "$@" >/tmp/within 2>&1; do
-    if ((SECONDS >= deadline)); then
-      cat /tmp/within
-      return 1
-    fi
-    sleep 0.1
-  done
-}
-property() { systemctl show -P "$1" goheapd; }
-property_is() { [[ $(property "$1") == "$2" ]] || { echo "$1 is $(property "$1")"; return 1; }; }
+# shellcheck source=tests/deploy/systemd/checks.sh
+source /outside/checks.sh
 metric_is() { curl -sf $url/metrics | grep -qx "$1 $2" || { curl -s $url/metrics | grep "^$1"; return 1; }; }
-metric_at_least() { (($(curl -sf $url/metrics | awk -v name="$1" '$1 == name {print int($2)}') >= $2)); }
-ready() { curl -sf $url/-/ready >/dev/null; }
-alive() { property_is ActiveState active && ready; }
 
 # ---- install
 # The container has pids of its own, which eBPF events do not carry; so no probes here, but all the rest.

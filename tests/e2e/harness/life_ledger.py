@@ -14,6 +14,35 @@ SITES = [f"main.{name}" for name in (
 LARGE = {"main.plain40000", "main.pointers100000"}
 
 
+def held_of(lines):
+    """{function: (objects, bytes of slots)}, from the answer to "held"."""
+    return {SITES[kind]: (objects, size) for kind, objects, size in lines}
+
+
+def heap_of(lines):
+    """What runtime.ReadMemStats says, and {size class: objects allocated}, from the answer to "heap"."""
+    totals, *classes = lines
+    return dict(zip(("heap_alloc", "total_alloc", "mallocs", "frees", "gc_cycles"), totals)), dict(classes)
+
+
+class Answered:
+    """One that ran elsewhere, by what it answered to "held" and "heap"."""
+
+    def __init__(self, held, heap):
+        self._held, self._heap = (numbers(text) for text in (held, heap))
+
+    def held(self):
+        return held_of(self._held)
+
+    def heap(self):
+        return heap_of(self._heap)
+
+
+def numbers(text):
+    """Those of each line of an answer."""
+    return [[int(word) for word in line.split()] for line in text.splitlines()]
+
+
 class LifeLedger:
     def __init__(self, minor, objects, variant="plain", tags="", **environment):
         self.binary = golang.build(minor, variant, program="life_ledger", tags=tags)
@@ -50,18 +79,15 @@ class LifeLedger:
             more = os.read(self.process.stdout.fileno(), 1 << 16)
             assert more, f"{self.pid} has ended with {self.process.wait()}"
             self._pending += more
-        text, self._pending = self._pending.decode(), b""
-        return [[int(word) for word in line.split()] for line in text.splitlines()[:-1]]
+        text, self._pending = self._pending.decode().removesuffix("ok\n"), b""
+        return numbers(text)
 
     def ask(self, command):
         os.write(self.process.stdin.fileno(), command.encode() + b"\n")
         return self._answer()
 
     def held(self):
-        """{function: (objects, bytes of slots)}"""
-        return {SITES[kind]: (objects, size) for kind, objects, size in self.ask("held")}
+        return held_of(self.ask("held"))
 
     def heap(self):
-        """What runtime.ReadMemStats says."""
-        totals, *classes = self.ask("heap")
-        return dict(zip(("heap_alloc", "total_alloc", "mallocs", "frees", "gc_cycles"), totals)), dict(classes)
+        return heap_of(self.ask("heap"))

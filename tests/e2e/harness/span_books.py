@@ -1,0 +1,58 @@
+"""Profiles of source spans against what tests/go_programs/life_ledger knows of itself."""
+import collections
+import math
+
+from .life_ledger import LARGE, SITES
+
+
+def site_of(sample):
+    """The function of the program that allocates here, or what goheapd says in its place."""
+    functions = sample.functions()
+    for function in functions:
+        if function in SITES:
+            return function
+    return functions[-1] if functions and functions[-1].startswith("[goheapd") else "elsewhere"
+
+
+def by_site(profile, column):
+    index = profile.column(column)
+    sums = collections.Counter()
+    for sample in profile.samples:
+        sums[site_of(sample)] += sample.values[index]
+    return sums
+
+
+def near(ours, truth, share):
+    return abs(ours - truth) <= share * truth
+
+
+def check_in_use(profile, program, seen_from_start=True):
+    heap, _ = program.heap()
+    total = profile.total("inuse_space")
+    assert near(total, heap["heap_alloc"], 0.05), (total, heap, profile.comments)
+    ours = by_site(profile, "inuse_space")
+    wrong = {}
+    for site, (_, size) in program.held().items():
+        if size < 0.05 * total:
+            continue
+        # A site that is alone in its size class has all of it, where goheapd saw all. Else its share is as good as its
+        # samples are many: five standard deviations.
+        is_exact = seen_from_start and site not in LARGE
+        share = 0.15 if is_exact else max(0.15, 5 / math.sqrt(size / profile.period))
+        if not near(ours[site], size, share):
+            wrong[site] = (ours[site], size)
+    assert not wrong, (wrong, ours, profile.comments)
+
+
+def check_allocations(profile, program):
+    heap, by_size = program.heap()
+    # What the program allocates while it answers, and rounding of each sample.
+    slack = 20_000 + 0.001 * heap["total_alloc"]
+    assert abs(profile.total("alloc_space") - heap["total_alloc"]) < slack, (heap, profile.total("alloc_space"))
+    ours = collections.Counter()
+    objects = profile.column("alloc_objects")
+    for sample in profile.samples:
+        ours[sample.labels.get("bytes", 0)] += sample.values[objects]
+    wrong = {size: (ours[size], mallocs) for size, mallocs in by_size.items()
+             if size and abs(ours[size] - mallocs) > 100 + 0.001 * mallocs}
+    assert not wrong, wrong

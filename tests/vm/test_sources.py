@@ -1,0 +1,63 @@
+"""What tests/vm/sources.sh brings from each kernel: source spans, collections, the runtime's figures, and mode auto."""
+import json
+
+import pytest
+from harness import pprof
+from harness.daemon import Metrics
+from harness.life_ledger import SITES, Answered
+from harness.span_books import by_site, check_allocations, check_in_use
+
+
+@pytest.fixture
+def files(booted):
+    return booted[1].files
+
+
+@pytest.fixture
+def ledger(files):
+    """As it answered before goheapd's last answer, and after."""
+    return [Answered(files["held"].decode(), files[name].decode()) for name in ("heap-before", "heap-after")]
+
+
+def rows(content):
+    return json.loads(content)["targets"]
+
+
+def test_the_sources_are_what_the_programs_need(files):
+    assert {row["comm"]: row["source"] for row in rows(files["sources.json"])} == {
+        "life_ledger": "spans", "gc_cycles": "runtime"}
+
+
+def test_spans_are_the_programs_own_heap(files, ledger):
+    profile = pprof.decode(files["spans.pb.gz"])
+    assert profile.period > 1
+    check_in_use(profile, ledger[0])
+    check_allocations(profile, ledger[0])
+
+
+def test_spans_that_are_let_go_of_are_gone(files):
+    profile = pprof.decode(files["dropped.pb.gz"])
+    sums = by_site(profile, "inuse_space")
+    assert sum(size for site, size in sums.items() if site in SITES) < 200_000, (sums, profile.comments)
+
+
+def test_metrics_of_the_program_are_its_own(files, ledger):
+    metrics = Metrics.parse(files["go-metrics"].decode())
+    before, after = (answered.heap()[0] for answered in ledger)
+    for name, own in (("go_memstats_alloc_bytes_total", "total_alloc"), ("go_memstats_mallocs_total", "mallocs"),
+                      ("go_memstats_frees_total", "frees"), ("go_gc_duration_seconds_count", "gc_cycles")):
+        [(_, value)] = metrics.select(name)
+        assert before[own] <= value <= after[own], (name, value, before, after)
+
+
+def test_every_gctrace_line_is_what_the_program_prints(files):
+    own, served = (files[name].decode().splitlines() for name in ("gctrace-own", "gctrace-served"))
+    assert len(own) >= 40 and own[0].startswith("gc 1 @")
+    assert served == own
+
+
+def test_auto_counts_slow_allocators_and_lets_go_of_storms(files):
+    [counted], [throttled] = (rows(files[name]) for name in ("counted.json", "throttled.json"))
+    assert (counted["comm"], counted["mode"], counted["mode_changes"]) == ("phases", "exact", 1)
+    assert (throttled["comm"], throttled["mode"]) == ("target", "buckets")
+    assert "the budget is 1.00 %" in throttled["reason"]
