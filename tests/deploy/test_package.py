@@ -1,5 +1,6 @@
 """The Debian package and the unit, judged by dpkg and systemd-analyze and lived through in a real systemd."""
 import os
+import pathlib
 import re
 import shutil
 import subprocess
@@ -9,7 +10,9 @@ import urllib.error
 import pytest
 import yaml
 
+from harness import comparison, pprof
 from harness.daemon import Daemon, GOHEAPD, fetch, free_port
+from harness.target import Target
 from tools import DEPLOY, OPERATIONS, PROMETHEUS, TREE, run
 
 HERE = TREE / "tests/deploy/systemd"
@@ -101,8 +104,24 @@ def test_installs_where_no_systemd_runs(package, tmp_path):
     shutil.rmtree(root)
 
 
-def test_three_capabilities_are_enough(unpacked, tmp_path):
-    """A user that is nobody, with what the unit grants and no more, profiles another user's program by probes."""
+@pytest.fixture
+def sandbox(unpacked):
+    """What starts a command under the unit's rules on system calls and memory."""
+    return ["unshare", "--mount", "--propagation", "private", HERE / "sandbox.py",
+            unpacked / "usr/lib/systemd/system/goheapd.service"]
+
+
+def test_the_sandbox_holds(sandbox):
+    """Or the next test would prove nothing."""
+    run(*sandbox, "true")
+    for attempt in ("import mmap; mmap.mmap(-1, 4096, prot=7)", "import os; os.chroot('/')",
+                    "open('/proc/sys/kernel/panic', 'w')"):
+        run(*sandbox, "/usr/bin/python3", "-c", attempt, fails=True)
+
+
+def test_the_units_rules_leave_what_profiling_needs(unpacked, sandbox, tmp_path):
+    """A user that is nobody, with the capabilities and the system calls of the unit and no more, profiles
+    another user's program by probes, and rightly."""
     unit = (unpacked / "usr/lib/systemd/system/goheapd.service").read_text()
     granted = re.search(r"^AmbientCapabilities=(.*)$", unit, re.MULTILINE)[1].split()
     assert granted == re.search(r"^CapabilityBoundingSet=(.*)$", unit, re.MULTILINE)[1].split()
@@ -111,35 +130,46 @@ def test_three_capabilities_are_enough(unpacked, tmp_path):
     shutil.copy(GOHEAPD, binary)
     for folder in (tmp_path, *tmp_path.parents[:2]):
         folder.chmod(0o755)
-    prometheus = subprocess.Popen([PROMETHEUS / "prometheus", "--config.file=/dev/null", f"--storage.tsdb.path={tmp_path}/data",
-                                   f"--web.listen-address=127.0.0.1:{free_port()}"], stdin=subprocess.DEVNULL,
-                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     port = free_port()
-    daemon = subprocess.Popen(["setpriv", "--reuid=65532", "--regid=65532", "--clear-groups", "--no-new-privs",
-                               f"--inh-caps=-all,{names}", f"--ambient-caps=-all,{names}", f"--bounding-set=-all,{names}",
-                               binary, "serve", "--mode", "sampled", "--pid", str(prometheus.pid),
-                               "--web.listen-address", f"127.0.0.1:{port}"],
-                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    try:
-        deadline = time.monotonic() + 30
-        state = None
-        while state != "attached":
+    with Target.of(24, "stripped", profile_rate=1024) as target:
+        daemon = subprocess.Popen([*sandbox, "setpriv", "--reuid=65532", "--regid=65532", "--clear-groups", "--no-new-privs",
+                                   f"--inh-caps=-all,{names}", f"--ambient-caps=-all,{names}",
+                                   f"--bounding-set=-all,{names}", binary, "serve", "--mode", "sampled",
+                                   "--pid", str(target.pid), "--web.listen-address", f"127.0.0.1:{port}"],
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+        def row():
             assert daemon.poll() is None, daemon.stdout.read()
-            assert time.monotonic() < deadline, state
             try:
-                targets = fetch(f"http://127.0.0.1:{port}/api/v1/targets").json()["targets"]
-                state = targets[0]["state"] if targets else None
-                assert state in (None, "attached"), targets
+                [target_row] = fetch(f"http://127.0.0.1:{port}/api/v1/targets").json()["targets"] or [{"state": None}]
             except urllib.error.URLError:
-                pass
-            time.sleep(0.1)
-        assert fetch(f"http://127.0.0.1:{port}/targets/{prometheus.pid}/debug/pprof/heap").status == 200
-    finally:
-        daemon.terminate()
-        daemon.wait(20)
-        prometheus.kill()
-        prometheus.wait()
-    assert daemon.returncode == 0
+                return {"state": None}
+            assert target_row["state"] in (None, "attached"), target_row
+            return target_row
+
+        try:
+            deadline = time.monotonic() + 60
+            while row()["state"] != "attached":
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            status = pathlib.Path(f"/proc/{daemon.pid}/status").read_text()
+            # The unit's two filters and the one that goheapd adds.
+            assert re.search(r"^Seccomp_filters:\t3$", status, re.MULTILINE), status
+            assert re.search(r"^CapEff:\t000000c000080000$", status, re.MULTILINE), status
+            assert target.text_differences(), "no probe in the target"
+            for scenario in ("direct", "garbage", "large"):
+                target.run(scenario, 200)
+            target.settle()
+            own = target.own_profile(tmp_path)
+            served = fetch(f"http://127.0.0.1:{port}/targets/{target.pid}/debug/pprof/heap")
+            assert served.status == 200, served.text
+            assert comparison.compare(own, pprof.decode(served.body)) >= 3
+        finally:
+            daemon.terminate()
+            daemon.wait(20)
+            daemon.stdout.close()
+        assert daemon.returncode == 0
+        assert target.text_differences() == []
 
 
 def test_lives_in_systemd(package, tmp_path):

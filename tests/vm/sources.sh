@@ -43,6 +43,7 @@ wait_for_mode() {
 }
 
 # ---- mode auto, at a port of its own, while the rest goes on: a program that allocates slowly is counted
+at auto
 mkfifo phases-in phases-out
 GOMAXPROCS=1 /programs/phases <phases-in >phases-out &
 phases=$!
@@ -54,6 +55,7 @@ goheapd serve --pid "$phases" --web.listen-address 127.0.0.1:9787 2>serve-auto.l
 governed=$!
 
 # ---- source spans, and collections
+at spans
 start_ledger 50000
 mkfifo cycles-in cycles-out
 GODEBUG=gctrace=1 GOMAXPROCS=2 /programs/gc_cycles 40 <cycles-in >cycles-out 2>gctrace-printed &
@@ -77,6 +79,7 @@ ask_ledger "drop 0 50000"
 settle
 mv spans.pb.gz dropped.pb.gz
 send dropped.pb.gz
+at collections
 echo go >&3
 read -r answer <&4
 # The last cycle may still be ending when the program says that it is done.
@@ -93,6 +96,7 @@ exec 3>&- 4<&- 5>&- 6<&-
 wait "$ledger" "$cycles"
 
 # ---- mode auto, at its end, and a storm, from which it goes
+at counted
 wait_for_mode 9787 "$phases" exact
 cp targets.json counted.json
 send counted.json
@@ -100,6 +104,7 @@ kill "$governed"
 wait "$governed" || say "failed serve: exit code $?"
 exec 7>&- 8<&-
 wait "$phases"
+at storm
 start_target 1
 code code-before
 ask "load 2"
