@@ -7,6 +7,7 @@ import contextlib
 import os
 import pathlib
 import random
+import re
 import resource
 import shutil
 import signal
@@ -101,6 +102,23 @@ def test_five_hundred_processes_in_a_burst():
         assert steady.text_differences() == []
 
 
+def memory_limit():
+    """What deploy/ allows the daemon, in bytes; Kubernetes and systemd agree."""
+    unit = (golang.TREE / "deploy/systemd/goheapd.service.in").read_text()
+    pods = (golang.TREE / "deploy/kubernetes/base/daemonset.yaml").read_text()
+    [mebibytes] = set(re.findall(r"^MemoryMax=(\d+)M$", unit, re.MULTILINE)) | set(re.findall(r"limits: {memory: (\d+)Mi}", pods))
+    return int(mebibytes) << 20
+
+
+def memory(pid):
+    """Bytes that count against that limit: what is resident, and the kernel's maps."""
+    used = int(re.search(r"VmRSS:\s+(\d+) kB", pathlib.Path(f"/proc/{pid}/status").read_text())[1]) << 10
+    for file in pathlib.Path(f"/proc/{pid}/fdinfo").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            used += sum(int(size) for size in re.findall(r"^memlock:\s+(\d+)$", file.read_text(), re.MULTILINE))
+    return used
+
+
 def test_hundreds_that_run_at_once_exit_together():
     """Waiting for the kernel to let go of each, one after the other, would take many seconds."""
     binary = golang.build(24, "stripped")
@@ -113,6 +131,11 @@ def test_hundreds_that_run_at_once_exit_together():
             return sum(row["state"] == "attached" for row in daemon.targets().values())
 
         daemon.wait_until(lambda: attached() == count, "not all are attached", timeout=90)
+        for target in targets[::10]:
+            target.run("direct", 1000)
+            daemon.profile(target.pid)
+        daemon.metrics()
+        assert memory(daemon.process.pid) < memory_limit() / 2
         for target in targets:
             target.process.kill()
         for target in targets:
