@@ -20,7 +20,7 @@ MINOR = golang.VERSIONS[-1]
 # Rows of tests/tools/fetch-kernels, and how probes attach there for root.
 METHODS = {"5.10": "tracefs_event", "6.1": "tracefs_event", "6.12": "uprobe_multi", "newest": "uprobe_multi"}
 # A run takes 60 s alone; other work on the machine shall not decide. The guest gives up before, and says where it hangs.
-TIMEOUT = 360
+TIMEOUT = 380
 # Of the eBPF tests, those whose outcome is the kernel's doing.
 TESTS = [f"Matrix/ExactCounts.*/go1_{MINOR}", f"Matrix/SampledEvents.*/go1_{MINOR}", "Lifecycle.DetachRestoresTheCode",
          "Lifecycle.ExecEndsTheRecordingAndIsReported", "Lifecycle.ExitIsReportedAndCountsCanStillBeRead",

@@ -26,5 +26,5 @@ within() {
 }
 property() { systemctl show -P "$1" goheapd; }
 property_is() { [[ $(property "$1") == "$2" ]] || { echo "$1 is $(property "$1")"; return 1; }; }
-ready() { curl -sf $url/-/ready >/dev/null; }
+ready() { curl -sf --max-time 20 $url/-/ready >/dev/null; }
 alive() { property_is ActiveState active && ready; }

@@ -24,6 +24,10 @@ send() {
   sleep 560
   say "failed hung"
   tail -n 40 /outside/log >>"$result"
+  journalctl -q -u goheapd -o cat >>"$result"
+  for task in /proc/"$(property MainPID)"/task/*; do
+    echo "$task $(<"$task/comm"): $(tr '\n' ' ' <"$task/stack")" >>"$result"
+  done
   systemctl poweroff -ff
 ) &
 
@@ -41,8 +45,8 @@ ask() {
 }
 # The executable part of the program in memory. Go's text begins at 0x401000.
 code() { dd if=/proc/$target/mem bs=4096 skip=1025 count=128 status=none | cksum; }
-row() { curl -sf $url/api/v1/targets | tr '{' '\n' | grep "\"pid\":$target,"; }
-attached() { row | grep -q '"state":"attached"' || { curl -s $url/api/v1/targets; return 1; }; }
+row() { curl -sf --max-time 20 $url/api/v1/targets | tr '{' '\n' | grep "\"pid\":$target,"; }
+attached() { row | grep -q '"state":"attached"' || { curl -s --max-time 20 $url/api/v1/targets; return 1; }; }
 probed() { attached && [[ $(code) != "$untouched" ]]; }
 is_clean() { [[ $(code) == "$untouched" ]]; }
 # A load goes on, and all that it computes is right.
@@ -77,7 +81,7 @@ restart() { systemctl reset-failed goheapd && systemctl restart goheapd; }
 # Mode auto counts a program this slow after 10 s; then its own profile, which samples, is no longer ours.
 profile_in_mode_sampled() {
   row | grep '"mode":"sampled"' && ask "run direct 300" && ask gc && ask gc && ask "profile /tmp/own.pb.gz" &&
-    curl -sf -o /tmp/served.pb.gz "$url/targets/$target/debug/pprof/heap" && row | grep '"mode":"sampled"'
+    curl -sf --max-time 20 -o /tmp/served.pb.gz "$url/targets/$target/debug/pprof/heap" && row | grep '"mode":"sampled"'
 }
 again() { profile_in_mode_sampled || { restart && within 60 probed && profile_in_mode_sampled; }; }
 check "serves the program's heap profile" within 120 again
@@ -141,7 +145,7 @@ rm -r /run/systemd/system/goheapd.service.d
 systemctl daemon-reload
 
 # ---- a newer version, while the program works
-version() { curl -sf $url/metrics | sed -n 's/^goheapd_build_info{.*version="\([^"]*\)".*/\1/p'; }
+version() { curl -sf --max-time 20 $url/metrics | sed -n 's/^goheapd_build_info{.*version="\([^"]*\)".*/\1/p'; }
 old=$(version)
 systemctl reset-failed goheapd
 check "upgrades" dpkg -i /outside/goheapd-2.deb
@@ -156,7 +160,7 @@ for _ in {1..40}; do
   GOMAXPROCS=1 setpriv --reuid 12345 --regid 12345 --clear-groups /outside/target < <(sleep 1000) >/dev/null &
   others+=($!)
 done
-all_attached() { (($(curl -sf $url/api/v1/targets | grep -o '"state":"attached"' | wc -l) == 41)); }
+all_attached() { (($(curl -sf --max-time 20 $url/api/v1/targets | grep -o '"state":"attached"' | wc -l) == 41)); }
 check "attaches to 40 more" within 120 all_attached
 group=/sys/fs/cgroup$(property ControlGroup)
 say "memory $(cat "$group/memory.current")"
