@@ -1,4 +1,4 @@
-# shellcheck shell=dash
+# shellcheck shell=dash disable=SC2034,SC2154  # variables of init
 # Sourced by init: programs whose sampler is off, garbage collections, and mode auto. What comes out is judged by the
 # host (tests/vm/test_sources.py), which knows how.
 
@@ -70,11 +70,11 @@ ask_ledger "churn 1"
 sleep 1
 ask_ledger calm
 settle
-ask_ledger held >held
+ask_ledger held >ledger-held
 ask_ledger heap >heap-before
 fetch "/targets/$ledger/metrics" go-metrics
 ask_ledger heap >heap-after
-for file in spans.pb.gz held heap-before go-metrics heap-after; do send "$file"; done
+for file in spans.pb.gz ledger-held heap-before go-metrics heap-after; do send "$file"; done
 ask_ledger "drop 0 50000"
 settle
 mv spans.pb.gz dropped.pb.gz

@@ -16,7 +16,7 @@ def files(booted):
 @pytest.fixture
 def ledger(files):
     """As it answered before goheapd's last answer, and after."""
-    return [Answered(files["held"].decode(), files[name].decode()) for name in ("heap-before", "heap-after")]
+    return [Answered(files["ledger-held"].decode(), files[name].decode()) for name in ("heap-before", "heap-after")]
 
 
 def rows(content):

@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # Sourced by what runs as a service in a booted system: checks, one line each, into the file $result:
 # "ok NAME" or "FAILED NAME: what was seen".
+result=${result:?names the file for the verdicts}
 url=http://127.0.0.1:9786
 
 check() {
