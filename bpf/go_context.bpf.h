@@ -54,6 +54,7 @@ static __always_inline void check_storm(const struct Hit* hit, __u64 now) {
   struct WireTarget* target = hit->target;
   __u64 since = hit->statistics->storm_check_ns;
   hit->statistics->storm_check_ns = now;
+  if (target->window_end_ns) return;
   if (!since || now - since >= target->storm_ns) return;
   if (!*(volatile __u32*)&target->recording) return;
   *(volatile __u32*)&target->recording = 0;
@@ -117,6 +118,12 @@ static __always_inline int resolve_hit(struct pt_regs* ctx, struct Hit* hit) {
 
 static __always_inline int is_recording(const struct Hit* hit, __u32 group) {
   return (*(volatile __u32*)&hit->target->recording & group) != 0;
+}
+
+// All sites of a window stop at the same moment, however late the daemon comes to take them out.
+static __always_inline int is_in_window(const struct Hit* hit) {
+  __u64 end = *(volatile const __u64*)&hit->target->window_end_ns;
+  return !end || bpf_ktime_get_ns() < end;
 }
 
 // A word of the target's memory; false and counted when its page is not there.

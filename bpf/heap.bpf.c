@@ -41,7 +41,7 @@ int sampled_hit(struct pt_regs* ctx) {
 SEC("uprobe")
 int exact_hit(struct pt_regs* ctx) {
   struct Hit hit = {};
-  if (resolve_hit(ctx, &hit) && is_recording(&hit, kGroupExact)) on_malloc(ctx, &hit);
+  if (resolve_hit(ctx, &hit) && is_recording(&hit, kGroupExact) && is_in_window(&hit)) on_malloc(ctx, &hit);
   finish_hit(&hit);
   return 0;
 }

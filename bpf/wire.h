@@ -137,6 +137,9 @@ struct WireTarget {
   // The kill switch: kStormHits hits within less than this on one CPU stop `recording` and tell the daemon at once, which
   // takes the probes out. 0 = never.
   __u64 storm_ns;
+  // A short look at every allocation: kGroupExact counts up to this time only, and no storm is looked for, since the
+  // kernel itself ends it. 0 = no such look.
+  __u64 window_end_ns;
   // Addresses in the process: return addresses in [begin, end) are those of kSiteIgnoreCaller.
   __u64 ignored_caller_begin;
   __u64 ignored_caller_end;

@@ -18,8 +18,6 @@ namespace {
 
 constexpr uint64_t kMillisecond = 1'000'000;
 constexpr uint64_t kSecond = 1000 * kMillisecond;
-// The ring does not wake us for each record (that would cost the target microseconds), so we look this often.
-constexpr int kTickMillis = 50;
 // Hundreds of programs that start at once take seconds to attach; the ring and exits are looked at in between.
 constexpr std::chrono::milliseconds kMailboxTurn{100};
 // The collector delivers about this many events per call.
@@ -121,8 +119,10 @@ void Daemon::run() {
   uint64_t next_reexamine = 0;
   while (!stopping_) {
     std::array<epoll_event, 4> ready{};
-    ::epoll_wait(epoll.get(), ready.data(), static_cast<int>(ready.size()), kTickMillis);
+    ::epoll_wait(epoll.get(), ready.data(), static_cast<int>(ready.size()),
+                 millis_to_next_round(kernel_time_ns()));
     drain_probes();
+    run_windows(kernel_time_ns());
     mailbox_.run_pending(kMailboxTurn);
     take_storms();
     take_exec_hints();
@@ -159,7 +159,13 @@ void Daemon::drain_probes() {
 }
 
 void Daemon::on_stack(model::ExactStack stack) {
-  if (Target* target = find(stack.pid)) target->on(std::move(stack));
+  Target* const target = find(stack.pid);
+  if (target == nullptr) return;
+  if (has_window(*target)) {
+    window_->seen.stacks.push_back(std::move(stack));
+  } else {
+    target->on(std::move(stack));
+  }
 }
 
 void Daemon::on_event(const model::Event& event) {
@@ -287,6 +293,7 @@ void Daemon::attach(Target& target, OpenedTarget opened) {
   if (opened.span_reader) target.follow_spans(opened.span_reader, opened.request.mean_distance);
   if (has_probes) {
     start_governing(target, opened);
+    if (!opened.count_exactly) start_windows(target);
     using probe::ProbeGroup;
     // Not all: mode auto may add the exact group later, and tells then when it begins.
     const auto counting = opened.status.mode == model::Mode::exact ? ProbeGroup::exact
@@ -304,6 +311,7 @@ void Daemon::attach(Target& target, OpenedTarget opened) {
 
 void Daemon::detach(Target& target) {
   if (!target.is_live()) return;
+  if (has_window(target)) window_.reset();
   drain_exact(target);
   if (collector_) collector_->detach(target.pid());
   if (runtime_sampling_) runtime_sampling_->disable(target.key());
@@ -315,6 +323,7 @@ void Daemon::on_processes_gone(const std::vector<model::ProcessKey>& keys) {
   for (const model::ProcessKey& key : keys) {
     Target* const target = find(key);
     if (target == nullptr || !target->is_live()) continue;
+    if (has_window(*target)) window_.reset();
     drain_exact(*target);
     attached.push_back(key.pid);
     spdlog::info("pid {}: exited", key.pid);

@@ -35,6 +35,7 @@
 #include "daemon/probe/collector.h"
 #include "daemon/process/discovery.h"
 #include "daemon/process/proc_fs.h"
+#include "daemon/profile/exact_window.h"
 #include "daemon/profile/redactor.h"
 #include "daemon/runtime_sampling.h"
 #include "daemon/target.h"
@@ -99,6 +100,13 @@ class Daemon final : public exporters::ProfileSource {
     std::shared_ptr<const gobin::GoBinary> binary;
     uint64_t load_bias = 0;
   };
+  struct OpenWindow {
+    model::ProcessKey process;
+    uint64_t begin_ns = 0;
+    uint64_t end_ns = 0;
+    uint64_t probe_ns_before = 0;
+    profile::ExactWindow seen;
+  };
   struct Access;
   struct StatisticsAccess;
 
@@ -129,6 +137,14 @@ class Daemon final : public exporters::ProfileSource {
   std::shared_future<void> refresh_spans(Target& target);
   bool has_wrong_source(const Target& target) const;
   void change_source(Target& target);
+  // Windows that divide shared size classes, in daemon_windows.cpp: at most one is open at a time.
+  void start_windows(Target& target);
+  void run_windows(uint64_t now_ns);
+  bool open_window(Target& target, std::chrono::nanoseconds duration);
+  void close_window();
+  bool has_window(const Target& target) const { return window_ && window_->process == target.key(); }
+  uint64_t probe_ns_of(const Target& target) const;
+  int millis_to_next_round(uint64_t now_ns) const;
   void reexamine();
   // daemon_pods.cpp: takes over what has become known of pods, and judges their processes again.
   void update_pods();
@@ -143,7 +159,7 @@ class Daemon final : public exporters::ProfileSource {
   void go(Target& target, const probe::Move& move);
   bool begin_counting(Target& target);
   Expected<void> change_level(Target& target, probe::Level from, probe::Level to);
-  Expected<void> add_probes(Target& target, probe::ProbeGroup group);
+  Expected<void> add_probes(Target& target, probe::ProbeGroup group, bool for_window = false);
   void update_from_kernel();
   void forget_old();
   void publish(uint64_t now_ns);
@@ -187,6 +203,8 @@ class Daemon final : public exporters::ProfileSource {
   std::deque<pid_t> forgotten_;  // exited so long ago that only this is known
   std::vector<model::ProcessExec> exec_hints_;
   std::vector<model::HitStorm> storms_;
+  std::optional<OpenWindow> window_;
+  uint64_t next_window_ns_ = 0;  // of any target
   uint64_t failed_readings_ = 0;
   uint64_t lost_verdicts_ = 0;   // of all targets of source spans, as profile::SpanLedger counts them
   uint64_t untracked_runs_ = 0;  // the same

@@ -82,6 +82,8 @@ void Daemon::spend_new_budget() {
   for (auto& [key, target] : targets_) {
     if (target->governor() != nullptr)
       target->governor()->set_budget(options_.settings.overhead_budget_percent / 100);
+    if (target->spans() != nullptr && target->spans()->windows() != nullptr)
+      target->spans()->windows()->set_budget(options_.settings.overhead_budget_percent / 100);
   }
 }
 
@@ -92,12 +94,17 @@ void Daemon::govern(uint64_t now_ns) {
 }
 
 void Daemon::look_at_cost(Target& target) {
+  if (has_window(target)) return;  // what it takes is counted when it is over
   const auto counters = collector_->counters(target.pid());
   const auto cpu = process_cpu_time_ns(target.pid());
   if (!counters || !cpu) return;  // gone; its exit will be told
   probe::Governor& governor = *target.governor();
   probe::CostSample sample{
       .time_ns = kernel_time_ns(), .cpu_ns = *cpu, .probe_ns = probe::probe_ns(*counters, *hit_cost_)};
+  if (target.spans() != nullptr && target.spans()->windows() != nullptr) {
+    const uint64_t unpaid = target.spans()->windows()->unpaid_ns(sample.time_ns);
+    sample.probe_ns -= std::min(unpaid, sample.probe_ns);
+  }
   const auto move = governor.observe(sample, [&target]() -> uint64_t {
     return target.reader() == nullptr ? 0 : target.reader()->allocated_objects().value_or(0);
   });
@@ -130,6 +137,7 @@ void Daemon::take_storms() {
 }
 
 void Daemon::go(Target& target, const probe::Move& move) {
+  if (has_window(target)) close_window();
   if (const auto changed = change_level(target, move.from, move.to); !changed) {
     spdlog::warn("pid {}: cannot go from {} to {}: {}", target.pid(), probe::name_of(move.from),
                  probe::name_of(move.to), to_string(changed.error()));
@@ -195,13 +203,14 @@ Expected<void> Daemon::change_level(Target& target, Level from, Level to) {
   return {};
 }
 
-Expected<void> Daemon::add_probes(Target& target, ProbeGroup group) {
+Expected<void> Daemon::add_probes(Target& target, ProbeGroup group, bool for_window) {
   const auto mode = group == ProbeGroup::exact ? model::Mode::exact : model::Mode::sampled;
   const std::string exe = proc_.path(target.pid(), "exe");
   auto request = group == ProbeGroup::spans
                      ? make_span_request(*target.binary(), target.key(), exe, target.load_bias())
                      : make_attach_request(*target.binary(), target.key(), exe, target.load_bias(), mode);
   if (!request) return Unexpected(request.error());
+  request->for_window = for_window;
   std::erase_if(request->points,
                 [&](const gobin::ProbePoint& point) { return probe::group_of(point.role) != group; });
   if (auto added = collector_->add(*request); !added) return Unexpected(added.error());

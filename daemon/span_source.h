@@ -9,8 +9,10 @@
 #include <cstdint>
 #include <future>
 #include <memory>
+#include <optional>
 #include <vector>
 
+#include "daemon/alias_windows.h"
 #include "daemon/model/event.h"
 #include "daemon/profile/span_ledger.h"
 #include "daemon/span_reader.h"
@@ -24,6 +26,11 @@ class SpanSource {
   const std::shared_ptr<SpanReader>& reader() const { return reader_; }
   profile::SpanLedger& ledger() { return ledger_; }
   const profile::SpanLedger& ledger() const { return ledger_; }
+
+  // Null: no windows can be had.
+  AliasWindows* windows() { return windows_ ? &*windows_ : nullptr; }
+  const AliasWindows* windows() const { return windows_ ? &*windows_ : nullptr; }
+  void start_windows(AliasWindows windows) { windows_ = windows; }
 
   void on(const model::GcProfileFlush& flush);
 
@@ -41,6 +48,7 @@ class SpanSource {
 
   std::shared_ptr<SpanReader> reader_;
   profile::SpanLedger ledger_;
+  std::optional<AliasWindows> windows_;
   std::promise<void> ended_;
   std::shared_future<void> end_;
   bool in_flight_ = false;

@@ -365,6 +365,7 @@ model::TargetStatus Target::status() {
     status_.live_bytes = ledger.live_bytes();
     status_.live_objects = ledger.live_objects();
     status_.gc_cycles = std::max<uint64_t>(status_.gc_cycles, ledger.sweepgen() / 2);
+    status_.uncertain_sites = ledger.uncertain_sites();
   }
   status_.top_sites = board_.update(sites());
   return status_;

@@ -137,6 +137,7 @@ struct ExactCount {
   uint64_t stack_hash = 0;
   uint64_t type = 0;        // address of the *runtime._type, 0 = none given
   uint32_t size_class = 0;  // 0 = large
+  bool noscan = false;      // the type holds no pointers
   bool tiny = false;        // pointer-free and below 16 bytes: sub-allocated in shared 16-byte blocks
   uint64_t objects = 0;
   uint64_t requested_bytes = 0;

@@ -77,6 +77,8 @@ struct TargetStatus {
     double alloc_bytes = 0;
   };
   std::vector<Site> top_sites;
+  // Functions of which bytes may be shown for others of the same size class, and the reverse (source spans).
+  std::vector<std::string> uncertain_sites;
 };
 
 inline constexpr std::array<double, 12> kGcPauseBoundsSeconds = {5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4,

@@ -103,6 +103,8 @@ struct AttachRequest {
   // For the group spans: mheap_.sweepgen in the process, and how many bytes there are to a sample (model::SpanRunOpened).
   uint64_t sweepgen_address = 0;
   uint64_t mean_distance = 0;
+  // The group exact is for a window: it counts only while Collector::record_window() says.
+  bool for_window = false;
 };
 
 }  // namespace goheapd::probe

@@ -28,6 +28,8 @@ namespace {
 // too.
 constexpr size_t kMostEventsPerPoll = 100'000;
 constexpr int kStopConsuming = -ECANCELED;
+// A window whose end is long past: its probes are put in, and nothing is counted.
+constexpr uint64_t kNoWindowYet = 1;
 
 // Names of wire::WireLoss, in its order; label values of goheapd_lost_events_total.
 constexpr std::array<std::string_view, wire::kLossReasons> kLossNames = {
@@ -380,6 +382,7 @@ Expected<AttachReport> Collector::add(const AttachRequest& request) {
       return tl::unexpected(added.error());
     target.has_counts = true;
     set_ignored_caller(target.wire, request);
+    target.wire.window_end_ns = request.for_window ? kNoWindowYet : 0;
     if (const auto told = state_->write(target); !told) return tl::unexpected(told.error());
   }
   if (wants(request, ProbeGroup::spans)) {
@@ -389,7 +392,11 @@ Expected<AttachReport> Collector::add(const AttachRequest& request) {
   }
   auto probes = state_->attacher.attach(request, target.index);
   if (!probes) {
-    if (wants_exact(request)) state_->forget_counts(pid, target);
+    if (wants_exact(request)) {
+      state_->forget_counts(pid, target);
+      target.wire.window_end_ns = 0;
+      if (const auto told = state_->write(target); !told) return tl::unexpected(told.error());
+    }
     return tl::unexpected(probes.error());
   }
   AttachReport report{probes->points, std::chrono::nanoseconds(kernel_time_ns() - begin)};
@@ -413,6 +420,10 @@ void Collector::remove(pid_t pid, ProbeGroup group) {
   });
   state_->attacher.forget_sites(pid, removed);
   if (group == ProbeGroup::exact && target.has_counts) state_->forget_counts(pid, target);
+  if (group == ProbeGroup::exact && target.wire.window_end_ns != 0) {
+    target.wire.window_end_ns = 0;
+    if (const auto told = state_->write(target); !told) spdlog::warn("pid {}: {}", pid, to_string(told.error()));
+  }
   if (group == ProbeGroup::spans && target.has_runs) state_->forget_runs(pid, target);
 }
 
@@ -443,6 +454,14 @@ Expected<bool> Collector::set_recording(pid_t pid, ProbeGroups groups) {
   const auto found = state_->targets.find(pid);
   if (found == state_->targets.end()) return fail("the process is not attached", std::to_string(pid));
   found->second.wire.recording = wire_groups(groups);
+  return state_->write(found->second);
+}
+
+Expected<bool> Collector::record_window(pid_t pid, ProbeGroups groups, std::chrono::nanoseconds duration) {
+  const auto found = state_->targets.find(pid);
+  if (found == state_->targets.end()) return fail("the process is not attached", std::to_string(pid));
+  found->second.wire.recording = wire_groups(groups);
+  found->second.wire.window_end_ns = kernel_time_ns() + static_cast<uint64_t>(duration.count());
   return state_->write(found->second);
 }
 

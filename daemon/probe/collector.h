@@ -78,6 +78,10 @@ class Collector {
   // All sites of all groups start and stop with one write. A HitStorm has stopped all.
   Expected<bool> set_recording(pid_t pid, ProbeGroups groups);
 
+  // As set_recording(), with the group exact, which was added for a window: it counts for `duration` from now, at all its
+  // sites alike. The kernel ends that by itself.
+  Expected<bool> record_window(pid_t pid, ProbeGroups groups, std::chrono::nanoseconds duration);
+
   // Source spans: how many bytes there are to a sample from now on. Each event carries the distance that it was sampled
   // at.
   Expected<bool> set_mean_distance(pid_t pid, uint64_t bytes);

@@ -65,7 +65,8 @@ model::ExactCount to_model(const ExactEntry& entry, pid_t pid, uint32_t size_cla
   count.size_class = entry.key.size_class;
   count.objects = entry.objects;
   count.requested_bytes = entry.requested_bytes;
-  count.tiny = (entry.key.flags & wire::kExactBelowTiny) != 0 && (entry.flags & wire::kExactNoscan) != 0;
+  count.noscan = (entry.flags & wire::kExactNoscan) != 0;
+  count.tiny = (entry.key.flags & wire::kExactBelowTiny) != 0 && count.noscan;
   if (count.tiny) {
     count.slot_bytes = entry.requested_bytes;
   } else if (entry.key.size_class == 0) {

@@ -153,6 +153,7 @@ void Redactor::redact(model::TargetStatus& status) const {
        {&status.comm, &status.exe, &status.module, &status.pod, &status.namespace_name, &status.container})
     hide(*name);
   status.reason = redact_text_locked(status.reason);
+  for (std::string& site : status.uncertain_sites) hide(site);
   for (model::TargetStatus::Site& site : status.top_sites) site.function = redact_locked(site.function);
   if (status.pod_facts == nullptr) return;
   auto pod = std::make_shared<model::Pod>(*status.pod_facts);

@@ -19,7 +19,6 @@ constexpr uint32_t kSettleRuns = 128;
 constexpr double kUnreliableShare = 0.01;
 // Verdicts of late: what is older than some dozens of cycles fades.
 constexpr double kVerdictMemory = 0.97;
-constexpr double kSharedShare = 0.05;
 
 uint64_t hash_of(const std::vector<uint64_t>& stack) {
   uint64_t hash = 0xcbf29ce484222325;
@@ -33,6 +32,8 @@ uint64_t hash_of(const std::vector<uint64_t>& stack) {
 uint64_t account_key(uint64_t stack_hash, uint32_t span_class) {
   return (stack_hash ^ span_class) * 0x9e3779b97f4a7c15;
 }
+
+uint64_t owner_key(OriginId origin, uint32_t span_class) { return uint64_t{origin} << 32 | span_class; }
 
 model::HeapValues rounded(const ClassAmount& allocated, const ClassAmount& in_use) {
   const auto whole = [](double value) { return static_cast<int64_t>(std::llround(std::max(0.0, value))); };
@@ -52,18 +53,55 @@ uint32_t SpanLedger::account_of(model::SpanRunOpened& run) {
     found = account_ids_.find(account_key(stack_hash, run.span_class));
   }
   if (found != account_ids_.end()) return found->second;
-  const auto id = static_cast<uint32_t>(accounts_.size());
-  account_ids_.emplace(account_key(stack_hash, run.span_class), id);
-  Account& account = accounts_.emplace_back();
-  account.stack_hash = stack_hash;
-  account.span_class = run.span_class;
-  account.object_bytes = run.object_bytes;
-  account.stack = kNoStack;
+  const uint32_t id = new_account(stack_hash, run.span_class, run.object_bytes);
   if (run.stack.empty()) return id;
   if (run.truncated) ++truncated_stacks_;
+  Account& account = accounts_[id];
   account.stack = std::make_shared<const std::vector<uint64_t>>(std::move(run.stack));
+  account.origin = origins_.find(*account.stack);
+  if (account.origin) owners_.try_emplace(owner_key(*account.origin, run.span_class), id);
   if (names_.try_emplace(stack_hash).second) unnamed_.emplace_back(stack_hash, account.stack);
   return id;
+}
+
+uint32_t SpanLedger::new_account(uint64_t stack_hash, uint32_t span_class, uint64_t object_bytes) {
+  const auto id = static_cast<uint32_t>(accounts_.size());
+  account_ids_.emplace(account_key(stack_hash, span_class), id);
+  class_accounts_[span_class].push_back(id);
+  Account& account = accounts_.emplace_back();
+  account.stack_hash = stack_hash;
+  account.span_class = span_class;
+  account.object_bytes = object_bytes;
+  account.stack = kNoStack;
+  return id;
+}
+
+// Stacks that were sampled before a window counted them.
+void SpanLedger::match_stacks() {
+  for (uint32_t id = 0; id < accounts_.size(); ++id) {
+    Account& account = accounts_[id];
+    if (account.origin || account.stack->empty()) continue;
+    account.origin = origins_.find(*account.stack);
+    if (account.origin) owners_.try_emplace(owner_key(*account.origin, account.span_class), id);
+  }
+}
+
+// The account that shows what a window saw of a stack. A stack that never opened a run has none yet.
+std::optional<uint32_t> SpanLedger::owner_of(uint32_t span_class, OriginId origin) {
+  const auto [owner, inserted] = owners_.try_emplace(owner_key(origin, span_class), 0);
+  if (!inserted) return owner->second;
+  if (accounts_.size() >= kMaxAccounts) {
+    owners_.erase(owner);
+    return std::nullopt;
+  }
+  const StackPtr& stack = origins_.stack(origin);
+  const uint64_t stack_hash = hash_of(*stack);
+  owner->second = new_account(stack_hash, span_class, class_bytes(span_class >> 1));
+  Account& account = accounts_[owner->second];
+  account.stack = stack;
+  account.origin = origin;
+  if (names_.try_emplace(stack_hash).second) unnamed_.emplace_back(stack_hash, account.stack);
+  return owner->second;
 }
 
 void SpanLedger::on_opened(model::SpanRunOpened event) {
@@ -81,10 +119,11 @@ void SpanLedger::on_opened(model::SpanRunOpened event) {
   Account& account = accounts_[run.account];
   if (account.object_bytes != event.object_bytes) account.object_bytes = 0;
   const double planned_bytes = static_cast<double>(run.planned) * static_cast<double>(run.object_bytes);
-  run.weight = account.split * unsampling_factor(planned_bytes, event.mean_distance);
+  run.weight = unsampling_factor(planned_bytes, event.mean_distance);
   const ClassAmount amount = run.amount();
   account.open += amount;
-  account.sampled_bytes += amount.bytes / account.split;
+  account.opened_bytes += amount.bytes;
+  account.ages.add(run.sweepgen, amount.bytes);
   account.young += amount;
   ClassBook& book = books_[account.size_class()];
   book.open += amount;
@@ -106,6 +145,8 @@ void SpanLedger::correct(Run& run, uint32_t used, bool is_alive) {
   run.used = std::min(used, run.planned);
   Account& account = accounts_[run.account];
   account.open += change;
+  account.opened_bytes += change.bytes;
+  account.ages.add(run.sweepgen, change.bytes);
   books_[account.size_class()].open += change;
   if (is_alive) account.young += change;
 }
@@ -131,12 +172,17 @@ std::vector<model::TrackedObject> SpanLedger::tracked() const {
 }
 
 void SpanLedger::judge(const model::LivenessReading& reading) {
-  if (reading.sweepgen != sweepgen_) dying_.clear();
+  if (reading.sweepgen != sweepgen_) {
+    dying_.clear();
+    for (Account& account : accounts_) account.ages.advance(reading.sweepgen);
+  }
   for (const model::TrackedObject& dead : reading.dead) {
     auto found = live_.find(dead.address);
     // Meanwhile the slot may have been handed out again.
     if (found == live_.end() || found->second.birth_ns != dead.birth_ns) continue;
     ++deaths_;
+    const Run& run = found->second;
+    accounts_[run.account].survival.note((reading.sweepgen - run.sweepgen) / 2 - 1, run.amount().bytes, true);
     dying_.insert_or_assign(dead.address, found->second);
     live_.erase(found);
   }
@@ -147,8 +193,11 @@ void SpanLedger::judge(const model::LivenessReading& reading) {
   sweepgen_ = reading.sweepgen;
 }
 
-void SpanLedger::sum_in_use() {
-  for (Account& account : accounts_) account.in_use = account.young = {};
+void SpanLedger::sum_in_use(bool is_new_cycle) {
+  for (Account& account : accounts_) {
+    account.in_use = account.young = {};
+    account.live_runs = 0;
+  }
   for (ClassBook& book : books_) book.in_use = {};
   for (const auto& [address, run] : live_) {
     Account& account = accounts_[run.account];
@@ -158,6 +207,8 @@ void SpanLedger::sum_in_use() {
       continue;
     }
     account.in_use += amount;
+    ++account.live_runs;
+    if (is_new_cycle) account.survival.note((sweepgen_ - run.sweepgen) / 2 - 1, amount.bytes, false);
     books_[account.size_class()].in_use += amount;
   }
 }
@@ -171,9 +222,16 @@ void SpanLedger::measure_allocations() {
     book.factor = (classes_.allocated(i) - book.settled).bytes / book.open.bytes;
     settles[i] = book.open_runs >= kSettleRuns;
   }
-  for (Account& account : accounts_) {
+  const std::vector<ClassAmount> allocated = allocations();
+  for (size_t i = 0; i < accounts_.size(); ++i) {
+    Account& account = accounts_[i];
     if (!settles[account.size_class()]) continue;
-    account.settled = allocated(account);
+    if (mixture_of(account.span_class) != nullptr) {
+      account.divided = allocated[i];
+      account.settled = {};
+    } else {
+      account.settled += account.open * books_[account.size_class()].factor;
+    }
     account.open = {};
   }
   for (size_t i = 0; i < kSpanSizeClasses; ++i) {
@@ -197,6 +255,7 @@ void SpanLedger::measure_in_use() {
         std::clamp(live.bytes - book.in_use.bytes, 0.0, classes_.most_from_before(i).bytes);
     const double ours = live.bytes - from_before;
     const bool is_sampled = book.in_use.bytes > 0;
+    book.ours = {ours * per_byte, ours};
     book.from_before = {from_before * per_byte, from_before};
     book.in_use_factor = is_sampled ? ours / book.in_use.bytes : 1;
     book.unsampled = is_sampled ? ClassAmount{} : ClassAmount{ours * per_byte, ours};
@@ -204,21 +263,13 @@ void SpanLedger::measure_in_use() {
 }
 
 void SpanLedger::apply(const SpanReading& reading) {
+  const bool is_new_cycle = reading.liveness.sweepgen != sweepgen_;
+  reading_ns_ = reading.counters.end_ns;
   judge(reading.liveness);
-  sum_in_use();
+  sum_in_use(is_new_cycle);
   classes_.apply(reading.counters, reading.liveness.sweepgen, reading.swept);
   measure_allocations();
   measure_in_use();
-}
-
-ClassAmount SpanLedger::allocated(const Account& account) const {
-  ClassAmount amount = account.settled;
-  amount += account.open * books_[account.size_class()].factor;
-  return {std::max(0.0, amount.objects), std::max(0.0, amount.bytes)};
-}
-
-ClassAmount SpanLedger::in_use(const Account& account) const {
-  return account.in_use * books_[account.size_class()].in_use_factor;
 }
 
 ClassAmount SpanLedger::unsampled(size_t size_class) const {
@@ -240,10 +291,11 @@ double SpanLedger::live_objects() const {
 
 std::array<ClassAmount, model::kAllocationKinds> SpanLedger::by_kind() const {
   std::array<ClassAmount, model::kAllocationKinds> sums{};
-  for (const Account& account : accounts_) {
-    const auto name = names_.find(account.stack_hash);
+  const std::vector<ClassAmount> allocated = allocations();
+  for (size_t i = 0; i < accounts_.size(); ++i) {
+    const auto name = names_.find(accounts_[i].stack_hash);
     const auto kind = name == names_.end() ? model::AllocationKind::other : name->second.kind;
-    sums[static_cast<size_t>(kind)] += allocated(account);
+    sums[static_cast<size_t>(kind)] += allocated[i];
   }
   for (size_t i = 0; i < kSpanSizeClasses; ++i)
     sums[static_cast<size_t>(model::AllocationKind::other)] += unsampled(i);
@@ -271,11 +323,13 @@ std::vector<SiteTotals> SpanLedger::sites() const {
     other.alloc_bytes += unsampled(i).bytes;
     other.live_bytes += books_[i].from_before.bytes + books_[i].unsampled.bytes;
   }
-  for (const Account& account : accounts_) {
-    const auto name = names_.find(account.stack_hash);
+  const std::vector<ClassAmount> allocated = allocations();
+  const InUse held = in_use();
+  for (size_t i = 0; i < accounts_.size(); ++i) {
+    const auto name = names_.find(accounts_[i].stack_hash);
     SiteTotals& site = name == names_.end() ? other : by_function[name->second.function];
-    site.live_bytes += in_use(account).bytes + account.young.bytes;
-    site.alloc_bytes += allocated(account).bytes;
+    site.live_bytes += held.amounts[i].bytes + accounts_[i].young.bytes;
+    site.alloc_bytes += allocated[i].bytes;
   }
   std::vector<SiteTotals> totals;
   totals.reserve(by_function.size());
@@ -294,42 +348,6 @@ void SpanLedger::name_stack(uint64_t stack_hash, model::AllocationKind kind, con
   if (auto found = names_.find(stack_hash); found != names_.end()) found->second = {kind, function};
 }
 
-std::vector<uint32_t> SpanLedger::shared_classes() const {
-  struct Largest {
-    double sum = 0, first = 0, second = 0;
-  };
-  std::map<uint32_t, Largest> classes;
-  for (const Account& account : accounts_) {
-    const double bytes = allocated(account).bytes;
-    Largest& largest = classes[account.span_class];
-    largest.sum += bytes;
-    largest.second = std::max(largest.second, std::min(bytes, largest.first));
-    largest.first = std::max(largest.first, bytes);
-  }
-  std::vector<uint32_t> shared;
-  for (const auto& [span_class, largest] : classes) {
-    // Large objects have runs of their own.
-    if (span_class >> 1 != 0 && largest.second > kSharedShare * largest.sum) shared.push_back(span_class);
-  }
-  return shared;
-}
-
-void SpanLedger::set_split(uint32_t span_class, const std::vector<std::pair<uint64_t, double>>& shares) {
-  double sum_shares = 0;
-  double sum_sampled = 0;
-  std::vector<std::pair<Account*, double>> known;
-  for (const auto& [stack_hash, share] : shares) {
-    auto found = account_ids_.find(account_key(stack_hash, span_class));
-    if (found == account_ids_.end() || accounts_[found->second].sampled_bytes <= 0 || share <= 0) continue;
-    known.emplace_back(&accounts_[found->second], share);
-    sum_shares += share;
-    sum_sampled += accounts_[found->second].sampled_bytes;
-  }
-  for (auto& [account, share] : known) {
-    account->split = share / sum_shares / (account->sampled_bytes / sum_sampled);
-  }
-}
-
 bool SpanLedger::inuse_is_unreliable() const { return recent_lost_ > kUnreliableShare * recent_due_; }
 
 void SpanLedger::fill(RawSnapshot& snapshot) const {
@@ -338,24 +356,28 @@ void SpanLedger::fill(RawSnapshot& snapshot) const {
   snapshot.logical_stacks = false;
   snapshot.has_inuse = true;
   snapshot.gc_cycle = sweepgen_ / 2;
-  const std::vector<uint32_t> shared = shared_classes();
+  const std::vector<uint32_t> unresolved = unresolved_classes();
+  const InUse held = in_use();
   const auto add = [&](SampleKey key, const StackPtr& stack, uint64_t object_bytes, const char* note,
-                       const ClassAmount& allocations, const ClassAmount& held) {
+                       const ClassAmount& allocations, const ClassAmount& kept) {
     RawSample sample;
     sample.key = key;
     sample.stack = stack;
     sample.object_bytes = object_bytes;
     sample.note = note;
-    sample.shares_class = std::binary_search(shared.begin(), shared.end(), key.size_class);
-    sample.published = rounded(allocations, held);
+    sample.shares_class = std::binary_search(unresolved.begin(), unresolved.end(), key.size_class) ||
+                          held.doubtful_classes.contains(key.size_class >> 1);
+    sample.published = rounded(allocations, kept);
     sample.now_alloc_objects = sample.published.alloc_objects;
     sample.now_alloc_bytes = sample.published.alloc_bytes;
     if (sample.published != model::HeapValues{}) snapshot.samples.push_back(std::move(sample));
   };
   snapshot.samples.reserve(accounts_.size() + 2 * kSpanSizeClasses);
-  for (const Account& account : accounts_) {
+  const std::vector<ClassAmount> allocated = allocations();
+  for (size_t i = 0; i < accounts_.size(); ++i) {
+    const Account& account = accounts_[i];
     add({account.stack_hash, 0, account.span_class, false}, account.stack, account.object_bytes, "",
-        allocated(account), in_use(account));
+        allocated[i], held.amounts[i]);
   }
   // Keys that no stack has: their size classes are none.
   for (uint32_t i = 0; i < kSpanSizeClasses; ++i) {
@@ -364,19 +386,37 @@ void SpanLedger::fill(RawSnapshot& snapshot) const {
     add({0, 0, key, false}, kNoStack, class_bytes(i), kFromBefore, classes_.before(i), book.from_before);
     add({0, 0, key + 1, false}, kNoStack, class_bytes(i), kUnsampled, unsampled(i), book.unsampled);
   }
-  add_comments(snapshot, shared.size());
+  add_comments(snapshot, shared_classes().size(), unresolved.size(), held.doubtful_classes.size());
 }
 
-void SpanLedger::add_comments(RawSnapshot& snapshot, size_t shared) const {
+void SpanLedger::add_comments(RawSnapshot& snapshot, size_t shared, size_t unresolved,
+                              size_t doubtful) const {
   auto& comments = snapshot.comments;
   comments.push_back(
       "the program's runtime does not sample: one of " + std::to_string(mean_distance_) +
       " bytes is sampled where the allocator takes a new span, scaled to the runtime's counters");
-  if (shared != 0) {
+  if (windows_ != 0 && shared > 0) {
+    comments.push_back("size classes are divided among the stacks that share them as " +
+                       std::to_string(windows_) +
+                       " short windows saw in which every allocation was counted; inuse also by how long "
+                       "sampled objects of each stack live");
+  }
+  if (unresolved != 0) {
     comments.push_back(
-        std::to_string(shared) +
-        " size classes are shared by several stacks: where these allocate strictly in turns, bytes of "
-        "one can be shown for another of the same class (label size_class: shared)");
+        std::to_string(unresolved) +
+        " size classes may be shared by several stacks, and no window has lately shown in what parts: where "
+        "these allocate strictly in turns, bytes of one can be shown for another of the same class (label "
+        "size_class: shared)");
+  }
+  if (doubtful != 0) {
+    comments.push_back(
+        "inuse of stacks that share " + std::to_string(doubtful) +
+        " size classes is doubtful: samples cannot tell whether some hold what others drop, or "
+        "all hold what is recent (label size_class: shared); alloc values are not concerned");
+  }
+  if (unmatched_window_objects_ >= 1) {
+    comments.push_back(std::to_string(std::llround(unmatched_window_objects_)) +
+                       " objects that windows counted have a stack that is lost or cut, and were left out");
   }
   if (inuse_is_unreliable()) {
     comments.emplace_back(

@@ -12,10 +12,25 @@
 // sampled, is shown without a stack and with a note that says so.
 //
 // In-use values are those that the last garbage collection has left, as in Go's own heap profile.
+//
+// Stacks that take turns within a class open runs for each other. Where windows have counted such a class (add_window()),
+// what was sampled in it is divided by what they saw, see class_mixture.h: once for what came before the first window,
+// then as it settles. In use is
+//
+//   of a stack in its own runs     own part of the run, while the first object lives, which is its own
+//   in runs that others opened     its part of what they opened, by age, x how much of its own objects of that age lives;
+//                                  of a stack that hardly ever opened a run, what the others leave of the class's total
+//
+// scaled to what is in use of the class (see survival.h). Where that differs much from what it would be if all of a run
+// lived as long as its first object, nobody knows which is true, and it is said: samples of lockstep stacks, each of which
+// opens runs for a while, look the same when one holds what the other drops, and when both hold what is recent.
 #pragma once
 
 #include <array>
 #include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -24,9 +39,12 @@
 #include "daemon/model/allocation_kind.h"
 #include "daemon/model/event.h"
 #include "daemon/model/liveness.h"
+#include "daemon/profile/class_mixture.h"
+#include "daemon/profile/exact_window.h"
 #include "daemon/profile/raw_snapshot.h"
 #include "daemon/profile/site_board.h"
 #include "daemon/profile/span_classes.h"
+#include "daemon/profile/survival.h"
 
 namespace goheapd::profile {
 
@@ -68,12 +86,22 @@ class SpanLedger {
   std::vector<std::pair<uint64_t, StackPtr>> take_unnamed_stacks();
   void name_stack(uint64_t stack_hash, model::AllocationKind kind, const std::string& function);
 
-  // Stacks that open runs of the same span class can get each other's objects, when they take turns in lockstep. A
-  // class is shared when the second largest of its stacks has more than a twentieth of its bytes.
-  std::vector<uint32_t> shared_classes() const;  // ascending
-  // From now on, what the named stacks have sampled in the class is divided as `shares` (of any sum) says, which
-  // somebody has measured.
-  void set_split(uint32_t span_class, const std::vector<std::pair<uint64_t, double>>& shares);
+  // Stacks that take turns in a span class can get each other's objects. A class is known to be shared when the second
+  // largest of its stacks has more than a twentieth of its bytes; ascending.
+  std::vector<uint32_t> shared_classes() const;
+  // Takes over a window in which every allocation was counted. True: it divides the classes that matter as those before
+  // did.
+  bool add_window(const ExactWindow& window);
+  // Of the classes that are shared, or have a hundredth of what was allocated or is in use, and so matter: those whose
+  // division nobody has measured lately, or not for all of their large stacks; ascending. In perfect lockstep one stack
+  // opens all runs, so that before a window has looked a class with a single stack is as doubtful as others.
+  std::vector<uint32_t> unresolved_classes() const;
+  // There is a class that matters.
+  bool wants_windows() const;
+  // All of these are resolved.
+  bool is_divided() const;
+  // Functions that have much of a class that matters and is unresolved, or whose bytes in use are doubtful; ascending.
+  std::vector<std::string> uncertain_sites() const;
 
   // True: of more than 1 % of the verdicts of late we do not know what they would have been, so that dead objects may
   // be shown as in use.
@@ -100,12 +128,16 @@ class SpanLedger {
     uint32_t span_class = 0;
     uint64_t object_bytes = 0;  // 0 = they vary
     StackPtr stack;
-    double split = 1;          // see set_split()
-    double sampled_bytes = 0;  // all, without the split
-    ClassAmount settled;       // allocated, scaled for good
-    ClassAmount open;          // sampled since, as the samples weigh
-    ClassAmount in_use;        // as of the last cycle, as the samples weigh
-    ClassAmount young;         // of runs that no cycle has judged
+    std::optional<OriginId> origin;  // nullopt: no window has counted it
+    ClassAmount divided;             // allocated, scaled and divided for good
+    ClassAmount settled;             // opened before, scaled for good, not divided
+    ClassAmount open;                // opened since, as the samples weigh
+    ClassAmount in_use;              // opened, as of the last cycle, as the samples weigh
+    ClassAmount young;               // of runs that no cycle has judged
+    uint32_t live_runs = 0;          // of which `in_use` is made
+    double opened_bytes = 0;         // all, as the samples weigh
+    Survival survival;
+    AgeHistogram ages;  // of what was opened, as the samples weigh
     size_t size_class() const { return span_class >> 1; }
   };
   struct Run {
@@ -128,6 +160,7 @@ class SpanLedger {
     uint32_t open_runs = 0;
     double factor = 1;  // of open amounts
     double in_use_factor = 1;
+    ClassAmount ours;         // in use, of what was allocated since the first reading
     ClassAmount from_before;  // in use
     ClassAmount unsampled;    // in use, without any sample
   };
@@ -135,32 +168,63 @@ class SpanLedger {
     model::AllocationKind kind = model::AllocationKind::other;
     std::string function = kOtherSite;
   };
+  // What windows say of a span class.
+  struct Measured {
+    ClassMixture mixture;
+    double opened_bytes = 0;  // of the class, when the last window came
+  };
   using Runs = std::unordered_map<uint64_t, Run>;  // by address
 
   uint32_t account_of(model::SpanRunOpened& run);
+  uint32_t new_account(uint64_t stack_hash, uint32_t span_class, uint64_t object_bytes);
+  std::optional<uint32_t> owner_of(uint32_t span_class, OriginId origin);
+  void match_stacks();
+  // Null: what was opened in the class is not divided.
+  const ClassMixture* mixture_of(uint32_t span_class) const;
+  // By account: what each has of the bytes that the accounts of a class have opened.
+  template <typename Bytes>
+  void divide_class(uint32_t span_class, const ClassMixture& mixture, const Bytes& opened,
+                    std::vector<double>& divided) const;
+  double factor_of_all(size_t size_class) const;
   void correct(Run& run, uint32_t used, bool is_alive);
   void judge(const model::LivenessReading& reading);
-  void sum_in_use();
+  void sum_in_use(bool is_new_cycle);
   void measure_allocations();
   void measure_in_use();
-  ClassAmount allocated(const Account& account) const;
-  ClassAmount in_use(const Account& account) const;
+  // Of each account.
+  std::vector<ClassAmount> allocations() const;
+  struct InUse {
+    std::vector<ClassAmount> amounts;   // of each account
+    std::set<size_t> doubtful_classes;  // size classes in which two ways to divide them differ
+  };
+  InUse in_use() const;
+  double divide_in_use_of(size_t size_class, std::vector<ClassAmount>& in_use) const;
+  bool is_resolved(uint32_t span_class) const;
+  std::map<uint32_t, double> weights_of_classes() const;
   // Allocated since the first reading in a class of which no run was sampled.
   ClassAmount unsampled(size_t size_class) const;
   std::array<ClassAmount, model::kAllocationKinds> by_kind() const;
-  void add_comments(RawSnapshot& snapshot, size_t shared_classes) const;
+  void add_comments(RawSnapshot& snapshot, size_t shared_classes, size_t unresolved_classes,
+                    size_t doubtful_classes) const;
 
   SpanClasses classes_;
   std::array<ClassBook, kSpanSizeClasses> books_{};
   std::vector<Account> accounts_;
   std::unordered_map<uint64_t, uint32_t> account_ids_;  // by hash of stack and span class
-  std::unordered_map<uint64_t, Name> names_;            // by hash of the stack
+  std::map<uint32_t, std::vector<uint32_t>> class_accounts_;
+  StackOrigins origins_;
+  std::map<uint32_t, Measured> measured_;          // by span class
+  std::unordered_map<uint64_t, uint32_t> owners_;  // accounts by origin << 32 | span class
+  std::unordered_map<uint64_t, Name> names_;       // by hash of the stack
   std::vector<std::pair<uint64_t, StackPtr>> unnamed_;
   Runs live_;
   Runs dying_;  // found dead by the last reading: a cut may still be on its way
   uint64_t mean_distance_ = 0;
   uint32_t sweepgen_ = 0;
+  uint64_t reading_ns_ = 0;  // end of the last one
 
+  uint64_t windows_ = 0;
+  double unmatched_window_objects_ = 0;
   uint64_t births_ = 0;
   uint64_t deaths_ = 0;
   uint64_t missed_cycles_ = 0;

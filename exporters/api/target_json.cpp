@@ -98,6 +98,7 @@ ordered_json target_json(const model::TargetStatus& target) {
   json["live_objects"] = target.has_live ? ordered_json(target.live_objects) : ordered_json();
   json["overhead_ratio"] = target.overhead_ratio;
   json["mode_changes"] = target.mode_changes;
+  json["uncertain_sites"] = target.uncertain_sites;
   json["gc_cycles"] = target.gc_cycles;
   json["settled_objects"] = target.settled_objects;
   // The others would be answered with their reason only.

@@ -47,6 +47,7 @@ const std::map<std::string, Layout>& expected_layouts() {
          MEMBER(WireTarget, special_bucket),
          MEMBER(WireTarget, type_ptr_bytes),
          MEMBER(WireTarget, storm_ns),
+         MEMBER(WireTarget, window_end_ns),
          MEMBER(WireTarget, ignored_caller_begin),
          MEMBER(WireTarget, ignored_caller_end),
          MEMBER(WireTarget, sweepgen_address),

@@ -1,0 +1,98 @@
+#include "daemon/profile/class_mixture.h"
+
+#include <cmath>
+#include <numeric>
+
+namespace goheapd::profile {
+namespace {
+
+// Each window before weighs so much less than the next: programs change.
+constexpr double kFade = 0.9;
+
+double sum_of(const OriginAmounts& amounts) {
+  return std::accumulate(amounts.begin(), amounts.end(), 0.0,
+                         [](double sum, const auto& entry) { return sum + entry.second; });
+}
+
+}  // namespace
+
+double ClassMixture::add(const OriginAmounts& objects, uint64_t time_ns) {
+  const double sum = sum_of(objects);
+  if (sum <= 0) return 0;
+  OriginAmounts before;
+  double before_sum = 0;
+  for (const auto& [origin, seen] : seen_) before_sum += before[origin] = seen.weighted;
+  double difference = 0;
+  for (const auto& [origin, count] : objects) {
+    const auto old = before.find(origin);
+    const double share = old == before.end() ? 0 : old->second / before_sum;
+    difference += std::abs(count / sum - share);
+    if (old != before.end()) before.erase(old);
+  }
+  for (const auto& [origin, count] : before) difference += count / before_sum;
+
+  if (windows_.empty() || windows_.front().objects >= kMinWindowObjects) {
+    windows_.emplace_front();
+    if (windows_.size() > kMaxWindows) windows_.pop_back();
+  }
+  for (const auto& [origin, count] : objects) windows_.front().counts[origin] += count;
+  windows_.front().objects += sum;
+  time_ns_ = time_ns;
+  sum_up();
+  return before_sum > 0 ? difference / 2 : 1;
+}
+
+void ClassMixture::sum_up() {
+  seen_.clear();
+  objects_ = 0;
+  double weight = 1;
+  for (Window& window : windows_) {
+    window.weight = weight;
+    weight *= kFade;
+    objects_ += window.objects;
+    for (const auto& [origin, count] : window.counts) {
+      Seen& seen = seen_[origin];
+      seen.objects += count;
+      seen.weighted += count * window.weight;
+    }
+  }
+}
+
+bool ClassMixture::knows(OriginId opener) const {
+  const auto found = seen_.find(opener);
+  return found != seen_.end() && found->second.objects >= kMinSeen;
+}
+
+OriginAmounts ClassMixture::divide(const OriginAmounts& opened) const {
+  OriginAmounts divided;
+  OriginAmounts per_seen;  // of an opener's amount, for each object that was seen of it
+  for (const auto& [opener, amount] : opened) {
+    if (knows(opener)) {
+      per_seen[opener] = amount / seen_.at(opener).weighted;
+    } else {
+      divided[opener] += amount;
+    }
+  }
+  for (const Window& window : windows_) {
+    double amount = 0;
+    for (const auto& [origin, count] : window.counts) {
+      const auto opener = per_seen.find(origin);
+      if (opener != per_seen.end()) amount += opener->second * count * window.weight;
+    }
+    if (amount == 0) continue;
+    for (const auto& [origin, count] : window.counts) divided[origin] += amount * count / window.objects;
+  }
+  return divided;
+}
+
+double ClassMixture::own_part(OriginId opener) const {
+  if (!knows(opener)) return 1;
+  double part = 0;
+  for (const Window& window : windows_) {
+    const auto found = window.counts.find(opener);
+    if (found != window.counts.end()) part += window.weight * found->second * found->second / window.objects;
+  }
+  return part / seen_.at(opener).weighted;
+}
+
+}  // namespace goheapd::profile

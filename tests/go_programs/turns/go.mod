@@ -1,0 +1,3 @@
+module goheapd.test/turns
+
+go 1.19

@@ -1,0 +1,101 @@
+#include "daemon/profile/class_mixture.h"
+
+#include <gtest/gtest.h>
+
+#include <random>
+
+namespace goheapd::profile {
+namespace {
+
+constexpr OriginId kA = 1;
+constexpr OriginId kB = 2;
+constexpr OriginId kC = 3;
+
+double sum_of(const OriginAmounts& amounts) {
+  double sum = 0;
+  for (const auto& [origin, amount] : amounts) sum += amount;
+  return sum;
+}
+
+TEST(ClassMixture, WhoeverOpensTurnsAreShared) {
+  ClassMixture mixture;
+  mixture.add({{kA, 100}, {kB, 300}}, 1);
+  mixture.add({{kA, 50}, {kB, 150}}, 2);
+  for (const OriginAmounts& opened : {OriginAmounts{{kA, 800}}, OriginAmounts{{kB, 800}}}) {
+    const OriginAmounts divided = mixture.divide(opened);
+    EXPECT_NEAR(divided.at(kA), 200, 1e-9);
+    EXPECT_NEAR(divided.at(kB), 600, 1e-9);
+  }
+  EXPECT_NEAR(mixture.own_part(kA), 0.25, 1e-9);
+  EXPECT_EQ(mixture.time_ns(), 2u);
+}
+
+TEST(ClassMixture, StacksOfDifferentTimesGetNothingOfEachOther) {
+  ClassMixture mixture;
+  mixture.add({{kA, 400}}, 1);
+  mixture.add({{kB, 100}, {kC, 300}}, 2);
+  const OriginAmounts divided = mixture.divide({{kA, 10}, {kB, 1000}});
+  EXPECT_NEAR(divided.at(kA), 10, 1e-9);
+  EXPECT_NEAR(divided.at(kB), 250, 1e-9);
+  EXPECT_NEAR(divided.at(kC), 750, 1e-9);
+}
+
+// Where openers already have what windows have counted, whatever the windows look like, dividing changes nothing.
+TEST(ClassMixture, RightOpenersStayAsTheyAre) {
+  std::mt19937 random(7);
+  ClassMixture mixture;
+  OriginAmounts opened;
+  double weight = 1;  // as later windows make the earlier ones fade
+  std::vector<OriginAmounts> windows(8);
+  for (OriginAmounts& window : windows) {
+    for (OriginId origin = 0; origin < 20; ++origin) {
+      if (random() % 3 == 0) window[origin] = static_cast<double>(20 + random() % 500);
+    }
+    mixture.add(window, 1);
+  }
+  for (auto window = windows.rbegin(); window != windows.rend(); ++window, weight *= 0.9) {
+    for (const auto& [origin, count] : *window) opened[origin] += weight * count;
+  }
+  const OriginAmounts divided = mixture.divide(opened);
+  EXPECT_NEAR(sum_of(divided), sum_of(opened), 1e-6);
+  for (const auto& [origin, amount] : opened) EXPECT_NEAR(divided.at(origin), amount, 1e-6) << origin;
+}
+
+TEST(ClassMixture, WhatIsUnknownStaysWithItsOpener) {
+  ClassMixture mixture;
+  EXPECT_FALSE(mixture.is_measured());
+  mixture.add({{kA, 200}, {kB, ClassMixture::kMinSeen - 1}}, 1);
+  EXPECT_FALSE(mixture.is_measured());
+  EXPECT_FALSE(mixture.knows(kB));
+  EXPECT_EQ(mixture.divide({{kB, 100}, {kC, 7}}), (OriginAmounts{{kB, 100}, {kC, 7}}));
+  EXPECT_EQ(mixture.own_part(kC), 1);
+  mixture.add({{kA, 200}}, 2);
+  EXPECT_TRUE(mixture.is_measured());
+}
+
+// Of five windows with two objects each, none tells who works beside whom; together they do.
+TEST(ClassMixture, SmallWindowsAreJoined) {
+  ClassMixture mixture;
+  for (uint64_t i = 0; i < 200; ++i) mixture.add({{i % 2 == 0 ? kA : kB, 2}}, i);
+  EXPECT_TRUE(mixture.is_measured());
+  EXPECT_NEAR(mixture.divide({{kA, 100}}).at(kB), 50, 10);
+}
+
+TEST(ClassMixture, TellsHowMuchAWindowDiffers) {
+  ClassMixture mixture;
+  EXPECT_EQ(mixture.add({{kA, 100}}, 1), 1);
+  EXPECT_EQ(mixture.add({{kA, 100}}, 2), 0);
+  EXPECT_NEAR(mixture.add({{kA, 75}, {kC, 25}}, 3), 0.25, 1e-9);
+  EXPECT_NEAR(mixture.add({{kB, 10}}, 4), 1, 1e-9);
+}
+
+TEST(ClassMixture, OldWindowsAreForgotten) {
+  ClassMixture mixture;
+  mixture.add({{kA, 1000}, {kB, 1000}}, 1);
+  for (size_t i = 0; i < ClassMixture::kMaxWindows; ++i) mixture.add({{kB, 100}}, 2);
+  EXPECT_FALSE(mixture.knows(kA));
+  EXPECT_NEAR(mixture.divide({{kB, 100}}).at(kB), 100, 1e-9);
+}
+
+}  // namespace
+}  // namespace goheapd::profile
