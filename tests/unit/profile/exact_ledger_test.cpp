@@ -70,12 +70,12 @@ TEST(ExactLedger, AStackIsNamedOnce) {
 TEST(ExactLedger, PeriodsAddUp) {
   ExactLedger ledger;
   ledger.on_stack({1, 11, false, {0x1000}});
-  ledger.apply({{1, 11, 0, 4, false, 3, 90, 96}, {1, 11, 0, 5, false, 1, 40, 48}});
+  ledger.apply({{1, 11, 0, 4, false, false, 3, 90, 96}, {1, 11, 0, 5, false, false, 1, 40, 48}});
   ledger.end_period();
   EXPECT_EQ(ledger.objects(), 4u);
-  ledger.apply({{1, 11, 0, 4, false, 2, 60, 64}, {1, 12, 0, 4, false, 1, 30, 32}});
+  ledger.apply({{1, 11, 0, 4, false, false, 2, 60, 64}, {1, 12, 0, 4, false, false, 1, 30, 32}});
   EXPECT_EQ(ledger.objects(), 7u);
-  ledger.apply({{1, 11, 0, 4, false, 5, 150, 160}, {1, 12, 0, 4, false, 1, 30, 32}});
+  ledger.apply({{1, 11, 0, 4, false, false, 5, 150, 160}, {1, 12, 0, 4, false, false, 1, 30, 32}});
   ledger.end_period();
   ledger.apply({});
   EXPECT_EQ(ledger.objects(), 10u);
