@@ -5,8 +5,10 @@
 //                                                                       open_runs entry
 //   GC, per P ──▶ releaseAll:          for each sampled run that is still open: event with what it used
 //
-// A run that is full needs no word: refill takes a new span only when the old one has no free slot. What a cache has
-// under way is only ever touched by the P that owns it, or while the world is stopped, so no atomics are needed.
+// A run that is full needs no word: refill takes a new span only when the old one has no free slot. Most hits end at the
+// countdown, so what comes before it is kept short: one read of the span, and nothing that has to be hashed. The
+// countdown is the CPU's, since a point process over all bytes may be cut into any number of others. What a cache has
+// under way is only ever touched by the P that owns it, or while the world is stopped, so no atomics are needed there.
 #pragma once
 
 #include "run_sampler.h"
@@ -28,15 +30,39 @@ static __always_inline int read_cache(struct pt_regs* ctx, const struct Hit* hit
          read_word(hit, p + hit->target->p_mcache, cache);
 }
 
-static __always_inline struct WireSpanCache* span_cache(const struct Hit* hit, const struct WireRunKey* key) {
-  struct WireSpanCache* cache = bpf_map_lookup_elem(&span_caches, key);
-  if (cache) return cache;
-  struct WireSpanCache fresh = {.countdown = exponential_distance(bpf_get_prandom_u32())};
-  if (bpf_map_update_elem(&span_caches, key, &fresh, BPF_NOEXIST)) {
-    count_loss(hit->target_index, kLossSpanStateFull);
-    return 0;
+// Marks a class of a cache, so that releaseAll finds its sampled run. False: no room.
+static __always_inline int mark_open(const struct WireRunKey* run, __u32 span_class) {
+  struct WireRunKey key = {.owner = run->owner, .session = run->session};
+  struct WireSpanCache* cache = bpf_map_lookup_elem(&span_caches, &key);
+  if (!cache) {
+    struct WireSpanCache fresh = {};
+    if (bpf_map_update_elem(&span_caches, &key, &fresh, BPF_NOEXIST)) return 0;
+    cache = bpf_map_lookup_elem(&span_caches, &key);
+    if (!cache) return 0;
   }
-  return bpf_map_lookup_elem(&span_caches, key);
+  cache->open[(span_class >> 6) & 3] |= 1ULL << (span_class & 63);
+  return 1;
+}
+
+// Passes over a run. A thread that takes the CPU from another one in here can undo or repeat a step of the countdown,
+// which is then no less random.
+static __always_inline int takes_sample(const struct Hit* hit, __u64 bytes, __u64 mean) {
+  __u64 countdown = *(volatile __u64*)&hit->statistics->countdown;
+  if (!countdown) countdown = exponential_distance(bpf_get_prandom_u32());
+  int sampled = run_is_sampled(&countdown, bytes, mean);
+  *(volatile __u64*)&hit->statistics->countdown = sampled ? 0 : countdown;
+  return sampled;
+}
+
+// The part of an mspan that every hit needs, in one read: each costs as much as all else. The buffer is on the stack,
+// where old kernels want constant offsets, hence the ladder.
+static __always_inline __u64 window_bits(const __u64* words, __u32 bit, __u64 mask) {
+  __u64 word = words[0];
+#pragma unroll
+  for (__u32 i = 1; i < kSpanWindowWords; i++) {
+    if (bit >> 6 == i) word = words[i];
+  }
+  return word >> (bit & 63) & mask;
 }
 
 static __always_inline __u32 first_one(__u64 word) {
@@ -110,28 +136,24 @@ static __always_inline void on_span_refill(struct pt_regs* ctx, const struct Hit
   const struct WireTarget* target = hit->target;
   __u64 span = GO_ARG0(ctx);
   if (!span) return;  // out of memory: the program is about to end
-  struct WireRunKey key = {.session = target->session};
-  __u64 slots, used, span_class;
-  if (!read_bits(hit, span + target->span_nelems, target->span_index_mask, &slots) ||
-      !read_bits(hit, span + target->span_alloc_count, 0xffff, &used) ||
-      !read_bits(hit, span + target->span_class, 0xff, &span_class) || !read_cache(ctx, hit, &key.owner))
+  __u64 words[kSpanWindowWords];
+  if (bpf_probe_read_user(words, sizeof(words), (void*)(span + target->span_window))) {
+    count_loss(hit->target_index, kLossMemoryRead);
     return;
-  if (span_class >= kSpanClasses || used >= slots) return;
-  struct WireSpanCache* cache = span_cache(hit, &key);
-  if (!cache) return;
-
+  }
+  __u64 slots = window_bits(words, target->span_nelems_bit, target->span_index_mask);
+  __u64 used = window_bits(words, target->span_alloc_count_bit, 0xffff);
+  __u64 span_class = window_bits(words, target->span_class_bit, 0xff);
+  if (used >= slots) return;
   __u32 size_class = span_class >> 1;
   if (size_class >= kSizeClassCount) return;
   __u64 slot_bytes = size_class_bytes[size_class];
   __u64 mean = *(volatile const __u64*)&target->mean_distance;
-  __u64* open = &cache->open[(span_class >> 6) & 3];
-  __u64 bit = 1ULL << (span_class & 63);
-  *open &= ~bit;  // the run before is full
-  if (!run_is_sampled(&cache->countdown, (slots - used) * slot_bytes, mean)) return;
-  cache->countdown = exponential_distance(bpf_get_prandom_u32());
+  if (!takes_sample(hit, (slots - used) * slot_bytes, mean)) return;
 
   __u64 start, slot;
-  if (!read_word(hit, span + target->span_start, &start)) return;
+  struct WireRunKey key = {.session = target->session};
+  if (!read_word(hit, span + target->span_start, &start) || !read_cache(ctx, hit, &key.owner)) return;
   if (!first_free_slot(hit, span, slots, &slot)) {
     count_loss(hit->target_index, kLossMemoryRead);
     return;
@@ -139,14 +161,15 @@ static __always_inline void on_span_refill(struct pt_regs* ctx, const struct Hit
   struct WireOpenRun run = {.span = span, .address = start + slot * slot_bytes, .used_before = used};
   run.opened_ns = send_run(ctx, hit, run.address, slot_bytes, slots - used, span_class, mean);
   if (!run.opened_ns) return;
-  if (target->releases_by_span)
+  int known = 1;
+  if (target->releases_by_span) {
     key.owner = span;
-  else
+  } else {
+    known = mark_open(&key, span_class);
     key.span_class = span_class;
-  if (bpf_map_update_elem(&open_runs, &key, &run, BPF_ANY))
+  }
+  if (!known || bpf_map_update_elem(&open_runs, &key, &run, BPF_ANY))
     count_loss(hit->target_index, kLossSpanStateFull);
-  else
-    *open |= bit;
 }
 
 // (*mheap).alloc() has returned the span of a large object.
@@ -154,17 +177,13 @@ static __always_inline void on_span_large(struct pt_regs* ctx, const struct Hit*
   const struct WireTarget* target = hit->target;
   __u64 span = GO_ARG0(ctx);
   if (!span) return;
-  struct WireRunKey key = {.session = target->session};
   __u64 bytes, span_class, start;
   if (!read_word(hit, span + target->span_elemsize, &bytes) ||
       !read_bits(hit, span + target->span_class, 0xff, &span_class) ||
-      !read_word(hit, span + target->span_start, &start) || !read_cache(ctx, hit, &key.owner))
+      !read_word(hit, span + target->span_start, &start))
     return;
-  struct WireSpanCache* cache = span_cache(hit, &key);
-  if (!cache) return;
   __u64 mean = *(volatile const __u64*)&target->mean_distance;
-  if (!run_is_sampled(&cache->countdown, bytes, mean)) return;
-  cache->countdown = exponential_distance(bpf_get_prandom_u32());
+  if (!takes_sample(hit, bytes, mean)) return;
   send_run(ctx, hit, start, bytes, 1, span_class, mean);
 }
 
@@ -182,7 +201,8 @@ static __always_inline void cut_run(const struct Hit* hit, const struct WireOpen
   submit_event(event);
 }
 
-// (*mcache).releaseAll(c): all spans of a cache go back, full or not.
+// (*mcache).releaseAll(c): all spans of a cache go back, full or not. A sampled run whose span is no longer the cache's was
+// full; it cannot have come back since, because the sweep that empties it comes after this.
 static __always_inline void on_span_release(struct pt_regs* ctx, const struct Hit* hit) {
   struct WireRunKey key = {.owner = GO_ARG0(ctx), .session = hit->target->session};
   struct WireSpanCache* cache = bpf_map_lookup_elem(&span_caches, &key);
@@ -191,7 +211,10 @@ static __always_inline void on_span_release(struct pt_regs* ctx, const struct Hi
     if (!(cache->open[(span_class >> 6) & 3] >> (span_class & 63) & 1)) continue;
     key.span_class = span_class;
     struct WireOpenRun* run = bpf_map_lookup_elem(&open_runs, &key);
-    if (run) cut_run(hit, run);
+    __u64 span;
+    if (run && read_word(hit, key.owner + hit->target->mcache_alloc + 8ULL * span_class, &span) &&
+        span == run->span)
+      cut_run(hit, run);
   }
   cache->open[0] = cache->open[1] = cache->open[2] = 0;
 }

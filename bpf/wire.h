@@ -34,6 +34,8 @@ enum {
   kSmallTableLimit = 1024,
   // Words of allocBits in a span: no class has more than 1024 slots.
   kMostSpanWords = 16,
+  // Words of an mspan that a refill reads at once: in all versions they hold nelems, allocCount and spanclass.
+  kSpanWindowWords = 8,
 };
 
 // ---- sites
@@ -153,12 +155,17 @@ struct WireTarget {
   __u32 p_mcache;
   __u32 span_start;
   __u32 span_freeindex;
-  __u32 span_nelems;
   __u32 span_alloc_cache;
   __u32 span_alloc_bits;
   __u32 span_alloc_count;
   __u32 span_class;
   __u32 span_elemsize;
+  __u32 mcache_alloc;
+  // Where the window of kSpanWindowWords begins, and fields by their first bit in it.
+  __u32 span_window;
+  __u32 span_nelems_bit;
+  __u32 span_alloc_count_bit;
+  __u32 span_class_bit;
   struct WireGcPart gc_parts[kGcParts];
   __u64 gc_leak_check;                        // address of work.goroutineLeak.done
   struct WireRange stack_roots[kStackRoots];  // 0 = not known
@@ -184,6 +191,7 @@ struct WireStatistics {
   __u64 single_step_hits;  // of them, at sites with kSiteSingleStep
   __u64 program_ns;        // time spent in the programs: one run in kTimedRuns is measured and stands for all
   __u64 storm_check_ns;    // when this CPU last began to count towards a storm
+  __u64 countdown;  // to the next sampled run of a span class, see bpf/run_sampler.h; 0 = not drawn yet
   __u64 lost[kLossReasons];
 };
 enum {
@@ -327,8 +335,7 @@ struct WireRunKey {
 
 // What goes on in one cache.
 struct WireSpanCache {
-  __u64 countdown;  // see bpf/run_sampler.h
-  __u64 open[4];    // a bit per span class: its present run was sampled
+  __u64 open[4];  // a bit per span class: a run of it was sampled since the last releaseAll
 };
 
 struct WireOpenRun {

@@ -1,5 +1,6 @@
 #include "daemon/probe/attach_request.h"
 
+#include <algorithm>
 #include <string_view>
 
 #include "daemon/gobin/go_binary.h"
@@ -28,6 +29,8 @@ TargetLayout target_layout(const gobin::RuntimeLayout& layout) {
       .span_class = layout.mspan.spanclass.offset,
       .span_elemsize = layout.mspan.elemsize.offset,
       .span_index_bytes = layout.mspan.nelems.size,
+      .span_bytes = layout.mspan.sizeof_struct,
+      .mcache_alloc = layout.mcache.alloc.offset,
   };
 }
 
@@ -40,6 +43,23 @@ StackRoots stack_roots(const gobin::GoBinary& binary, uint64_t load_bias) {
     }
   }
   return roots;
+}
+
+Expected<SpanWindow> span_window(const TargetLayout& layout) {
+  constexpr uint32_t kWord = 8;
+  constexpr uint32_t kCountBytes = 2;
+  constexpr uint32_t kClassBytes = 1;
+  const uint32_t first = std::min({layout.span_nelems, layout.span_alloc_count, layout.span_class});
+  const uint32_t begin = first / kWord * kWord;
+  const uint32_t end = begin + kSpanWindowBytes;
+  const auto fits = [end](uint32_t offset, uint32_t bytes) {
+    return offset + bytes <= end && offset % kWord + bytes <= kWord;
+  };
+  if (end > layout.span_bytes || !fits(layout.span_nelems, layout.span_index_bytes) ||
+      !fits(layout.span_alloc_count, kCountBytes) || !fits(layout.span_class, kClassBytes))
+    return fail("the counts of a span lie too far apart in this version of Go");
+  const auto bit = [begin](uint32_t offset) { return 8 * (offset - begin); };
+  return SpanWindow{begin, bit(layout.span_nelems), bit(layout.span_alloc_count), bit(layout.span_class)};
 }
 
 }  // namespace goheapd::probe

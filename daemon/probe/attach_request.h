@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "daemon/base/expected.h"
 #include "daemon/gobin/probe_sites.h"
 #include "daemon/gobin/runtime_layout.h"
 #include "daemon/model/event.h"
@@ -45,12 +46,25 @@ struct TargetLayout {
   uint32_t span_class = 0;
   uint32_t span_elemsize = 0;
   uint32_t span_index_bytes = 0;  // width of nelems and freeindex
+  uint32_t span_bytes = 0;        // of an mspan
+  uint32_t mcache_alloc = 0;
 };
 TargetLayout target_layout(const gobin::RuntimeLayout& layout);
 
 // Where stacks of threads begin; empty ranges where the binary lacks one.
 using StackRoots = std::array<gobin::CodeRange, 2>;
 StackRoots stack_roots(const gobin::GoBinary& binary, uint64_t load_bias);
+
+// What the program reads of an mspan at each refill: kSpanWindowBytes at `offset`, and the first bits of fields in there.
+inline constexpr uint32_t kSpanWindowBytes = 64;
+struct SpanWindow {
+  uint32_t offset = 0;
+  uint32_t nelems_bit = 0;
+  uint32_t alloc_count_bit = 0;
+  uint32_t class_bit = 0;
+};
+// Error: the fields are not within one window, or it would reach beyond the mspan.
+Expected<SpanWindow> span_window(const TargetLayout& layout);
 
 // Probes that come and go together: one link and one recording switch each.
 enum class ProbeGroup : unsigned char {

@@ -53,9 +53,17 @@ bool wants(const AttachRequest& request, ProbeGroup group) {
 
 bool wants_exact(const AttachRequest& request) { return wants(request, ProbeGroup::exact); }
 
-// What the group spans needs to know.
-void set_spans(wire::WireTarget& target, const AttachRequest& request) {
+// What the group spans needs to know, if it is asked for.
+Expected<void> set_spans(wire::WireTarget& target, const AttachRequest& request) {
+  static_assert(kSpanWindowBytes == wire::kSpanWindowWords * sizeof(uint64_t));
+  if (!wants(request, ProbeGroup::spans)) return {};
   const TargetLayout& layout = request.layout;
+  const auto window = span_window(layout);
+  if (!window) return tl::unexpected(window.error());
+  target.span_window = window->offset;
+  target.span_nelems_bit = window->nelems_bit;
+  target.span_alloc_count_bit = window->alloc_count_bit;
+  target.span_class_bit = window->class_bit;
   target.sweepgen_address = request.sweepgen_address;
   target.mean_distance = request.mean_distance;
   target.releases_by_span = std::any_of(
@@ -66,12 +74,13 @@ void set_spans(wire::WireTarget& target, const AttachRequest& request) {
   target.p_mcache = layout.p_mcache;
   target.span_start = layout.span_start;
   target.span_freeindex = layout.span_freeindex;
-  target.span_nelems = layout.span_nelems;
   target.span_alloc_cache = layout.span_alloc_cache;
   target.span_alloc_bits = layout.span_alloc_bits;
   target.span_alloc_count = layout.span_alloc_count;
   target.span_class = layout.span_class;
   target.span_elemsize = layout.span_elemsize;
+  target.mcache_alloc = layout.mcache_alloc;
+  return {};
 }
 
 // Each close waits some 30 ms for the kernel; side by side they wait together.
@@ -127,7 +136,6 @@ wire::WireTarget wire_target(const AttachRequest& request, uint32_t session) {
   for (size_t i = 0; i < request.stack_roots.size(); ++i)
     target.stack_roots[i] = {request.stack_roots[i].begin, request.stack_roots[i].end};
   set_ignored_caller(target, request);
-  set_spans(target, request);
   return target;
 }
 
@@ -341,6 +349,7 @@ Expected<AttachReport> Collector::attach(const AttachRequest& request) {
   Target target;
   target.index = state_->free_indices.back();
   target.wire = wire_target(request, state_->next_session++);
+  if (const auto told = set_spans(target.wire, request); !told) return tl::unexpected(told.error());
   const uint32_t index = target.index;
   const auto tgid = static_cast<uint32_t>(pid);
   state_->clear_statistics(index);
@@ -386,8 +395,8 @@ Expected<AttachReport> Collector::add(const AttachRequest& request) {
     if (const auto told = state_->write(target); !told) return tl::unexpected(told.error());
   }
   if (wants(request, ProbeGroup::spans)) {
+    if (const auto told = set_spans(target.wire, request); !told) return tl::unexpected(told.error());
     target.has_runs = true;
-    set_spans(target.wire, request);
     if (const auto told = state_->write(target); !told) return tl::unexpected(told.error());
   }
   auto probes = state_->attacher.attach(request, target.index);
