@@ -25,6 +25,8 @@ constexpr size_t kFullBatch = 50'000;
 constexpr uint64_t kScanEvery = 1 * kSecond;
 constexpr uint64_t kUpdateEvery = 1 * kSecond;
 constexpr uint64_t kReexamineEvery = 10 * kSecond;
+// A look at a program's sampling rate costs microseconds; while it goes unnoticed, the profile stands still.
+constexpr uint64_t kFollowSourcesEvery = 2 * kSecond;
 // Of so many pids we can still say that they were Go programs once.
 constexpr size_t kMaxForgotten = 4096;
 // A program that has just started sets up its runtime within microseconds; on a loaded host it may wait longer.
@@ -117,6 +119,7 @@ void Daemon::run() {
   uint64_t next_scan = 0;
   uint64_t next_update = 0;
   uint64_t next_reexamine = 0;
+  uint64_t next_follow = 0;
   while (!stopping_) {
     std::array<epoll_event, 4> ready{};
     ::epoll_wait(epoll.get(), ready.data(), static_cast<int>(ready.size()),
@@ -138,6 +141,10 @@ void Daemon::run() {
     if (now >= next_reexamine) {
       reexamine();
       next_reexamine = now + kReexamineEvery;
+    }
+    if (now >= next_follow) {
+      follow_sources();
+      next_follow = now + kFollowSourcesEvery;
     }
     if (now >= next_update) {
       update_pods();
@@ -399,10 +406,9 @@ void Daemon::start_due_readings(uint64_t now_ns) {
 }
 
 void Daemon::reexamine() {
-  // A program may switch its sampler on later, and what failed for want of something may work now.
+  // What failed for want of something may work now.
   for (auto& [key, target] : targets_) {
     if (target->may_change()) open_later(key, static_cast<uint32_t>(kOpenRetryMillis.size()));
-    if (has_wrong_source(*target)) change_source(*target);
   }
 }
 

@@ -145,6 +145,7 @@ class Daemon final : public exporters::ProfileSource {
   bool has_window(const Target& target) const { return window_ && window_->process == target.key(); }
   uint64_t probe_ns_of(const Target& target) const;
   int millis_to_next_round(uint64_t now_ns) const;
+  void follow_sources();
   void reexamine();
   // daemon_pods.cpp: takes over what has become known of pods, and judges their processes again.
   void update_pods();
@@ -160,6 +161,7 @@ class Daemon final : public exporters::ProfileSource {
   bool begin_counting(Target& target);
   Expected<void> change_level(Target& target, probe::Level from, probe::Level to);
   Expected<void> add_probes(Target& target, probe::ProbeGroup group, bool for_window = false);
+  Expected<void> set_distance(const Target& target, probe::Level level);
   void update_from_kernel();
   void forget_old();
   void publish(uint64_t now_ns);

@@ -172,14 +172,11 @@ bool Daemon::begin_counting(Target& target) {
 Expected<void> Daemon::change_level(Target& target, Level from, Level to) {
   const pid_t pid = target.pid();
   const ProbeGroup sampling = sampling_group(target);
-  if (target.spans() != nullptr) {
-    const uint64_t distance = kSpanMeanDistance * (to == Level::sparse ? kSparseFactor : 1);
-    if (auto set = collector_->set_mean_distance(pid, distance); !set) return Unexpected(set.error());
-  }
   if (to > from) {
     if (from <= Level::buckets && to > Level::buckets) {
       if (auto added = add_probes(target, sampling); !added) return added;
     }
+    if (auto set = set_distance(target, to); !set) return set;
     if (to == Level::exact) {
       if (auto added = add_probes(target, ProbeGroup::exact); !added) return added;
     }
@@ -189,6 +186,7 @@ Expected<void> Daemon::change_level(Target& target, Level from, Level to) {
     }
     return {};
   }
+  if (auto set = set_distance(target, to); !set) return set;
   if (auto recording = collector_->set_recording(pid, groups_of(to, sampling)); !recording) {
     return Unexpected(recording.error());
   }
@@ -200,6 +198,14 @@ Expected<void> Daemon::change_level(Target& target, Level from, Level to) {
     drain_probes();
     collector_->remove(pid, sampling);
   }
+  return {};
+}
+
+// After probes were added, which come with the usual distance.
+Expected<void> Daemon::set_distance(const Target& target, Level level) {
+  if (target.spans() == nullptr) return {};
+  const uint64_t distance = kSpanMeanDistance * (level == Level::sparse ? kSparseFactor : 1);
+  if (auto set = collector_->set_mean_distance(target.pid(), distance); !set) return Unexpected(set.error());
   return {};
 }
 

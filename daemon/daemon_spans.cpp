@@ -74,6 +74,13 @@ bool Daemon::has_wrong_source(const Target& target) const {
   return rate && (*rate == 0) != (target.spans() != nullptr);
 }
 
+// A program may switch its sampler on or off at any time.
+void Daemon::follow_sources() {
+  for (auto& [key, target] : targets_) {
+    if (has_wrong_source(*target)) change_source(*target);
+  }
+}
+
 void Daemon::change_source(Target& target) {
   const bool is_on = target.spans() != nullptr;
   spdlog::info("pid {}: the program has switched its runtime's sampler {}", target.pid(),

@@ -55,7 +55,11 @@ void Target::start(std::shared_ptr<const gobin::GoBinary> binary, uint64_t load_
   status_.mode = mode;
   status_.state = model::TargetState::attached;
   status_.attached_wall_ns = wall_time_ns();
-  // A target may have been profiled in another mode before.
+  // A target may have been profiled in another mode or from another source before.
+  update_counters();
+  earlier_bytes_ = shown_bytes_;
+  earlier_objects_ = shown_objects_;
+  board_.begin_books();
   buckets_.reset();
   exact_.reset();
   spans_.reset();
@@ -88,6 +92,12 @@ void Target::on(const model::SpanRunCut& cut) {
 void Target::set_state(model::TargetState state, std::string reason) {
   status_.state = state;
   status_.reason = std::move(reason);
+}
+
+void Target::set_status(model::TargetStatus status) {
+  status.samples = status_.samples;
+  status.mode_changes = status_.mode_changes;
+  status_ = std::move(status);
 }
 
 void Target::mark_exited(int64_t wall_ns, uint64_t kernel_ns) {
@@ -308,8 +318,8 @@ void Target::update_counters() {
     }
   }
   for (size_t kind = 0; kind < model::kAllocationKinds; ++kind) {
-    shown_bytes_[kind] = std::max(shown_bytes_[kind], bytes[kind]);
-    shown_objects_[kind] = std::max(shown_objects_[kind], objects[kind]);
+    shown_bytes_[kind] = std::max(shown_bytes_[kind], earlier_bytes_[kind] + bytes[kind]);
+    shown_objects_[kind] = std::max(shown_objects_[kind], earlier_objects_[kind] + objects[kind]);
   }
 }
 

@@ -51,7 +51,8 @@ class Target {
   model::Mode asked_mode() const { return asked_mode_; }
   bool is_live() const { return status_.state == model::TargetState::attached; }
 
-  // The target is being profiled from now on. `reader` may be null in exact mode.
+  // The target is being profiled from now on; if it was before, from another source, its counters go on. `reader` may be
+  // null in exact mode.
   void start(std::shared_ptr<const gobin::GoBinary> binary, uint64_t load_bias,
              std::shared_ptr<TargetReader> reader, model::Mode mode, bool has_probes, model::Mode asked_mode);
   // Keeps watch over what the probes take; without levels to choose from it only measures.
@@ -73,7 +74,7 @@ class Target {
   const SpanSource* spans() const { return spans_ ? &*spans_ : nullptr; }
   void set_state(model::TargetState state, std::string reason);
   // What a new look at a process that is not attached brought.
-  void set_status(model::TargetStatus status) { status_ = std::move(status); }
+  void set_status(model::TargetStatus status);
   void set_pod(const PodContext& pod) { describe_pod(pod, status_); }
   // Not attached, but a later look may find that it can be.
   bool may_change() const {
@@ -146,6 +147,8 @@ class Target {
   profile::SiteBoard board_;
   std::array<double, model::kAllocationKinds> shown_bytes_{};  // counters as last shown: they never fall
   std::array<double, model::kAllocationKinds> shown_objects_{};
+  std::array<double, model::kAllocationKinds> earlier_bytes_{};  // of them, by the books of an earlier source
+  std::array<double, model::kAllocationKinds> earlier_objects_{};
 
   uint64_t exited_ns_ = 0;
   bool reading_in_flight_ = false;

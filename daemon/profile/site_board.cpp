@@ -20,7 +20,9 @@ std::vector<model::TargetStatus::Site> SiteBoard::update(std::vector<SiteTotals>
   double other_live = 0;
   for (size_t i = 0; i < totals.size(); ++i) {
     double& last = last_alloc_[totals[i].function];
-    const double grown = std::max(0.0, totals[i].alloc_bytes - last);
+    const auto before = before_.find(totals[i].function);
+    const double now = totals[i].alloc_bytes + (before == before_.end() ? 0 : before->second);
+    const double grown = std::max(0.0, now - last);
     last += grown;
     if (i < shown && totals[i].function != kOtherSite) {
       sites.push_back({totals[i].function, std::max(0.0, totals[i].live_bytes), last});

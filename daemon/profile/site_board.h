@@ -24,12 +24,16 @@ class SiteBoard {
  public:
   explicit SiteBoard(size_t limit) : limit_(limit) {}
 
+  // The totals that come from now on are those of new books, which begin at 0: they are added to what was shown.
+  void begin_books() { before_ = last_alloc_; }
+
   // `totals`: all sites, any order, function names unique.
   std::vector<model::TargetStatus::Site> update(std::vector<SiteTotals> totals);
 
  private:
   size_t limit_;
   std::unordered_map<std::string, double> last_alloc_;  // alloc_bytes at the last update
+  std::unordered_map<std::string, double> before_;      // of them, from earlier books
   double other_alloc_ = 0;
 };
 

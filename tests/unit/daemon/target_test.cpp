@@ -106,6 +106,24 @@ TEST_F(TargetTest, LevelsAddUp) {
   EXPECT_EQ(target_.status().mode, model::Mode::buckets);
 }
 
+TEST_F(TargetTest, CountersGoOnWhenTheSourceChanges) {
+  constexpr auto kSlice = static_cast<size_t>(model::AllocationKind::slice);
+  target_.start(nullptr, 0, nullptr, model::Mode::sampled, true, model::Mode::sampled);
+  target_.apply(reading(kSecond, 10, 4));
+  target_.on(model::SampledBirth{42, 2 * kSecond, 0xc000, 0x99, 1});
+  target_.set_status(status_of(42));
+  target_.start(nullptr, 0, nullptr, model::Mode::sampled, true, model::Mode::sampled);
+  EXPECT_EQ(target_.status().samples, 1u);
+  EXPECT_DOUBLE_EQ(target_.status().alloc_bytes[kSlice], 100);
+  target_.apply(reading(3 * kSecond, 11, 4));  // what the new books count from
+  EXPECT_DOUBLE_EQ(target_.status().alloc_bytes[kSlice], 100);
+  target_.on(model::SampledBirth{42, 4 * kSecond, 0xd000, 0x99, 1});
+  const model::TargetStatus status = target_.status();
+  EXPECT_DOUBLE_EQ(status.alloc_bytes[kSlice], 200);
+  EXPECT_EQ(status.samples, 2u);
+  EXPECT_DOUBLE_EQ(status.top_sites[0].alloc_bytes, 200);
+}
+
 TEST_F(TargetTest, TheRateIsThatOfTheLastSeconds) {
   target_.start(nullptr, 0, nullptr, model::Mode::sampled, true, model::Mode::sampled);
   target_.apply(reading(kSecond, 10, 0));

@@ -32,6 +32,17 @@ TEST(SiteBoard, NoCounterFallsWhenSitesChangePlaces) {
   EXPECT_DOUBLE_EQ(last["other"], 10 + 0 + 10);
 }
 
+TEST(SiteBoard, NewBooksGoOnWhereTheOldOnesEnded) {
+  SiteBoard board(5);
+  board.update({{"a", 0, 100}, {"b", 0, 10}});
+  board.begin_books();
+  const auto sites = board.update({{"a", 0, 30}, {"c", 0, 7}});
+  ASSERT_EQ(sites.size(), 3u);
+  EXPECT_EQ(sites[0].function, "a");
+  EXPECT_DOUBLE_EQ(sites[0].alloc_bytes, 130);
+  EXPECT_DOUBLE_EQ(sites[1].alloc_bytes, 7);
+}
+
 TEST(SiteBoard, NothingIsNamedTwice) {
   SiteBoard board(5);
   const auto sites = board.update({{"other", 1, 1}, {"a", 2, 2}});

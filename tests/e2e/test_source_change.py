@@ -1,0 +1,84 @@
+"""A program that switches its runtime's sampler off and on again while it is watched."""
+import math
+
+from harness.comparison import compare
+from harness.daemon import Daemon
+from harness.target import Target
+
+GO_RATE = 512 << 10  # what the runtime begins with
+LARGE = 1 << 20      # of each object of the scenario "large"
+
+
+class Counters:
+    """What goheapd counts of one process; nothing of it may ever fall."""
+
+    def __init__(self, daemon, pid):
+        self.daemon, self.pid, self.last = daemon, pid, {}
+
+    def look(self):
+        names = ("goheapd_alloc_bytes_total", "goheapd_alloc_objects_total", "goheapd_site_alloc_bytes_total",
+                 "goheapd_mode_changes_total")
+        now = {(name, tuple(sorted(labels.items()))): value for name in names
+               for labels, value in self.daemon.metrics().select(name, pid=str(self.pid))}
+        fallen = {key: (self.last[key], value) for key, value in now.items() if value < self.last.get(key, 0)}
+        assert not fallen, fallen
+        self.last = {**self.last, **now}
+        return sum(value for (name, _), value in now.items() if name == "goheapd_alloc_bytes_total")
+
+
+def wait_for_source(daemon, pid, source, counters):
+    def has_source():
+        counters.look()
+        row = daemon.targets()[pid]
+        return row if row["state"] == "attached" and row["source"] == source else None
+    return daemon.wait_until(has_source, f"the source does not become {source}", 30)
+
+
+def of_large(sample):
+    return "main.large" in sample.functions()
+
+
+def test_sampler_off_and_on_again(some_minor, tmp_path):
+    with Target.of(some_minor, profile_rate=GO_RATE) as target, \
+            Daemon(target.pid, arguments=["--mode", "sampled"]) as daemon:
+        counters = Counters(daemon, target.pid)
+        assert daemon.wait_for_state(target.pid)["source"] == "runtime"
+        daemon.profile(target.pid)  # counters count from the first reading on
+        target.run("large", 60)
+        target.settle()
+        compare(target.own_profile(tmp_path), daemon.profile(target.pid))
+        counted = counters.look()
+
+        target.ask("rate 0")
+        row = wait_for_source(daemon, target.pid, "spans", counters)
+        assert row["mode"] == "sampled" and row["samples"] > 0, row
+        assert "has switched its runtime's sampler off" in daemon.log()
+        daemon.profile(target.pid)  # the books are open
+        began = counters.look()
+        assert began >= counted > 0
+        target.run("large", 40)
+        target.settle()
+        profile = daemon.profile(target.pid)
+        assert any("source spans" in comment for comment in profile.comments), profile.comments
+        # Each object is larger than several sampling distances, and the class is scaled to the runtime's counters.
+        assert abs(profile.total("inuse_space", of_large) - 40 * LARGE) < 0.05 * 40 * LARGE, profile.comments
+        assert profile.total("inuse_space", lambda s: not of_large(s)) > 55 * LARGE, "what was there before goes on to be"
+        # The counter goes on where it was, and does not wait until the new books have more than the old ones.
+        grown = counters.look() - began
+        assert 0.9 * 40 * LARGE < grown < 1.1 * 40 * LARGE + (1 << 20), (began, grown)
+
+        target.ask(f"rate {GO_RATE}")
+        row = wait_for_source(daemon, target.pid, "runtime", counters)
+        assert row["mode"] == "sampled", row
+        assert "has switched its runtime's sampler on" in daemon.log()
+        target.run("large", 60)
+        target.settle()
+        # As the program's own profile: what was allocated while its sampler was off is in neither.
+        own, ours = target.own_profile(tmp_path), daemon.profile(target.pid)
+        assert compare(own, ours) >= 1
+        # 1 MiB at a rate of 512 KiB: all but exp(-2) of the objects are sampled.
+        error = 6 * math.sqrt(120 * math.exp(-2) / (1 - math.exp(-2))) * LARGE
+        assert abs(ours.total("inuse_space", of_large) - 120 * LARGE) < error
+        counters.look()
+        assert not daemon.lost_events().keys() - {"stale_session"}, daemon.lost_events()
+        assert daemon.stop()[0] == 0
