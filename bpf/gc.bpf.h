@@ -51,3 +51,45 @@ static __always_inline void on_gc_mark_termination(const struct Hit* hit) {
   fill_header(event, kEventGcLeakCheck, hit->target->session);
   submit_event(event);
 }
+
+// runtime.stopTheWorldWithSema(reason), on the system stack of the thread that stops the others; up to 1.19 without reason.
+// Then the m that runs it has been told not to be preempted, and why.
+// https://github.com/golang/go/blob/go1.19.8/src/runtime/proc.go#L1089
+static __always_inline void on_world_stop(struct pt_regs* ctx, const struct Hit* hit) {
+  __u32 index = hit->target_index;
+  struct WireStop* stop = bpf_map_lookup_elem(&world_stops, &index);
+  if (!stop) return;
+  stop->began_ns = bpf_ktime_get_ns();
+  stop->session = hit->target->session;
+  stop->text_length = 0;
+  stop->reason = (__u8)GO_ARG0(ctx);
+  if (hit->target->stop_has_reason) return;
+  stop->reason = kStopReasonByText;
+  __u64 m, text, length;
+  if (!read_word(hit, GO_G(ctx) + hit->target->g_m, &m)) return;
+  if (!read_word(hit, m + hit->target->m_preemptoff, &text)) return;
+  if (!read_word(hit, m + hit->target->m_preemptoff + sizeof(text), &length)) return;
+  if (length > kStopTextBytes) length = kStopTextBytes;
+  barrier_var(length);
+  if (length == 0 || length > kStopTextBytes) return;
+  if (bpf_probe_read_user(stop->text, length, (void*)text)) {
+    count_loss(index, kLossMemoryRead);
+    return;
+  }
+  stop->text_length = length;
+}
+
+// runtime.startTheWorldWithSema(): one event for the whole stop, so that none is known by half.
+static __always_inline void on_world_start(const struct Hit* hit) {
+  __u32 index = hit->target_index;
+  struct WireStop* stop = bpf_map_lookup_elem(&world_stops, &index);
+  // Probes that came in the middle of a stop see its end only.
+  if (!stop || !stop->began_ns || stop->session != hit->target->session) return;
+  struct WireWorldStop* event = reserve_event(WireWorldStop, index);
+  if (event) {
+    fill_header(&event->header, kEventWorldStop, hit->target->session);
+    event->stop = *stop;
+    submit_event(event);
+  }
+  stop->began_ns = 0;
+}

@@ -32,6 +32,8 @@ int sampled_hit(struct pt_regs* ctx) {
       }
       if (role == kRoleGcMarkTermination) on_gc_mark_termination(&hit);
       if (role == kRoleProfilePostSweep) on_profile_flush(&hit, 1);
+      if (role == kRoleWorldStop) on_world_stop(ctx, &hit);
+      if (role == kRoleWorldStart) on_world_start(&hit);
     }
   }
   finish_hit(&hit);
@@ -68,6 +70,7 @@ union {
   struct WireProfileFlush flush;
   struct WireSpanRunCut cut;
   struct WireGcCycle gc_cycle;
+  struct WireWorldStop world_stop;
 } described_types SEC("wire_types");
 
 // The daemon's own functions are probed with this to learn what works on this kernel and what a hit costs.

@@ -26,6 +26,15 @@ struct {
   __type(value, __u32);
 } target_of_process SEC(".maps");
 
+// By the index of the target: the stop that it is in. A process can be in one only, since it holds the runtime's
+// worldsema for it.
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, 1);  // set at load
+  __type(key, __u32);
+  __type(value, struct WireStop);
+} world_stops SEC(".maps");
+
 // Address -> cookie, only used where the kernel gives no cookie.
 struct {
   __uint(type, BPF_MAP_TYPE_HASH);

@@ -56,6 +56,8 @@ enum WireRole {
   kRoleSpanUncache = 10,      // runtime.(*mcentral).uncacheSpan(c, s)
   kRoleSpanLarge = 11,        // result of (*mheap).alloc(): the span of a large object
   kRoleGcMarkTermination = 12,  // runtime.gcMarkTermination()
+  kRoleWorldStop = 13,          // runtime.stopTheWorldWithSema([reason])
+  kRoleWorldStart = 14,         // runtime.startTheWorldWithSema(...)
 };
 
 // What the probes of a target are there for: each group has its own link per target, and its own bit in
@@ -169,6 +171,9 @@ struct WireTarget {
   struct WireGcPart gc_parts[kGcParts];
   __u64 gc_leak_check;                        // address of work.goroutineLeak.done
   struct WireRange stack_roots[kStackRoots];  // 0 = not known
+  // Why the world stops: 1 = the first argument says it, 0 = the string m.preemptoff, at this offset.
+  __u32 stop_has_reason;
+  __u32 m_preemptoff;
 };
 
 // Why something that a probe saw was not kept in full. Index into WireStatistics.lost.
@@ -218,6 +223,7 @@ enum WireEventKind {
   kEventSpanRunCut = 10,
   kEventGcCycle = 11,
   kEventGcLeakCheck = 12,  // WireHeader only
+  kEventWorldStop = 13,
 };
 
 struct WireHeader {
@@ -260,6 +266,24 @@ struct WireSpanRunCut {
 struct WireGcCycle {
   struct WireHeader header;
   __u8 parts[kGcParts][kGcPartBytes];
+};
+
+// Why all goroutines were stopped, and since when.
+struct WireStop {
+  __u64 began_ns;  // 0 = they run
+  __u32 session;
+  __u32 reason;       // a stwReason; kStopReasonByText: `text` says it
+  __u32 text_length;  // of the runtime's string, of which at most kStopTextBytes are here
+  __u32 reserved;
+  __u8 text[24];
+};
+enum { kStopTextBytes = 24 };
+#define kStopReasonByText (~0U)
+
+// They run again.
+struct WireWorldStop {
+  struct WireHeader header;
+  struct WireStop stop;
 };
 
 enum WireStackFlags {

@@ -89,7 +89,7 @@ class Daemon final : public exporters::ProfileSource {
   exporters::SourceResult<model::HeapSnapshotPtr> heap_delta(pid_t pid, std::chrono::seconds seconds,
                                                              std::stop_token stop) override;
   exporters::SourceResult<model::ProgramStatistics> statistics(pid_t pid) override;
-  exporters::SourceResult<std::vector<model::GcCycle>> gc_cycles(pid_t pid) override;
+  exporters::SourceResult<model::GcLog> gc_log(pid_t pid) override;
   // heap_delta for any time.
   exporters::SourceResult<model::HeapSnapshotPtr> delta(pid_t pid, std::chrono::milliseconds duration,
                                                         const std::stop_token& stop);

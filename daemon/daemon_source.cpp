@@ -168,22 +168,21 @@ exporters::SourceResult<Daemon::StatisticsAccess> Daemon::statistics_access(pid_
   return StatisticsAccess{target.key(), target.statistics()};
 }
 
-exporters::SourceResult<std::vector<model::GcCycle>> Daemon::gc_cycles(pid_t pid) {
-  using Cycles = std::vector<model::GcCycle>;
-  auto answer = ask_owner<Cycles>([this, pid]() -> exporters::SourceResult<Cycles> {
+exporters::SourceResult<model::GcLog> Daemon::gc_log(pid_t pid) {
+  auto answer = ask_owner<model::GcLog>([this, pid]() -> exporters::SourceResult<model::GcLog> {
     drain_probes();
     const auto found = find_or_refuse(pid);
     if (!found) return tl::unexpected(found.error());
     const Target& target = **found;
-    const auto& cycles = target.gc_history().cycles();
-    if (cycles.empty() && target.mode() == model::Mode::buckets) {
+    model::GcLog log = target.gc_log();
+    if (log.cycles.empty() && target.mode() == model::Mode::buckets) {
       return tl::unexpected(SourceError{Refusal::unsupported_target,
                                         "mode buckets has no probes, so single GC cycles are not seen"});
     }
-    if (cycles.empty() && !target.is_live()) {
+    if (log.cycles.empty() && !target.is_live()) {
       return tl::unexpected(SourceError{Refusal::unsupported_target, target.reason()});
     }
-    return Cycles(cycles.begin(), cycles.end());
+    return log;
   });
   if (!answer) return tl::unexpected(redacted(answer.error()));
   return answer;

@@ -130,6 +130,10 @@ void Target::on(const model::GcCycleMemory& memory) {
   if (binary_) gc_.on(memory, binary_->layout());
 }
 
+void Target::on(const model::WorldStop& stop) {
+  if (binary_) gc_.on(stop, binary_->layout());
+}
+
 void Target::on(model::ExactStack stack) {
   if (exact_) exact_->on_stack(std::move(stack));
 }

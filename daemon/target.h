@@ -98,6 +98,7 @@ class Target {
   void on(const model::SpanRunCut& cut);
   void on(const model::GcCycleMemory& memory);
   void on(const model::GcLeakCheck& check) { gc_.on(check); }
+  void on(const model::WorldStop& stop);
   void on(model::ExactStack stack);
 
   void apply(TargetReading reading);
@@ -119,7 +120,7 @@ class Target {
   void keep_statistics(std::shared_ptr<TargetStatistics> statistics) { statistics_ = std::move(statistics); }
   uint64_t load_bias() const { return load_bias_; }
 
-  const profile::GcHistory& gc_history() const { return gc_.history(); }
+  model::GcLog gc_log() const { return gc_.log(); }
 
   // The profile as of the last reading and the events since.
   std::shared_ptr<const profile::RawSnapshot> snapshot(const std::vector<std::string>& comments) const;

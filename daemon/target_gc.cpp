@@ -4,6 +4,7 @@
 
 #include "daemon/base/clock.h"
 #include "daemon/runtime/gc_cycle.h"
+#include "daemon/runtime/stop_reasons.h"
 
 namespace goheapd {
 
@@ -27,6 +28,16 @@ void TargetGc::on(const model::GcCycleMemory& memory, const gobin::RuntimeLayout
 
 void TargetGc::on(const model::GcProfileFlush& flush) {
   if (flush.post_sweep) post_swept_ = cycles_;
+}
+
+void TargetGc::on(const model::WorldStop& stop, const gobin::RuntimeLayout& layout) {
+  const auto reason = runtime::stop_reason(layout.minor, stop);
+  stops_.add({stop.began_ns, stop.time_ns, reason.text}, reason.for_gc);
+}
+
+model::GcLog TargetGc::log() const {
+  const auto& cycles = history_.cycles();
+  return {{cycles.begin(), cycles.end()}, {stops_.others().begin(), stops_.others().end()}, stops_.totals()};
 }
 
 void TargetGc::apply(const model::GcReading& reading) {
@@ -59,6 +70,7 @@ void TargetGc::fill(model::TargetStatus& status) const {
   status.gc_pause_buckets = pause_buckets_;
   status.gc_pause_sum_seconds = pause_sum_seconds_;
   status.gc_totals = history_.totals();
+  status.stops = stops_.totals();
   if (!history_.cycles().empty()) status.last_gc = history_.cycles().back();
 }
 

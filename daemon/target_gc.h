@@ -10,9 +10,11 @@
 #include "daemon/gobin/runtime_layout.h"
 #include "daemon/model/event.h"
 #include "daemon/model/gc_cycle.h"
+#include "daemon/model/program_stop.h"
 #include "daemon/model/reading.h"
 #include "daemon/model/target.h"
 #include "daemon/profile/gc_history.h"
+#include "daemon/profile/stop_history.h"
 
 namespace goheapd {
 
@@ -24,7 +26,10 @@ class TargetGc {
   // Apply events up to the reading's end first: what both tell of is counted once.
   void apply(const model::GcReading& reading);
 
+  void on(const model::WorldStop& stop, const gobin::RuntimeLayout& layout);
+
   const profile::GcHistory& history() const { return history_; }
+  model::GcLog log() const;
   void fill(model::TargetStatus& status) const;
 
   // The cycle that inuse of the runtime's published profile stands for when its profile cycle is `profile_cycle`:
@@ -38,6 +43,7 @@ class TargetGc {
   void count_pause(int64_t nanoseconds);
 
   profile::GcHistory history_;
+  profile::StopHistory stops_;
   bool leak_check_ = false;  // in the cycle that has not ended yet
   uint32_t post_swept_ = 0;  // the last cycle whose frees were published at once
   uint32_t cycles_ = 0;

@@ -10,6 +10,7 @@
 
 #include "daemon/base/expected.h"
 #include "daemon/model/memory_reading.h"
+#include "daemon/model/program_stop.h"
 #include "daemon/model/snapshot.h"
 #include "daemon/model/target.h"
 
@@ -38,8 +39,8 @@ class ProfileSource {
                                                           std::stop_token stop) = 0;
   // Memory statistics as of now; of every process whose runtime can be read, whether it is profiled or not.
   virtual SourceResult<model::ProgramStatistics> statistics(pid_t pid) = 0;
-  // The last garbage collections that were seen, oldest first; of a process that has exited, too.
-  virtual SourceResult<std::vector<model::GcCycle>> gc_cycles(pid_t pid) = 0;
+  // The last garbage collections and other stops that were seen; of a process that has exited, too.
+  virtual SourceResult<model::GcLog> gc_log(pid_t pid) = 0;
 };
 
 }  // namespace goheapd::exporters

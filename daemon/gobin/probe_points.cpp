@@ -32,6 +32,11 @@ constexpr ProbedFunction kGc[] = {
     {ProbeRole::profile_flush, "runtime.mProf_Flush", 0},
     {ProbeRole::gc_mark_termination, "runtime.gcMarkTermination", 0},
 };
+// The reason is an argument from 1.21 on. https://github.com/golang/go/blob/go1.21.6/src/runtime/proc.go#L1353
+constexpr ProbedFunction kStops[] = {
+    {ProbeRole::world_stop, "runtime.stopTheWorldWithSema", 1},
+    {ProbeRole::world_start, "runtime.startTheWorldWithSema", 0},
+};
 constexpr ProbedFunction kSampled[] = {
     {ProbeRole::profile_alloc, "runtime.profilealloc", 3},
     {ProbeRole::set_profile_bucket, "runtime.setprofilebucket", 2},
@@ -209,10 +214,10 @@ Expected<std::vector<ProbePoint>> find_all(std::span<const ProbedFunction> funct
 }  // namespace
 
 std::string_view name_of(ProbeRole role) {
-  static constexpr std::string_view kNames[] = {"profile_alloc", "set_profile_bucket", "free_special",
-                                                "profile_flush", "profile_post_sweep", "gc_mark_termination",
-                                                "malloc",        "span_refill",        "span_release",
-                                                "span_uncache",  "span_large"};
+  static constexpr std::string_view kNames[] = {
+      "profile_alloc",       "set_profile_bucket", "free_special", "profile_flush", "profile_post_sweep",
+      "gc_mark_termination", "world_stop",         "world_start",  "malloc",        "span_refill",
+      "span_release",        "span_uncache",       "span_large"};
   return kNames[static_cast<size_t>(role)];
 }
 
@@ -222,6 +227,10 @@ ProbeSites ProbeSites::find(const ElfFile& elf, const RuntimeLayout& layout, con
   sites.sampled_ = find_all(kSampled, elf, layout, functions, copies);
   const size_t gc_functions = layout.work.goroutine_leak_done.present() ? 2 : 1;
   sites.gc_ = find_all(std::span(kGc).first(gc_functions), elf, layout, functions, copies);
+  // Cycles are told without them, too.
+  if (auto stops = find_all(kStops, elf, layout, functions, copies); stops && sites.gc_) {
+    sites.gc_->insert(sites.gc_->end(), stops->begin(), stops->end());
+  }
   sites.exact_ = AllocationSet(elf, layout, functions, copies).find();
   sites.spans_ = find_span_points(elf, layout, functions, copies);
   return sites;

@@ -47,6 +47,8 @@ enum class ProbeRole : unsigned char {
   profile_flush,        // runtime.mProf_Flush()                      end of a GC cycle      │
   profile_post_sweep,   // runtime.mProf_PostSweep()                  end of a forced GC     ┘
   gc_mark_termination,  // runtime.gcMarkTermination()              marking is about to end
+  world_stop,           // runtime.stopTheWorldWithSema(reason)     ┐ all goroutines are
+  world_start,          // runtime.startTheWorldWithSema(..)        ┘ stopped for a while
   malloc,               // runtime.mallocgc*(size, typ, ..)           every allocation once: exact mode
   span_refill,  // behind the call of (*mcentral).cacheSpan     a P takes a span for a class ┐ sampled mode,
   span_release,  // runtime.(*mcache).releaseAll(c)              a GC takes all of them back  │ source spans
@@ -122,7 +124,8 @@ class ProbeSites {
   const Expected<std::vector<ProbePoint>>& exact() const { return exact_; }
   // Mode sampled, source spans: see daemon/model/event.h. With the end of GC cycles.
   const Expected<std::vector<ProbePoint>>& spans() const { return spans_; }
-  // What a GC cycle passes, whatever else is watched: profile_flush, and gc_mark_termination where a version needs it.
+  // What a GC cycle passes, whatever else is watched: profile_flush, and gc_mark_termination where a version needs it. And all
+  // that stops the program, where both functions can carry a probe.
   const Expected<std::vector<ProbePoint>>& gc() const { return gc_; }
 
  private:

@@ -119,6 +119,8 @@ struct RuntimeLayout {
   struct Schedt {
     uint32_t sizeof_struct = 0;
     Field mnext, nmfreed, ngsys, g_free, g_free_stack, g_free_no_stack, g_free_n;
+    // Since 1.22: a timeHistogram each.
+    Field stw_stopping_time_gc, stw_stopping_time_other, stw_total_time_gc, stw_total_time_other;
   } schedt;
   struct GList {
     uint32_t sizeof_struct = 0;
@@ -126,7 +128,8 @@ struct RuntimeLayout {
   } g_list;
   struct M {
     uint32_t sizeof_struct = 0;
-    Field g0, procid, gsignal, tls, curg, p, id, mallocing, locks, ncgo, incgo, prof_stack, alllink;
+    Field g0, procid, gsignal, tls, curg, p, id, mallocing, preemptoff, locks, ncgo, incgo, prof_stack,
+        alllink;
   } m;
   struct G {
     uint32_t sizeof_struct = 0;

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -113,6 +114,16 @@ struct GcLeakCheck {
   uint64_t time_ns = 0;
 };
 
+// All goroutines were stopped for a while, for whatever reason (runtime.stopTheWorldWithSema). runtime/stop_reasons.h has
+// the reason in words.
+struct WorldStop {
+  pid_t pid = 0;
+  uint64_t time_ns = 0;            // when they were let go
+  uint64_t began_ns = 0;           // when it was asked for
+  std::optional<uint32_t> reason;  // a stwReason; none: `text`
+  std::string text;                // what the runtime noted, of a process that may lie
+};
+
 // Probes were hit so often that the kernel has stopped recording (AttachRequest::storm_ns).
 struct HitStorm {
   pid_t pid = 0;
@@ -128,8 +139,9 @@ struct ProcessExit {
   uint64_t time_ns = 0;
 };
 
-using Event = std::variant<SampledBirth, SampledDeath, SampledAllocation, GcProfileFlush, HitStorm,
-                           ProcessExec, ProcessExit, SpanRunOpened, SpanRunCut, GcCycleMemory, GcLeakCheck>;
+using Event =
+    std::variant<SampledBirth, SampledDeath, SampledAllocation, GcProfileFlush, HitStorm, ProcessExec,
+                 ProcessExit, SpanRunOpened, SpanRunCut, GcCycleMemory, GcLeakCheck, WorldStop>;
 
 // Exact mode: what the kernel has counted for one (stack, size class, type) since attach. Cumulative.
 struct ExactCount {

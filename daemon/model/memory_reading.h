@@ -46,6 +46,12 @@ struct HeapStatsReading {
   int64_t in_ptr_scalar_bits = 0;  // 0 from Go 1.25 on
 };
 
+// How often all goroutines were stopped since the program started.
+struct StopCounts {
+  uint64_t for_gc = 0;
+  uint64_t other = 0;
+};
+
 // What runtime.ReadMemStats would say now, under its names; and what else Go's collectors report of a runtime.
 struct MemStatsReading {
   uint64_t begin_ns = 0;  // kernel time before the first and after the last byte was read
@@ -80,8 +86,10 @@ struct MemStatsReading {
   // Stop-the-world time of each of the last 256 cycles, in no order.
   std::vector<uint64_t> pauses_ns;
 
-  int32_t gc_percent = 0;    // GOGC; -1 = off
-  int64_t memory_limit = 0;  // GOMEMLIMIT in bytes; INT64_MAX = none
+  int32_t gc_percent = 0;           // GOGC; -1 = off
+  int64_t memory_limit = 0;         // GOMEMLIMIT in bytes; INT64_MAX = none
+  std::optional<StopCounts> stops;  // none: this version of Go does not count them
+
   int32_t max_procs = 0;
   uint64_t goroutines = 0;  // without the runtime's own
   uint64_t threads = 0;

@@ -12,6 +12,7 @@
 #include "daemon/model/gc_cycle.h"
 #include "daemon/model/pod.h"
 #include "daemon/model/process_key.h"
+#include "daemon/model/program_stop.h"
 
 namespace goheapd::model {
 
@@ -70,6 +71,7 @@ struct TargetStatus {
   double gc_pause_sum_seconds = 0;
   GcTotals gc_totals;              // of cycles whose end was seen by a probe
   std::optional<GcCycle> last_gc;  // none: none was seen yet
+  std::vector<StopTotal> stops;    // of all goroutines, by reason; those that were seen by a probe
 
   struct Site {
     std::string function;  // "other" = all that are not in the top N

@@ -31,6 +31,8 @@ TargetLayout target_layout(const gobin::RuntimeLayout& layout) {
       .span_index_bytes = layout.mspan.nelems.size,
       .span_bytes = layout.mspan.sizeof_struct,
       .mcache_alloc = layout.mcache.alloc.offset,
+      .stop_has_reason = layout.minor >= 21,
+      .m_preemptoff = layout.m.preemptoff.offset,
   };
 }
 

@@ -48,6 +48,9 @@ struct TargetLayout {
   uint32_t span_index_bytes = 0;  // width of nelems and freeindex
   uint32_t span_bytes = 0;        // of an mspan
   uint32_t mcache_alloc = 0;
+  // Why the world stops: stopTheWorldWithSema is told by its argument, or m.preemptoff says it.
+  bool stop_has_reason = true;
+  uint32_t m_preemptoff = 0;
 };
 TargetLayout target_layout(const gobin::RuntimeLayout& layout);
 

@@ -40,6 +40,10 @@ wire::WireRole wire_role(gobin::ProbeRole role) {
       return wire::kRoleSpanLarge;
     case gobin::ProbeRole::gc_mark_termination:
       return wire::kRoleGcMarkTermination;
+    case gobin::ProbeRole::world_stop:
+      return wire::kRoleWorldStop;
+    case gobin::ProbeRole::world_start:
+      return wire::kRoleWorldStart;
     case gobin::ProbeRole::malloc:
       break;
   }
@@ -53,6 +57,8 @@ ProbeGroup group_of(gobin::ProbeRole role) {
     case gobin::ProbeRole::profile_flush:
     case gobin::ProbeRole::profile_post_sweep:
     case gobin::ProbeRole::gc_mark_termination:
+    case gobin::ProbeRole::world_stop:
+    case gobin::ProbeRole::world_start:
       return ProbeGroup::gc;
     case gobin::ProbeRole::malloc:
       return ProbeGroup::exact;

@@ -82,6 +82,7 @@ Expected<BpfObject> BpfObject::load(const BpfSizes& sizes, AttachMethod method,
   };
   for (const MapSize& size : {MapSize{skeleton->maps.targets, object.target_capacity_},
                               MapSize{skeleton->maps.statistics, object.target_capacity_},
+                              MapSize{skeleton->maps.world_stops, object.target_capacity_},
                               MapSize{skeleton->maps.target_of_process, sizes.targets},
                               MapSize{skeleton->maps.sites, grow ? 1 : sizes.targets * 24},
                               MapSize{skeleton->maps.events, sizes.ring_bytes},

@@ -1,5 +1,6 @@
 #include "daemon/probe/decoder.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <span>
 #include <utility>
@@ -52,6 +53,19 @@ Decoded decode_gc_cycle(ByteView record) {
     memory.parts[i].assign(bytes.begin(), bytes.end());
   }
   return of_target(event->header, std::move(memory));
+}
+
+Decoded decode_world_stop(ByteView record) {
+  const auto event = record.read<wire::WireWorldStop>(0);
+  if (!event) return reject(DecodeError::too_short);
+  model::WorldStop stop{pid_of(event->header), event->header.time_ns, event->stop.began_ns, {}, {}};
+  if (event->stop.reason != kStopReasonByText) {
+    stop.reason = event->stop.reason;
+  } else {
+    const size_t length = std::min<size_t>(event->stop.text_length, wire::kStopTextBytes);
+    stop.text.assign(reinterpret_cast<const char*>(event->stop.text), length);
+  }
+  return of_target(event->header, std::move(stop));
 }
 
 // The fixed part of a stack event; its frames follow.
@@ -146,6 +160,8 @@ Decoded decode(ByteView record) {
       return decode_gc_cycle(record);
     case wire::kEventGcLeakCheck:
       return of_target(*header, model::GcLeakCheck{pid_of(*header), header->time_ns});
+    case wire::kEventWorldStop:
+      return decode_world_stop(record);
     default:
       return reject(DecodeError::unknown_kind);
   }

@@ -29,10 +29,10 @@ inline constexpr std::array<std::string_view, 4> kDecodeErrorNames = {"record_to
 tl::expected<DecodedEvent, DecodeError> decode(ByteView record);
 
 // Kinds of events, as label values; index = position in names.
-inline constexpr std::array<std::string_view, 12> kEventKindNames = {
-    "sampled_birth", "sampled_death", "sampled_allocation", "gc_profile_flush",
-    "hit_storm",     "process_exec",  "process_exit",       "span_run_opened",
-    "span_run_cut",  "gc_cycle",      "gc_leak_check",      "exact_stack"};
+inline constexpr std::array<std::string_view, 13> kEventKindNames = {
+    "sampled_birth", "sampled_death", "sampled_allocation", "gc_profile_flush", "hit_storm",
+    "process_exec",  "process_exit",  "span_run_opened",    "span_run_cut",     "gc_cycle",
+    "gc_leak_check", "world_stop",    "exact_stack"};
 size_t kind_index(const DecodedEvent& event);
 
 }  // namespace goheapd::probe

@@ -114,6 +114,32 @@ Expected<uint64_t> MemStatsReader::free_goroutines(uint64_t listed_centrally) {
   return sum;
 }
 
+// How many durations a timeHistogram has taken in: its buckets, and those below and above.
+// https://github.com/golang/go/blob/go1.24.4/src/runtime/histogram.go#L84
+uint64_t histogram_count(ByteView histogram) {
+  uint64_t sum = 0;
+  for (size_t at = 0; at + sizeof(uint64_t) <= histogram.size(); at += sizeof(uint64_t)) {
+    sum += histogram.read<uint64_t>(at).value_or(0);
+  }
+  return sum;
+}
+
+// The runtime sorts the stops by whether they were for the collector.
+Expected<std::optional<model::StopCounts>> MemStatsReader::read_stops() {
+  const auto& s = view_->layout().schedt;
+  const gobin::Field gc = s.stw_total_time_gc;
+  const gobin::Field other = s.stw_total_time_other;
+  if (!gc.present() || !other.present()) return std::nullopt;
+  std::vector<std::byte> bytes(other.end() - gc.offset);
+  if (auto done = view_->memory().read(view_->addresses().sched + gc.offset, std::span(bytes)); !done)
+    return Unexpected(done.error());
+  const ByteView all(bytes);
+  const auto part = [&](gobin::Field field) {
+    return histogram_count(all.slice(field.offset - gc.offset, field.size).value_or(ByteView()));
+  };
+  return model::StopCounts{part(gc), part(other)};
+}
+
 Expected<MemStatsReader::Rest> MemStatsReader::read_rest() {
   const auto& layout = view_->layout();
   const auto& at = view_->addresses();
@@ -175,6 +201,9 @@ Expected<MemStatsReader::Rest> MemStatsReader::read_rest() {
     stats.pauses_ns.push_back(memstats.bytes().read<uint64_t>(slot).value_or(0));
   }
 
+  const auto stops = read_stops();
+  if (!stops) return Unexpected(stops.error());
+  stats.stops = *stops;
   stats.max_procs = procs.bytes().read<int32_t>(0).value_or(0);
   stats.threads = sched[s.mnext] - sched[s.nmfreed];
   uint64_t listed = sched[s.g_free_n];

@@ -48,6 +48,7 @@ class MemStatsReader {
   // Everything but the objects.
   struct Rest;
   Expected<Rest> read_rest();
+  Expected<std::optional<model::StopCounts>> read_stops();
   Expected<uint64_t> free_goroutines(uint64_t listed_centrally);
 
   const RuntimeView* view_;

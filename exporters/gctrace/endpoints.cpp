@@ -37,21 +37,52 @@ ordered_json cycle_json(const model::GcCycle& c) {
   return json;
 }
 
+ordered_json stop_json(const model::ProgramStop& stop) {
+  return {{"reason", stop.reason},
+          {"began_at", rfc3339(wall_time_of(stop.began_ns))},
+          {"pause_seconds", seconds(static_cast<int64_t>(stop.ended_ns - stop.began_ns))}};
+}
+
+ordered_json totals_json(const std::vector<model::StopTotal>& totals) {
+  ordered_json rows = ordered_json::array();
+  for (const model::StopTotal& total : totals) {
+    rows.push_back({{"reason", total.reason},
+                    {"gc", total.for_gc},
+                    {"stops", total.stops},
+                    {"pause_seconds", total.seconds}});
+  }
+  return rows;
+}
+
+// What the runtime itself has counted since the program started, whoever watched; null where it does not count.
+ordered_json runtime_count_json(ProfileSource& source, pid_t pid) {
+  const auto now = source.statistics(pid);
+  if (!now || !now->memory.stops) return {};
+  return {{"gc", now->memory.stops->for_gc}, {"other", now->memory.stops->other}};
+}
+
 http::Response serve(ProfileSource& source, const http::Request& request, bool as_json) {
   const auto pid = parse_pid(request.capture("pid"));
   if (!pid) return pid.error();
-  const auto cycles = source.gc_cycles(*pid);
-  if (!cycles) return refusal_response(cycles.error());
+  const auto log = source.gc_log(*pid);
+  if (!log) return refusal_response(log.error());
   http::Response response;
   response.headers.emplace_back("X-Content-Type-Options", "nosniff");
   if (!as_json) {
-    for (const model::GcCycle& cycle : *cycles) response.body += line(cycle);
+    for (const model::GcCycle& cycle : log->cycles) response.body += line(cycle);
     return response;
   }
   ordered_json rows = ordered_json::array();
-  for (const model::GcCycle& cycle : *cycles) rows.push_back(cycle_json(cycle));
+  for (const model::GcCycle& cycle : log->cycles) rows.push_back(cycle_json(cycle));
   response.content_type = "application/json";
-  response.body = ordered_json({{"cycles", std::move(rows)}}).dump() + "\n";
+  ordered_json stops = ordered_json::array();
+  for (const model::ProgramStop& stop : log->other_stops) stops.push_back(stop_json(stop));
+  response.body = ordered_json({{"cycles", std::move(rows)},
+                                {"other_stops", std::move(stops)},
+                                {"seen_stops", totals_json(log->stop_totals)},
+                                {"runtime_stops", runtime_count_json(source, *pid)}})
+                      .dump() +
+                  "\n";
   return response;
 }
 

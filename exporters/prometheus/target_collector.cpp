@@ -148,6 +148,18 @@ MetricFamily gc_pauses(const Targets& targets) {
   return family.take();
 }
 
+template <typename Value>
+MetricFamily stops(std::string name, std::string help, const Targets& targets, Value value) {
+  Family family(std::move(name), std::move(help), MetricType::Counter);
+  for (const model::TargetStatus* target : targets) {
+    for (const model::StopTotal& total : target->stops) {
+      family.add(with(target_labels(*target), label("reason", total.reason)),
+                 static_cast<double>(value(total)));
+    }
+  }
+  return family.take();
+}
+
 MetricFamily gc_cpu(const Targets& targets) {
   Family family(
       "goheapd_gc_cpu_seconds_total",
@@ -317,6 +329,14 @@ std::vector<MetricFamily> TargetCollector::Collect() const {
                  "Garbage collection cycles of which only the number is known, since their events were lost.",
                  MetricType::Counter, targets, [](const Target& t) { return t.gc_totals.missed; }));
   families.push_back(gc_pauses(targets));
+  families.push_back(
+      stops("goheapd_stops_total",
+            "Times that all goroutines of the target were seen stopped, by the runtime's own reason.",
+            targets, [](const model::StopTotal& total) { return total.stops; }));
+  families.push_back(stops("goheapd_stop_seconds_total",
+                           "How long all goroutines of the target were seen stopped, by the runtime's own "
+                           "reason, from the request to stop until they were let go.",
+                           targets, [](const model::StopTotal& total) { return total.seconds; }));
   families.push_back(gc_cpu(targets));
   families.push_back(heap_bytes(targets));
   return families;

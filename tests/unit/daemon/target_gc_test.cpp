@@ -84,6 +84,33 @@ TEST(TargetGc, ALeakCheckIsOfTheCycleThatEndsNext) {
   EXPECT_FALSE(gc.history().find(3)->leak_check);
 }
 
+TEST(TargetGc, StopsAreCountedByReasonAndListedWhereNoCycleTellsOfThem) {
+  TargetGc gc;
+  constexpr uint32_t kMarkTermination = 1, kReadMemStats = 7;
+  for (uint64_t i = 0; i < 1100; ++i) {
+    gc.on(
+        model::WorldStop{
+            .time_ns = i * 1000 + 500, .began_ns = i * 1000, .reason = kReadMemStats, .text = {}},
+        layout());
+  }
+  gc.on(model::WorldStop{.time_ns = 5'000'000, .began_ns = 2'000'000, .reason = kMarkTermination, .text = {}},
+        layout());
+  // A moment that lies before its beginning counts as none.
+  gc.on(model::WorldStop{.time_ns = 1, .began_ns = 2, .reason = kMarkTermination, .text = {}}, layout());
+  const model::GcLog log = gc.log();
+  ASSERT_EQ(log.other_stops.size(), profile::StopHistory::kKept);
+  EXPECT_EQ(log.other_stops.front().began_ns, 100'000u);
+  EXPECT_EQ(log.other_stops.back().reason, "read mem stats");
+  ASSERT_EQ(log.stop_totals.size(), 2u);
+  EXPECT_EQ(log.stop_totals[0].stops, 1100u);
+  EXPECT_FALSE(log.stop_totals[0].for_gc);
+  EXPECT_DOUBLE_EQ(log.stop_totals[0].seconds, 1100 * 500e-9);
+  EXPECT_EQ(log.stop_totals[1].stops, 2u);
+  EXPECT_TRUE(log.stop_totals[1].for_gc);
+  EXPECT_DOUBLE_EQ(log.stop_totals[1].seconds, 0.003);
+  EXPECT_EQ(status_of(gc).stops.size(), 2u);
+}
+
 TEST(TargetGc, AProfileStandsForTheCycleBeforeTheLast) {
   TargetGc gc;
   EXPECT_EQ(gc.published_cycle(0), 0u);

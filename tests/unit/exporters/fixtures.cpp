@@ -156,9 +156,11 @@ model::GcCycle gc_cycle(uint32_t number) {
   return cycle;
 }
 
-SourceResult<std::vector<model::GcCycle>> FixedSource::gc_cycles(pid_t pid) {
+SourceResult<model::GcLog> FixedSource::gc_log(pid_t pid) {
   if (auto profile = heap(pid); !profile) return tl::unexpected(profile.error());
-  return std::vector<model::GcCycle>{gc_cycle(11), gc_cycle(12)};
+  return model::GcLog{{gc_cycle(11), gc_cycle(12)},
+                      {{1'000'000'000, 1'000'250'000, "read mem stats"}},
+                      {{"GC mark termination", true, 12, 0.003}, {"read mem stats", false, 1, 0.00025}}};
 }
 
 std::vector<model::TargetStatus> FixedSource::targets() {
@@ -197,6 +199,7 @@ std::vector<model::TargetStatus> FixedSource::targets() {
   shop.gc_cycles = 12;
   shop.gc_pause_buckets = {0, 1, 3, 9, 12, 20, 22, 24, 24, 24, 24, 24, 24};
   shop.gc_pause_sum_seconds = 0.00225;
+  shop.stops = {{"GC mark termination", true, 12, 0.003}, {"read mem stats", false, 1, 0.00025}};
   shop.gc_totals = {.seen = 10, .missed = 2, .cpu_seconds = {0.25, 1.5, 0.125, 0.5, 0.00225}};
   shop.last_gc = gc_cycle(12);
   shop.top_sites = {{"main.fill", 1000, 3000},

@@ -32,7 +32,7 @@ class FixedSource : public ProfileSource {
                                                   std::stop_token stop) override;
 
   SourceResult<model::ProgramStatistics> statistics(pid_t pid) override;
-  SourceResult<std::vector<model::GcCycle>> gc_cycles(pid_t pid) override;
+  SourceResult<model::GcLog> gc_log(pid_t pid) override;
 
   // Set: what /-/ready has to say.
   std::optional<std::string> not_ready;

@@ -81,6 +81,30 @@ TEST(Decoder, Flushes) {
   }
 }
 
+TEST(Decoder, StopsAreOfOneReasonInNumbersOrInWords) {
+  wire::WireWorldStop wire{header_of(wire::kEventWorldStop), {}};
+  wire.stop.began_ns = 900;
+  wire.stop.reason = 7;
+  wire.stop.text_length = 3;
+  const auto numbered = decode(bytes_of(wire));
+  ASSERT_TRUE(numbered);
+  EXPECT_EQ(event_in<model::WorldStop>(numbered).began_ns, 900u);
+  EXPECT_EQ(event_in<model::WorldStop>(numbered).reason, 7u);
+  EXPECT_EQ(event_in<model::WorldStop>(numbered).text, "");
+  EXPECT_EQ(kEventKindNames[kind_index(*numbered)], "world_stop");
+
+  wire.stop.reason = kStopReasonByText;
+  std::fill(std::begin(wire.stop.text), std::end(wire.stop.text), uint8_t{'x'});
+  // Longer than what there is, as only a broken record says.
+  for (const uint32_t length : {0u, 5u, 24u, 25u, ~0u}) {
+    wire.stop.text_length = length;
+    const auto worded = decode(bytes_of(wire));
+    ASSERT_TRUE(worded);
+    EXPECT_FALSE(event_in<model::WorldStop>(worded).reason);
+    EXPECT_EQ(event_in<model::WorldStop>(worded).text, std::string(std::min(length, 24u), 'x'));
+  }
+}
+
 TEST(Decoder, ProcessLife) {
   const auto exec = decode(bytes_of(header_of(wire::kEventProcessExec)));
   ASSERT_TRUE(exec);
@@ -183,9 +207,10 @@ TEST(Decoder, RefusesEveryShorterRecord) {
   const wire::WireSampledDeath death{header_of(wire::kEventSampledDeath), 1, 2, 3};
   const wire::WireProfileFlush flush{header_of(wire::kEventProfileFlush), 0, 0};
   const wire::WireHeader exec = header_of(wire::kEventProcessExec);
+  const wire::WireWorldStop stop{header_of(wire::kEventWorldStop), {}};
   const auto stack = stack_record(wire::kEventExactStack, {0x401000, 0x402000});
   for (const ByteView whole : {bytes_of(birth), bytes_of(death), bytes_of(flush), bytes_of(exec),
-                               ByteView(stack.data(), stack.size())}) {
+                               bytes_of(stop), ByteView(stack.data(), stack.size())}) {
     ASSERT_TRUE(decode(whole));
     for (size_t length = 0; length < whole.size(); ++length) {
       const auto decoded = decode(*whole.slice(0, length));

@@ -49,12 +49,12 @@ TEST(SiteCookie, EveryRoleIsItsOwn) {
   for (const ProbeRole role :
        {ProbeRole::set_profile_bucket, ProbeRole::free_special, ProbeRole::profile_alloc,
         ProbeRole::profile_flush, ProbeRole::profile_post_sweep, ProbeRole::gc_mark_termination,
-        ProbeRole::malloc}) {
+        ProbeRole::world_stop, ProbeRole::world_start, ProbeRole::malloc}) {
     ProbePoint point;
     point.role = role;
     roles.insert(site_cookie(point, {}, 0) & 0xff);
   }
-  EXPECT_EQ(roles.size(), 7u);
+  EXPECT_EQ(roles.size(), 9u);
   EXPECT_FALSE(roles.contains(0));
 }
 

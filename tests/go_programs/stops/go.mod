@@ -1,0 +1,3 @@
+module goheapd.test/stops
+
+go 1.19
