@@ -109,7 +109,8 @@ def test_each_place_has_what_it_allocates(version, case):
             samples = 32 * sum(kept) / profile.period
             check(shares(profile, "inuse_space"), held, max(0.15, 5 / math.sqrt(samples)))
             assert not set(daemon.targets()[program.pid]["uncertain_sites"]) & set(PLACES)
-        assert not daemon.lost_events().keys() - {"stack_unreadable"}, daemon.lost_events()
+        # On a busy machine one cycle may follow the other before it was looked at, which is counted.
+        assert not daemon.lost_events().keys() - {"stack_unreadable", "verdict_missed"}, daemon.lost_events()
 
 
 def test_without_windows_it_is_said():
