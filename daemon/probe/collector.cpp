@@ -433,7 +433,8 @@ void Collector::remove(pid_t pid, ProbeGroup group) {
   if (group == ProbeGroup::exact && target.has_counts) state_->forget_counts(pid, target);
   if (group == ProbeGroup::exact && target.wire.window_end_ns != 0) {
     target.wire.window_end_ns = 0;
-    if (const auto told = state_->write(target); !told) spdlog::warn("pid {}: {}", pid, to_string(told.error()));
+    if (const auto told = state_->write(target); !told)
+      spdlog::warn("pid {}: {}", pid, to_string(told.error()));
   }
   if (group == ProbeGroup::spans && target.has_runs) state_->forget_runs(pid, target);
 }
