@@ -59,6 +59,7 @@ void Target::start(std::shared_ptr<const gobin::GoBinary> binary, uint64_t load_
   update_counters();
   earlier_bytes_ = shown_bytes_;
   earlier_objects_ = shown_objects_;
+  static_cast<void>(board_.update(sites()));  // what the old books have taken in since they were last asked
   board_.begin_books();
   buckets_.reset();
   exact_.reset();

@@ -104,7 +104,7 @@ TEST(TargetGc, StopsAreCountedByReasonAndListedWhereNoCycleTellsOfThem) {
   ASSERT_EQ(log.stop_totals.size(), 2u);
   EXPECT_EQ(log.stop_totals[0].stops, 1100u);
   EXPECT_FALSE(log.stop_totals[0].for_gc);
-  EXPECT_DOUBLE_EQ(log.stop_totals[0].seconds, 1100 * 500e-9);
+  EXPECT_NEAR(log.stop_totals[0].seconds, 1100 * 500e-9, 1e-12);
   EXPECT_EQ(log.stop_totals[1].stops, 2u);
   EXPECT_TRUE(log.stop_totals[1].for_gc);
   EXPECT_DOUBLE_EQ(log.stop_totals[1].seconds, 0.003);
