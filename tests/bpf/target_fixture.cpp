@@ -77,7 +77,8 @@ uint64_t lost(const probe::TargetCounters& counters, std::string_view reason) {
 std::string describe_losses(const probe::TargetCounters& counters) {
   std::string text;
   for (const model::LabelledCount& count : counters.lost)
-    if (count.count != 0) text += count.label + "=" + std::to_string(count.count) + " ";
+    if (count.count > (count.label == "stack_unreadable" ? 2 : 0))
+      text += count.label + "=" + std::to_string(count.count) + " ";
   return text;
 }
 

@@ -46,6 +46,8 @@ struct ExactTotals {
 ExactTotals totals(const std::vector<model::ExactCount>& counts);
 
 uint64_t lost(const probe::TargetCounters& counters, std::string_view reason);
+// What was lost, by reason; empty if nothing was. A probe cannot wait for a page that the kernel is just moving (memory is
+// compacted, small pages become a huge one): up to two stacks unreadable are not told.
 std::string describe_losses(const probe::TargetCounters& counters);
 
 }  // namespace goheapd::testing
