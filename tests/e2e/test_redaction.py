@@ -25,8 +25,10 @@ def test_a_pattern_hides_names_everywhere(tmp_path):
         assert any(function.startswith("redacted_") for function, _, _ in frames)
         row = daemon.targets()[target.pid]
         # Sites become metrics with the next reading.
-        sites = daemon.wait_until(lambda: {labels["function"] for labels, _ in
-                                           daemon.metrics().select("goheapd_site_live_bytes")}, "no sites")
+        def sites_shown():
+            shown = {labels["function"] for labels, _ in daemon.metrics().select("goheapd_site_live_bytes")}
+            return any(site.startswith("redacted_") for site in shown) and shown
+        sites = daemon.wait_until(sites_shown, "no sites")
         names = {function for function, _, _ in frames} | {file for _, file, _ in frames}
         for name in names | sites | {mapping.file for mapping in profile.mappings} | {row["exe"], row["comm"], row["module"]}:
             assert "main" not in name and "target" not in name, name

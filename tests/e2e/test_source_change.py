@@ -1,5 +1,6 @@
 """A program that switches its runtime's sampler off and on again while it is watched."""
 import math
+import time
 
 from harness.comparison import compare
 from harness.daemon import Daemon
@@ -26,6 +27,15 @@ class Counters:
         return sum(value for (name, _), value in now.items() if name == "goheapd_alloc_bytes_total")
 
 
+    def settled(self):
+        """look(), when all that an idle program did before is in the metrics, which are made about once a second."""
+        def unchanged():
+            before = self.look()
+            time.sleep(1.5)
+            return self.look() == before and (before,)
+        return self.daemon.wait_until(unchanged, "the counters never rest", 30)[0]
+
+
 def wait_for_source(daemon, pid, source, counters):
     def has_source():
         counters.look()
@@ -47,14 +57,14 @@ def test_sampler_off_and_on_again(some_minor, tmp_path):
         target.run("large", 60)
         target.settle()
         compare(target.own_profile(tmp_path), daemon.profile(target.pid))
-        counted = counters.look()
+        counted = counters.settled()
 
         target.ask("rate 0")
         row = wait_for_source(daemon, target.pid, "spans", counters)
         assert row["mode"] == "sampled" and row["samples"] > 0, row
         assert "has switched its runtime's sampler off" in daemon.log()
         daemon.profile(target.pid)  # the books are open
-        began = counters.look()
+        began = counters.settled()
         assert began >= counted > 0
         target.run("large", 40)
         target.settle()
@@ -64,7 +74,7 @@ def test_sampler_off_and_on_again(some_minor, tmp_path):
         assert abs(profile.total("inuse_space", of_large) - 40 * LARGE) < 0.05 * 40 * LARGE, profile.comments
         assert profile.total("inuse_space", lambda s: not of_large(s)) > 55 * LARGE, "what was there before goes on to be"
         # The counter goes on where it was, and does not wait until the new books have more than the old ones.
-        grown = counters.look() - began
+        grown = counters.settled() - began
         assert 0.9 * 40 * LARGE < grown < 1.1 * 40 * LARGE + (1 << 20), (began, grown)
 
         target.ask(f"rate {GO_RATE}")

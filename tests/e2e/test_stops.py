@@ -77,10 +77,12 @@ def check(mode, minor):
             assert after[1] - before[1] == sum(provoked.values())
             assert after[0] - before[0] == sum(stops[reason]["stops"] for reason in COLLECTOR)
 
-        metrics = daemon.metrics()
-        for reason, row in stops.items():
-            assert metrics.sum("goheapd_stops_total", pid=str(program.pid), reason=reason) == row["stops"]
-            assert metrics.sum("goheapd_stop_seconds_total", pid=str(program.pid), reason=reason) == pytest.approx(row["pause_seconds"])
+        # Metrics are made about once a second.
+        def of_metrics(name):
+            return {reason: daemon.metrics().sum(name, pid=str(program.pid), reason=reason) for reason in stops}
+        daemon.wait_until(lambda: of_metrics("goheapd_stops_total") == {reason: row["stops"] for reason, row in stops.items()},
+                          "the metrics do not follow")
+        assert of_metrics("goheapd_stop_seconds_total") == pytest.approx({reason: row["pause_seconds"] for reason, row in stops.items()})
         assert not daemon.lost_events()
 
 
