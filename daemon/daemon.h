@@ -156,7 +156,11 @@ class Daemon final : public exporters::ProfileSource {
   uint64_t storm_limit_ns() const;
   void govern(uint64_t now_ns);
   void take_storms();
+  std::optional<probe::CostSample> cost_of(const Target& target, uint64_t& hits) const;
   void look_at_cost(Target& target);
+  void take_turn(Target& target);
+  void end_slice(Target& target, uint64_t recorded_ns);
+  uint64_t next_slice_end_ns(uint64_t latest_ns) const;
   void go(Target& target, const probe::Move& move);
   bool begin_counting(Target& target);
   Expected<void> change_level(Target& target, probe::Level from, probe::Level to);
@@ -207,6 +211,7 @@ class Daemon final : public exporters::ProfileSource {
   std::vector<model::HitStorm> storms_;
   std::optional<OpenWindow> window_;
   uint64_t next_window_ns_ = 0;  // of any target
+  uint64_t next_slice_ns_ = 0;   // the same
   uint64_t failed_readings_ = 0;
   uint64_t lost_verdicts_ = 0;   // of all targets of source spans, as profile::SpanLedger counts them
   uint64_t untracked_runs_ = 0;  // the same

@@ -14,11 +14,11 @@ using probe::Level;
 using probe::ProbeGroup;
 using probe::ProbeGroups;
 
-// Beside the trap, an allocation that is counted takes about this long: the walk of its stack and the look-up of its
-// count. Only a first guess: what it really takes is measured.
-constexpr double kExactProgramNs = 1000;
 // So many times the budget is a storm.
 constexpr double kStormFactor = 10;
+
+// Probes go in and out in this thread: of its time slices of all targets may take at most one part in so many.
+constexpr uint64_t kSliceRestFactor = 10;
 
 // At level sparse there is a stack walk for so many fewer samples; each is hit by more bytes, so they still add up.
 constexpr uint64_t kSparseFactor = 16;
@@ -37,13 +37,14 @@ ProbeGroups groups_of(Level level, ProbeGroup sampling) {
       return {ProbeGroup::gc, sampling};
     case Level::gc:
     case Level::buckets:
+    case Level::slices:  // each slice begins and ends by itself
       break;
   }
   return {ProbeGroup::gc};
 }
 
 double exact_hit_ns(const probe::HitCost& cost) {
-  return cost.ns[static_cast<size_t>(probe::CostClass::push)] + kExactProgramNs;
+  return cost.ns[static_cast<size_t>(probe::CostClass::push)] + probe::kCountingNs;
 }
 
 Level level_of(model::Mode mode) {
@@ -69,7 +70,7 @@ void Daemon::start_governing(Target& target, const OpenedTarget& opened) {
                                    .exact_hit_ns = exact_hit_ns(*hit_cost_)};
   if (opened.asked_mode == model::Mode::automatic && start == Level::sampled) {
     // Without the runtime's sampler there are no records to fall back to.
-    options.levels = opened.span_reader ? std::vector{Level::gc, Level::sparse, Level::sampled}
+    options.levels = opened.span_reader ? std::vector{Level::gc, Level::slices, Level::sparse, Level::sampled}
                                         : std::vector{Level::buckets, Level::sampled};
     if (!opened.span_reader && opened.binary->probe_sites().exact()) options.levels.push_back(Level::exact);
   }
@@ -89,26 +90,84 @@ void Daemon::spend_new_budget() {
 
 void Daemon::govern(uint64_t now_ns) {
   for (auto& [key, target] : targets_) {
+    if (target->is_live() && target->governor() != nullptr) take_turn(*target);
     if (target->cost_look_due(now_ns)) look_at_cost(*target);
   }
 }
 
-void Daemon::look_at_cost(Target& target) {
-  if (has_window(target)) return;  // what it takes is counted when it is over
+// When a slice that is under way has to end, if it is before `latest_ns`.
+uint64_t Daemon::next_slice_end_ns(uint64_t latest_ns) const {
+  for (const auto& [key, target] : targets_) {
+    if (!target->is_live() || target->governor() == nullptr) continue;
+    const probe::SliceSchedule& slices = target->governor()->slices();
+    if (slices.active()) latest_ns = std::min(latest_ns, slices.next_ns());
+  }
+  return latest_ns;
+}
+
+// Nothing: the process is gone; its exit will be told.
+std::optional<probe::CostSample> Daemon::cost_of(const Target& target, uint64_t& hits) const {
   const auto counters = collector_->counters(target.pid());
   const auto cpu = process_cpu_time_ns(target.pid());
-  if (!counters || !cpu) return;  // gone; its exit will be told
-  probe::Governor& governor = *target.governor();
-  probe::CostSample sample{
+  if (!counters || !cpu) return std::nullopt;
+  hits = counters->hits;
+  return probe::CostSample{
       .time_ns = kernel_time_ns(), .cpu_ns = *cpu, .probe_ns = probe::probe_ns(*counters, *hit_cost_)};
-  if (target.spans() != nullptr && target.spans()->windows() != nullptr) {
-    const uint64_t unpaid = target.spans()->windows()->unpaid_ns(sample.time_ns);
-    sample.probe_ns -= std::min(unpaid, sample.probe_ns);
+}
+
+// A slice begins or ends, if one is due.
+void Daemon::take_turn(Target& target) {
+  probe::Governor& governor = *target.governor();
+  const uint64_t now = kernel_time_ns();
+  if (governor.level() != Level::slices || !governor.slices().due(now)) return;
+  if (governor.slices().active()) return end_slice(target, now);
+  if (now < next_slice_ns_) return;
+  uint64_t hits = 0;
+  const auto before = cost_of(target, hits);
+  if (!before) return;
+  auto added = add_probes(target, ProbeGroup::spans);
+  if (added) {
+    drain_probes();
+    const auto recording = collector_->set_recording(target.pid(), {ProbeGroup::gc, ProbeGroup::spans});
+    if (!recording) added = Unexpected(recording.error());
   }
-  const auto move = governor.observe(sample, [&target]() -> uint64_t {
+  const uint64_t begun = kernel_time_ns();
+  next_slice_ns_ = begun + kSliceRestFactor * (begun - now);
+  if (added) {
+    governor.slices().begin(*before, begun);
+    return;
+  }
+  collector_->remove(target.pid(), ProbeGroup::spans);
+  governor.failed(Level::gc, kernel_time_ns());
+  target.set_level(Level::gc, "cannot sample in slices: " + to_string(added.error()));
+  spdlog::warn("pid {}: {}", target.pid(), target.reason());
+}
+
+// `recorded_ns`: up to when it has recorded, if the kernel has stopped it before.
+void Daemon::end_slice(Target& target, uint64_t recorded_ns) {
+  if (auto stopped = collector_->set_recording(target.pid(), {ProbeGroup::gc}); !stopped)
+    spdlog::warn("pid {}: cannot end a slice: {}", target.pid(), to_string(stopped.error()));
+  drain_probes();
+  collector_->remove(target.pid(), ProbeGroup::spans);
+  uint64_t hits = 0;
+  const auto after = cost_of(target, hits);
+  target.governor()->slices().end(after.value_or(probe::CostSample{.time_ns = recorded_ns}), recorded_ns);
+}
+
+void Daemon::look_at_cost(Target& target) {
+  if (has_window(target)) return;  // what it takes is counted when it is over
+  uint64_t hits = 0;
+  auto sample = cost_of(target, hits);
+  if (!sample) return;
+  if (target.spans() != nullptr && target.spans()->windows() != nullptr) {
+    const uint64_t unpaid = target.spans()->windows()->unpaid_ns(sample->time_ns);
+    sample->probe_ns -= std::min(unpaid, sample->probe_ns);
+  }
+  probe::Governor& governor = *target.governor();
+  const auto move = governor.observe(*sample, [&target]() -> uint64_t {
     return target.reader() == nullptr ? 0 : target.reader()->allocated_objects().value_or(0);
   });
-  target.note_cost(sample.time_ns, counters->hits);
+  target.note_cost(sample->time_ns, hits);
   if (move) {
     go(target, *move);
   } else if (governor.overhead_ratio() * 100 > options_.settings.overhead_budget_percent &&
@@ -125,14 +184,19 @@ void Daemon::take_storms() {
   for (const model::HitStorm& storm : std::exchange(storms_, {})) {
     Target* target = find(storm.pid);
     if (target == nullptr || !target->is_live() || target->governor() == nullptr) continue;
-    if (storm.time_ns < target->governor()->level_since_ns()) {
+    probe::Governor& governor = *target->governor();
+    if (governor.slices().active()) {
+      end_slice(*target, storm.time_ns);  // the next one is the later for it
+      continue;
+    }
+    if (governor.level() == Level::slices || storm.time_ns < governor.level_since_ns()) {
       // Made by probes that were just being taken out. What has stayed records on.
-      const auto groups = groups_of(target->governor()->level(), sampling_group(*target));
+      const auto groups = groups_of(governor.level(), sampling_group(*target));
       if (auto recording = collector_->set_recording(storm.pid, groups); !recording)
         spdlog::warn("pid {}: cannot go on recording: {}", storm.pid, to_string(recording.error()));
       continue;
     }
-    if (const auto move = target->governor()->storm(storm.time_ns)) go(*target, *move);
+    if (const auto move = governor.storm(storm.time_ns)) go(*target, *move);
   }
 }
 
@@ -172,8 +236,12 @@ bool Daemon::begin_counting(Target& target) {
 Expected<void> Daemon::change_level(Target& target, Level from, Level to) {
   const pid_t pid = target.pid();
   const ProbeGroup sampling = sampling_group(target);
+  if (target.governor() != nullptr && target.governor()->slices().active())
+    end_slice(target, kernel_time_ns());
+  const bool sampled = from > Level::slices;
+  const bool samples = to > Level::slices;
   if (to > from) {
-    if (from <= Level::buckets && to > Level::buckets) {
+    if (!sampled && samples) {
       if (auto added = add_probes(target, sampling); !added) return added;
     }
     if (auto set = set_distance(target, to); !set) return set;
@@ -194,7 +262,7 @@ Expected<void> Daemon::change_level(Target& target, Level from, Level to) {
     drain_exact(target);
     collector_->remove(pid, ProbeGroup::exact);
   }
-  if (from > Level::buckets && to <= Level::buckets) {
+  if (sampled && !samples) {
     drain_probes();
     collector_->remove(pid, sampling);
   }

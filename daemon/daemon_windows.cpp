@@ -22,8 +22,6 @@ constexpr uint64_t kTick = 50 * kMillisecond;
 constexpr uint64_t kAfterEnd = kMillisecond / 2;
 // Probes go in and out in this thread: of its time windows may take at most one part in so many.
 constexpr uint64_t kRestFactor = 20;
-// Beside the trap, an allocation that is counted takes about this long.
-constexpr double kCountingNs = 1000;
 // Where it was not measured what a trap costs.
 constexpr double kTypicalTrapNs = 1000;
 
@@ -37,8 +35,9 @@ probe::HitCost cost_or_guess(const std::optional<probe::HitCost>& measured) {
 }  // namespace
 
 int Daemon::millis_to_next_round(uint64_t now_ns) const {
-  uint64_t wait = kTick;
-  if (window_) wait = std::min(wait, window_->end_ns - std::min(window_->end_ns, now_ns));
+  uint64_t next = next_slice_end_ns(now_ns + kTick);
+  if (window_) next = std::min(next, window_->end_ns);
+  const uint64_t wait = next - std::min(next, now_ns);
   return static_cast<int>((wait + kMillisecond - 1) / kMillisecond);
 }
 
@@ -54,7 +53,7 @@ void Daemon::start_windows(Target& target) {
     return;
   const double trap_ns = cost_or_guess(hit_cost_).ns[static_cast<size_t>(probe::CostClass::push)];
   target.spans()->start_windows(
-      AliasWindows(options_.settings.overhead_budget_percent / 100, trap_ns, kCountingNs));
+      AliasWindows(options_.settings.overhead_budget_percent / 100, trap_ns, probe::kCountingNs));
 }
 
 void Daemon::run_windows(uint64_t now_ns) {

@@ -1,6 +1,7 @@
 #include "daemon/target.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <numeric>
 #include <unordered_map>
 #include <utility>
@@ -32,6 +33,14 @@ void note_lost_stacks(const profile::ExactLedger& ledger, profile::RawSnapshot& 
     snapshot.comments.push_back(std::to_string(ledger.truncated_stacks()) +
                                 " stacks are truncated at 127 frames");
   }
+}
+
+std::string slices_comment(const probe::Governor& governor, uint64_t now_ns) {
+  std::array<char, 96> text{};
+  std::snprintf(text.data(), text.size(), "samples are taken %.1f %% of the time, in slices of %.1f s: ",
+                governor.slices().sampled_share(now_ns) * 100,
+                static_cast<double>(probe::SliceSchedule::kSliceNs) * 1e-9);
+  return text.data();
 }
 
 }  // namespace
@@ -83,7 +92,9 @@ void Target::follow_spans(std::shared_ptr<SpanReader> reader, uint64_t mean_dist
 
 void Target::on(model::SpanRunOpened run) {
   ++status_.samples;
-  if (spans_) spans_->ledger().on_opened(std::move(run));
+  if (!spans_) return;
+  const bool in_slices = governor_ && governor_->level() == probe::Level::slices;
+  spans_->ledger().on_opened(std::move(run), in_slices ? governor_->slices().weight() : 1);
 }
 
 void Target::on(const model::SpanRunCut& cut) {
@@ -234,6 +245,8 @@ std::shared_ptr<const profile::RawSnapshot> Target::snapshot(const std::vector<s
     if (exact_) leave_alloc_to_counts(*snapshot);
     if (governor_ && governor_->level() <= probe::Level::buckets)
       snapshot->comments.push_back("no samples are taken at the moment: " + status_.reason);
+    if (governor_ && governor_->level() == probe::Level::slices)
+      snapshot->comments.push_back(slices_comment(*governor_, kernel_time_ns()) + status_.reason);
   } else if (exact_) {
     fill_from_counts(*snapshot);
   }

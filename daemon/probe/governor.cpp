@@ -16,6 +16,12 @@ constexpr uint64_t kSecond = 1000 * kMillisecond;
 constexpr uint64_t kWindow = kSecond;
 // ... unless it is so large that waiting would cost too much.
 constexpr uint64_t kKillWindow = 100 * kMillisecond;
+// Where probes are in for short slices only, both are judged over this; the slices themselves are planned by their cost.
+constexpr uint64_t kSlicesWindow = 60 * kSecond;
+// It is told when it says something.
+constexpr uint64_t kSlicesTold = 10 * kSecond;
+// What a slice is expected to take of the target's CPU time while it lasts, where it is not known.
+constexpr double kUsualSlice = 0.2;
 constexpr double kKillFactor = 10;
 // Probes that take less of one CPU than this are no breach, whatever their share of a target that hardly runs: a share
 // of nearly nothing is noise, and what it takes nobody can feel.
@@ -104,6 +110,7 @@ Move Governor::go(Level to, uint64_t now_ns, double ratio, std::string why) {
   level_since_ns_ = now_ns;
   window_.clear();
   mark_.reset();
+  if (to == Level::slices) slices_.start(now_ns, options_.budget, std::max(ratio, kUsualSlice), now_ns);
   return move;
 }
 
@@ -142,14 +149,16 @@ std::optional<Move> Governor::observe(const CostSample& sample,
   if (!mark_ || sample.time_ns - mark_->sample.time_ns >= kLookUpAllocations) learn(sample, allocations());
   window_.push_back(sample);
   // The oldest that is kept is the youngest that is at least a window old.
-  while (window_.size() > 2 && sample.time_ns - window_[1].time_ns >= kWindow) window_.pop_front();
+  const bool in_slices = level_ == Level::slices;
+  const uint64_t window = in_slices ? kSlicesWindow : kWindow;
+  while (window_.size() > 2 && sample.time_ns - window_[1].time_ns >= window) window_.pop_front();
   const CostSample& oldest = window_.front();
 
   // The last tenth of a second.
   const auto recent = std::find_if(window_.rbegin(), window_.rend(), [&](const CostSample& candidate) {
     return sample.time_ns - candidate.time_ns >= kKillWindow;
   });
-  if (recent != window_.rend() && !is_negligible(*recent, sample)) {
+  if (!in_slices && recent != window_.rend() && !is_negligible(*recent, sample)) {
     const double ratio = share(*recent, sample);
     if (ratio > kKillFactor * options_.budget) {
       ratio_ = ratio;
@@ -157,9 +166,10 @@ std::optional<Move> Governor::observe(const CostSample& sample,
       return breach(sample.time_ns, ratio, "probes took " + percent(ratio) + " of its CPU time");
     }
   }
-  if (sample.time_ns - oldest.time_ns < kWindow) return std::nullopt;
+  const uint64_t covered = sample.time_ns - oldest.time_ns;
+  if (covered < (in_slices ? kSlicesTold : window)) return std::nullopt;
   ratio_ = share(oldest, sample);
-  if (ratio_ > options_.budget && !is_negligible(oldest, sample)) {
+  if (covered >= window && ratio_ > options_.budget && !is_negligible(oldest, sample)) {
     learn(sample, allocations());
     return breach(sample.time_ns, ratio_, "probes took " + percent(ratio_) + " of its CPU time");
   }

@@ -3,6 +3,7 @@
 //      exact      every allocation                        ▲ slowly: after a hold that doubles with each failed try, and
 //      sampled    the sampler's births and deaths          │ only when the next level's predicted share is at most half
 //      sparse     a sixteenth of the samples (source spans)│ of the budget
+//      slices     the same as sampled, now and then       │
 //      buckets    memory reads only                       │
 //      gc         the collector's cycles only             ▼ at once: over the budget for a second; over ten times the
 //                                                           budget for a tenth of a second; or a storm of hits
@@ -20,27 +21,21 @@
 #include <vector>
 
 #include "daemon/probe/hit_cost.h"
+#include "daemon/probe/slices.h"
 
 namespace goheapd::probe {
 
 struct TargetCounters;
 
 // From cheap to dear.
-enum class Level : unsigned char { gc, buckets, sparse, sampled, exact };
-inline constexpr size_t kLevels = 5;
-inline constexpr std::array<std::string_view, kLevels> kLevelNames = {"gc", "buckets", "sparse", "sampled",
-                                                                      "exact"};
+enum class Level : unsigned char { gc, buckets, slices, sparse, sampled, exact };
+inline constexpr size_t kLevels = 6;
+inline constexpr std::array<std::string_view, kLevels> kLevelNames = {"gc",     "buckets", "slices",
+                                                                      "sparse", "sampled", "exact"};
 inline std::string_view name_of(Level level) { return kLevelNames[static_cast<size_t>(level)]; }
 
 // CPU nanoseconds of the target that all hits so far have taken: the traps by their kind, and the time of the programs.
 uint64_t probe_ns(const TargetCounters& counters, const HitCost& cost);
-
-// Cumulative figures of one target at one moment.
-struct CostSample {
-  uint64_t time_ns = 0;
-  uint64_t cpu_ns = 0;    // that the process has used, probes included
-  uint64_t probe_ns = 0;  // that the probes took of it
-};
 
 struct Move {
   Level from = Level::gc;
@@ -77,7 +72,13 @@ class Governor {
   uint64_t level_since_ns() const { return level_since_ns_; }
   // Share of the target's CPU time that probes took, over the last second or two in which it ran.
   double overhead_ratio() const { return ratio_; }
-  void set_budget(double budget) { options_.budget = budget; }
+  // At level slices the caller puts probes in and takes them out as this says. Leaving the level ends no slice.
+  SliceSchedule& slices() { return slices_; }
+  const SliceSchedule& slices() const { return slices_; }
+  void set_budget(double budget) {
+    options_.budget = budget;
+    slices_.set_budget(budget);
+  }
 
  private:
   struct Knowledge {
@@ -106,6 +107,7 @@ class Governor {
   std::optional<double> allocations_rate_;  // per CPU nanosecond of the program's own
   uint64_t level_since_ns_;
   double ratio_ = 0;
+  SliceSchedule slices_;
 };
 
 }  // namespace goheapd::probe

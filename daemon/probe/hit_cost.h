@@ -16,6 +16,10 @@ struct HitCost {
   std::array<double, kCostClasses> ns{};
 };
 
+// Beside the trap, an allocation that is counted takes about so many nanoseconds: the walk of its stack and the look-up of
+// its count. Only a first guess, until it is known what it really takes.
+inline constexpr double kCountingNs = 1000;
+
 // Probes functions of this process and calls them, some 50 ms per class. Error: the probe could not be attached, or did not fire.
 Expected<HitCost> measure_hit_cost(const BpfObject& object);
 

@@ -104,7 +104,7 @@ std::optional<uint32_t> SpanLedger::owner_of(uint32_t span_class, OriginId origi
   return owner->second;
 }
 
-void SpanLedger::on_opened(model::SpanRunOpened event) {
+void SpanLedger::on_opened(model::SpanRunOpened event, double times) {
   if (event.span_class >> 1 >= kSpanSizeClasses || event.planned_objects == 0 || event.object_bytes == 0)
     return;
   ++births_;
@@ -119,7 +119,7 @@ void SpanLedger::on_opened(model::SpanRunOpened event) {
   Account& account = accounts_[run.account];
   if (account.object_bytes != event.object_bytes) account.object_bytes = 0;
   const double planned_bytes = static_cast<double>(run.planned) * static_cast<double>(run.object_bytes);
-  run.weight = unsampling_factor(planned_bytes, event.mean_distance);
+  run.weight = times * unsampling_factor(planned_bytes, event.mean_distance);
   const ClassAmount amount = run.amount();
   account.open += amount;
   account.opened_bytes += amount.bytes;

@@ -61,7 +61,8 @@ class SpanLedger {
   static constexpr size_t kMaxLiveRuns = size_t{1} << 18;
   static constexpr size_t kMaxAccounts = size_t{1} << 16;
 
-  void on_opened(model::SpanRunOpened run);
+  // `times`: so often as much was opened as was looked at, where samples are taken for part of the time only.
+  void on_opened(model::SpanRunOpened run, double times = 1);
   void on_cut(const model::SpanRunCut& cut);
   void on_cycle(const model::GcProfileFlush& flush);
 

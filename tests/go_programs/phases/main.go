@@ -3,6 +3,7 @@
 //	compute N  -> "done": keeps one CPU busy and allocates N objects per second meanwhile
 //	idle       -> "done": does nothing
 //	storm      -> "done": allocates as fast as it can
+//	other      -> "done": the same, from another function
 //	now        -> "OBJECTS BYTES CPU_NANOSECONDS": what the load has allocated so far, and the CPU time of the process
 //
 // End of input ends the program.
@@ -23,6 +24,7 @@ const objectBytes = 64
 
 var (
 	allocated atomic.Int64
+	elsewhere atomic.Bool
 	rate      atomic.Int64 // objects per second; 0 = idle, < 0 = as many as can be
 	sink      *[objectBytes]byte
 	result    uint64
@@ -30,6 +32,14 @@ var (
 
 //go:noinline
 func allocate(count int64) {
+	for i := int64(0); i < count; i++ {
+		sink = new([objectBytes]byte)
+	}
+	allocated.Add(count)
+}
+
+//go:noinline
+func allocateElsewhere(count int64) {
 	for i := int64(0); i < count; i++ {
 		sink = new([objectBytes]byte)
 	}
@@ -57,6 +67,8 @@ func work() {
 		switch {
 		case wanted == 0:
 			time.Sleep(time.Millisecond)
+		case wanted < 0 && elsewhere.Load():
+			allocateElsewhere(1000)
 		case wanted < 0:
 			allocate(1000)
 		default:
@@ -90,7 +102,8 @@ func main() {
 			rate.Store(n)
 		case "idle":
 			rate.Store(0)
-		case "storm":
+		case "storm", "other":
+			elsewhere.Store(words[0] == "other")
 			rate.Store(-1)
 		}
 		fmt.Println("done")

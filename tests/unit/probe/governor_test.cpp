@@ -77,6 +77,45 @@ TEST(Governor, NotUpWhereOnlyJustEnoughRoomWouldBe) {
   EXPECT_TRUE(program.moves.empty());
 }
 
+// A storm that lasts is sampled in slices: within the budget over any ten seconds, and for as long as it lasts.
+TEST(Governor, AStormThatLastsIsSampledInSlices) {
+  Governor governor({.budget = 0.01,
+                     .levels = {Level::gc, Level::slices, Level::sparse, Level::sampled},
+                     .start = Level::sampled},
+                    0);
+  CostSample now{};
+  uint64_t slices = 0;
+  std::vector<Level> levels;
+  std::vector<uint64_t> probe_ns;
+  const auto run = [&](double seconds, double share) {
+    for (int i = 0; i < static_cast<int>(seconds * 20); ++i) {
+      const bool probed = governor.level() > Level::slices || governor.slices().active();
+      now.time_ns += kTick;
+      now.cpu_ns += kTick;
+      now.probe_ns += probed ? static_cast<uint64_t>(share * static_cast<double>(kTick)) : 0;
+      probe_ns.push_back(now.probe_ns);
+      if (governor.level() == Level::slices && governor.slices().due(now.time_ns)) {
+        if (governor.slices().active()) {
+          governor.slices().end(now, now.time_ns);
+        } else {
+          governor.slices().begin(now, now.time_ns);
+          ++slices;
+        }
+      }
+      // Allocations go with the probes' share, 1000 at 1 %.
+      const auto allocated = [&] {
+        return 1 + static_cast<uint64_t>(static_cast<double>(now.time_ns) * share / 10000);
+      };
+      if (const auto move = governor.observe(now, allocated)) levels.push_back(move->to);
+    }
+  };
+  run(300, 0.2);
+  ASSERT_EQ(levels, (std::vector{Level::sparse, Level::slices}));
+  EXPECT_GT(slices, 30u);
+  for (size_t i = 300; i < probe_ns.size(); ++i)
+    ASSERT_LT(static_cast<double>(probe_ns[i] - probe_ns[i - 200]), 0.01 * 200 * kTick) << i;
+}
+
 TEST(Governor, LeavesWithinTwoSecondsOfABreach) {
   Program program{Governor(options(), 0)};
   program.run(20, 1000);

@@ -128,6 +128,28 @@ TEST_F(SpanLedgerTest, TotalsOfAClassAreTheRuntimes) {
   EXPECT_EQ(ledger_.live_bytes(), 9000 * 64);
 }
 
+// Where samples are taken for part of the time only, each stands for the time without, too.
+TEST_F(SpanLedgerTest, SamplesOfSlicesStandForTheTimeBetweenThem) {
+  apply();
+  ledger_.on_opened(run(0x1000, {10}));
+  const auto slice = run(0x2000, {11});
+  ledger_.on_opened(slice, 9);
+  allocate(kClass64, 10'000);
+  collect();
+  free(kClass64, 5000);
+  apply();
+  auto values = profile();
+  EXPECT_EQ(values[10].alloc_objects, 1000);
+  EXPECT_EQ(values[11].alloc_objects, 9000);
+  EXPECT_EQ(values[10].inuse_objects, 500);
+  EXPECT_EQ(values[11].inuse_objects, 4500);
+  // Half of it was taken from its owner.
+  ledger_.on_cut({1, now_, slice.address, slice.time_ns, kPlanned / 2});
+  allocate(kClass64, 1000);
+  apply();
+  EXPECT_EQ(profile()[10].alloc_objects, 2000);
+}
+
 TEST_F(SpanLedgerTest, CutRunsCountWhatTheyUsed) {
   apply();
   const auto cut = run(0x1000, {10});

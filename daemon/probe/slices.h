@@ -1,0 +1,64 @@
+// When to sample a target that allocates too fast to be sampled all the time: in short slices, at random moments.
+//
+//      ┌──┐                       ┌──┐             ┌──┐
+//   ───┘  └───────────────────────┘  └─────────────┘  └──────   probes are in the target
+//      100 ms    as long as keeps the cost of the last slice, spread over both, within half the budget
+//   └─ weight ─┘└────────── weight ─────────┘└── weight ───┘
+//
+// Between slices the probes are out, since a hit costs a trap even when nothing is recorded. Gaps are random, so that no
+// rhythm of the program's can hide behind them. A pure calculation: time is what the caller says.
+#pragma once
+
+#include <cstdint>
+
+namespace goheapd::probe {
+
+// Cumulative figures of one target at one moment.
+struct CostSample {
+  uint64_t time_ns = 0;
+  uint64_t cpu_ns = 0;    // that the process has used, probes included
+  uint64_t probe_ns = 0;  // that the probes took of it
+};
+
+class SliceSchedule {
+ public:
+  static constexpr uint64_t kSliceNs = 100'000'000;
+  // Putting probes in and taking them out keeps the caller busy for dozens of milliseconds.
+  static constexpr uint64_t kShortestGapNs = 2'000'000'000;
+  static constexpr uint64_t kLongestGapNs = 60'000'000'000;
+
+  // Slices are wanted from now on. `budget` = share of the target's CPU time, `expected` = what a slice is expected to
+  // take of it while it lasts. `seed` decides the gaps.
+  void start(uint64_t now_ns, double budget, double expected, uint64_t seed);
+  // From the end of the next slice on.
+  void set_budget(double budget) { budget_ = budget; }
+  // A slice begins or ends when it is due.
+  bool due(uint64_t now_ns) const { return now_ns >= next_ns_; }
+  bool active() const { return active_; }
+  // `before`: taken before the probes went in; `recording_ns`: when they began to record.
+  void begin(const CostSample& before, uint64_t recording_ns);
+  // `after`: taken when they were out; `recorded_ns`: when they stopped recording.
+  void end(const CostSample& after, uint64_t recorded_ns);
+  // When something is due.
+  uint64_t next_ns() const { return next_ns_; }
+  // What is sampled in this slice, or was in the last one, also stands for the gap before it: by how much it counts.
+  double weight() const { return weight_; }
+  // Share of the time since start() in which was recorded.
+  double sampled_share(uint64_t now_ns) const;
+
+ private:
+  void plan(uint64_t from_ns, double mean_gap_ns);
+
+  double budget_ = 0.01;
+  uint64_t random_ = 0;
+  bool active_ = false;
+  uint64_t start_ns_ = 0;
+  uint64_t next_ns_ = 0;
+  CostSample before_;
+  uint64_t recording_ns_ = 0;
+  uint64_t recorded_sum_ns_ = 0;
+  uint64_t covered_ns_ = 0;  // slices stand for all the time up to this one
+  double weight_ = 1;
+};
+
+}  // namespace goheapd::probe
