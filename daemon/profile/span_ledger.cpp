@@ -33,8 +33,6 @@ uint64_t account_key(uint64_t stack_hash, uint32_t span_class) {
   return (stack_hash ^ span_class) * 0x9e3779b97f4a7c15;
 }
 
-uint64_t owner_key(OriginId origin, uint32_t span_class) { return uint64_t{origin} << 32 | span_class; }
-
 model::HeapValues rounded(const ClassAmount& allocated, const ClassAmount& in_use) {
   const auto whole = [](double value) { return static_cast<int64_t>(std::llround(std::max(0.0, value))); };
   return {whole(allocated.objects), whole(allocated.bytes), whole(in_use.objects), whole(in_use.bytes)};
@@ -67,10 +65,12 @@ uint32_t SpanLedger::account_of(model::SpanRunOpened& run) {
 uint32_t SpanLedger::new_account(uint64_t stack_hash, uint32_t span_class, uint64_t object_bytes) {
   const auto id = static_cast<uint32_t>(accounts_.size());
   account_ids_.emplace(account_key(stack_hash, span_class), id);
-  class_accounts_[span_class].push_back(id);
+  std::vector<uint32_t>& ids = class_accounts_[span_class];
   Account& account = accounts_.emplace_back();
   account.stack_hash = stack_hash;
   account.span_class = span_class;
+  account.place = static_cast<uint32_t>(ids.size());
+  ids.push_back(id);
   account.object_bytes = object_bytes;
   account.stack = kNoStack;
   return id;
@@ -107,6 +107,7 @@ std::optional<uint32_t> SpanLedger::owner_of(uint32_t span_class, OriginId origi
 void SpanLedger::on_opened(model::SpanRunOpened event, double times) {
   if (event.span_class >> 1 >= kSpanSizeClasses || event.planned_objects == 0 || event.object_bytes == 0)
     return;
+  division_.reset();
   ++births_;
   mean_distance_ = event.mean_distance;
   Run run;
@@ -140,6 +141,7 @@ void SpanLedger::on_opened(model::SpanRunOpened event, double times) {
 }
 
 void SpanLedger::correct(Run& run, uint32_t used, bool is_alive) {
+  division_.reset();
   const double objects = run.weight * (static_cast<double>(std::min(used, run.planned)) - run.used);
   const ClassAmount change{objects, objects * static_cast<double>(run.object_bytes)};
   run.used = std::min(used, run.planned);
@@ -270,6 +272,7 @@ void SpanLedger::apply(const SpanReading& reading) {
   classes_.apply(reading.counters, reading.liveness.sweepgen, reading.swept);
   measure_allocations();
   measure_in_use();
+  division_.reset();
 }
 
 ClassAmount SpanLedger::unsampled(size_t size_class) const {
@@ -291,7 +294,7 @@ double SpanLedger::live_objects() const {
 
 std::array<ClassAmount, model::kAllocationKinds> SpanLedger::by_kind() const {
   std::array<ClassAmount, model::kAllocationKinds> sums{};
-  const std::vector<ClassAmount> allocated = allocations();
+  const std::vector<ClassAmount>& allocated = division().allocated;
   for (size_t i = 0; i < accounts_.size(); ++i) {
     const auto name = names_.find(accounts_[i].stack_hash);
     const auto kind = name == names_.end() ? model::AllocationKind::other : name->second.kind;
@@ -323,8 +326,7 @@ std::vector<SiteTotals> SpanLedger::sites() const {
     other.alloc_bytes += unsampled(i).bytes;
     other.live_bytes += books_[i].from_before.bytes + books_[i].unsampled.bytes;
   }
-  const std::vector<ClassAmount> allocated = allocations();
-  const InUse held = in_use();
+  const auto& [allocated, held] = division();
   for (size_t i = 0; i < accounts_.size(); ++i) {
     const auto name = names_.find(accounts_[i].stack_hash);
     SiteTotals& site = name == names_.end() ? other : by_function[name->second.function];
@@ -357,7 +359,7 @@ void SpanLedger::fill(RawSnapshot& snapshot) const {
   snapshot.has_inuse = true;
   snapshot.gc_cycle = sweepgen_ / 2;
   const std::vector<uint32_t> unresolved = unresolved_classes();
-  const InUse held = in_use();
+  const Division& divided = division();
   const auto add = [&](SampleKey key, const StackPtr& stack, uint64_t object_bytes, const char* note,
                        const ClassAmount& allocations, const ClassAmount& kept) {
     RawSample sample;
@@ -366,18 +368,17 @@ void SpanLedger::fill(RawSnapshot& snapshot) const {
     sample.object_bytes = object_bytes;
     sample.note = note;
     sample.shares_class = std::binary_search(unresolved.begin(), unresolved.end(), key.size_class) ||
-                          held.doubtful_classes.contains(key.size_class >> 1);
+                          divided.held.doubtful_classes.contains(key.size_class >> 1);
     sample.published = rounded(allocations, kept);
     sample.now_alloc_objects = sample.published.alloc_objects;
     sample.now_alloc_bytes = sample.published.alloc_bytes;
     if (sample.published != model::HeapValues{}) snapshot.samples.push_back(std::move(sample));
   };
   snapshot.samples.reserve(accounts_.size() + 2 * kSpanSizeClasses);
-  const std::vector<ClassAmount> allocated = allocations();
   for (size_t i = 0; i < accounts_.size(); ++i) {
     const Account& account = accounts_[i];
     add({account.stack_hash, 0, account.span_class, false}, account.stack, account.object_bytes, "",
-        allocated[i], held.amounts[i]);
+        divided.allocated[i], divided.held.amounts[i]);
   }
   // Keys that no stack has: their size classes are none.
   for (uint32_t i = 0; i < kSpanSizeClasses; ++i) {
@@ -386,7 +387,7 @@ void SpanLedger::fill(RawSnapshot& snapshot) const {
     add({0, 0, key, false}, kNoStack, class_bytes(i), kFromBefore, classes_.before(i), book.from_before);
     add({0, 0, key + 1, false}, kNoStack, class_bytes(i), kUnsampled, unsampled(i), book.unsampled);
   }
-  add_comments(snapshot, shared_classes().size(), unresolved.size(), held.doubtful_classes.size());
+  add_comments(snapshot, shared_classes().size(), unresolved.size(), divided.held.doubtful_classes.size());
 }
 
 void SpanLedger::add_comments(RawSnapshot& snapshot, size_t shared, size_t unresolved,

@@ -127,6 +127,7 @@ class SpanLedger {
   struct Account {
     uint64_t stack_hash = 0;
     uint32_t span_class = 0;
+    uint32_t place = 0;         // among the accounts of its class
     uint64_t object_bytes = 0;  // 0 = they vary
     StackPtr stack;
     std::optional<OriginId> origin;  // nullopt: no window has counted it
@@ -182,10 +183,15 @@ class SpanLedger {
   void match_stacks();
   // Null: what was opened in the class is not divided.
   const ClassMixture* mixture_of(uint32_t span_class) const;
-  // By account: what each has of the bytes that the accounts of a class have opened.
+  static uint64_t owner_key(OriginId origin, uint32_t span_class) {
+    return uint64_t{origin} << 32 | span_class;
+  }
+  // By place in the class: what each account has of the bytes that all of them have opened.
   template <typename Bytes>
-  void divide_class(uint32_t span_class, const ClassMixture& mixture, const Bytes& opened,
-                    std::vector<double>& divided) const;
+  std::vector<double> divide_class(uint32_t span_class, const ClassMixture& mixture,
+                                   const Bytes& opened) const;
+  // The account that shows what `id` has allocated, when windows divide its class.
+  uint32_t shown_at(uint32_t id) const;
   double factor_of_all(size_t size_class) const;
   void correct(Run& run, uint32_t used, bool is_alive);
   void judge(const model::LivenessReading& reading);
@@ -199,6 +205,22 @@ class SpanLedger {
     std::set<size_t> doubtful_classes;  // size classes in which two ways to divide them differ
   };
   InUse in_use() const;
+  // Both, as of the last event: several questions are asked of one moment, and each answer takes all accounts.
+  struct Division {
+    std::vector<ClassAmount> allocated;  // of each account
+    InUse held;
+  };
+  const Division& division() const;
+  // What is known of one holder in a class that windows have counted.
+  struct LivingHolder {
+    Holder holder;
+    Survival survival;
+    std::array<double, kAgeClasses> others{};  // by age: allocated in runs that others have opened
+    double live_runs = 0;
+  };
+  // By the account that shows what the holder has.
+  std::map<uint32_t, LivingHolder> holders_of(uint32_t span_class, const ClassMixture& mixture,
+                                              double factor) const;
   double divide_in_use_of(size_t size_class, std::vector<ClassAmount>& in_use) const;
   bool is_resolved(uint32_t span_class) const;
   std::map<uint32_t, double> weights_of_classes() const;
@@ -215,11 +237,12 @@ class SpanLedger {
   std::map<uint32_t, std::vector<uint32_t>> class_accounts_;
   StackOrigins origins_;
   std::map<uint32_t, Measured> measured_;          // by span class
-  std::unordered_map<uint64_t, uint32_t> owners_;  // accounts by origin << 32 | span class
+  std::unordered_map<uint64_t, uint32_t> owners_;  // accounts by owner_key()
   std::unordered_map<uint64_t, Name> names_;       // by hash of the stack
   std::vector<std::pair<uint64_t, StackPtr>> unnamed_;
   Runs live_;
-  Runs dying_;  // found dead by the last reading: a cut may still be on its way
+  Runs dying_;                                // found dead by the last reading: a cut may still be on its way
+  mutable std::optional<Division> division_;  // none: something has changed since it was asked for
   uint64_t mean_distance_ = 0;
   uint32_t sweepgen_ = 0;
   uint64_t reading_ns_ = 0;  // end of the last one

@@ -54,27 +54,40 @@ bool SpanLedger::add_window(const ExactWindow& window) {
     for (const uint32_t id : class_accounts_[span_class]) measured.opened_bytes += accounts_[id].opened_bytes;
     if (difference > kAgreement && weights.contains(span_class)) agrees = false;
   }
+  division_.reset();
   return agrees;
 }
 
 template <typename Bytes>
-void SpanLedger::divide_class(uint32_t span_class, const ClassMixture& mixture, const Bytes& opened,
-                              std::vector<double>& divided) const {
+std::vector<double> SpanLedger::divide_class(uint32_t span_class, const ClassMixture& mixture,
+                                             const Bytes& opened) const {
+  const std::vector<uint32_t>& ids = class_accounts_.at(span_class);
+  std::vector<double> divided(ids.size());
   OriginAmounts amounts;
-  for (const uint32_t id : class_accounts_.at(span_class)) {
+  for (const uint32_t id : ids) {
     const Account& account = accounts_[id];
     if (account.origin && mixture.knows(*account.origin))
       amounts[*account.origin] += opened(account);
     else
-      divided[id] += opened(account);
+      divided[account.place] += opened(account);
   }
   for (const auto& [origin, amount] : mixture.divide(amounts))
-    divided[owners_.at(uint64_t{origin} << 32 | span_class)] += amount;
+    divided[accounts_[owners_.at(owner_key(origin, span_class))].place] += amount;
+  return divided;
+}
+
+uint32_t SpanLedger::shown_at(uint32_t id) const {
+  const Account& account = accounts_[id];
+  return account.origin ? owners_.at(owner_key(*account.origin, account.span_class)) : id;
+}
+
+const SpanLedger::Division& SpanLedger::division() const {
+  if (!division_) division_ = Division{allocations(), in_use()};
+  return *division_;
 }
 
 std::vector<ClassAmount> SpanLedger::allocations() const {
   std::vector<ClassAmount> result(accounts_.size());
-  std::vector<double> bytes(accounts_.size());
   for (const auto& [span_class, ids] : class_accounts_) {
     const auto since = [this](const Account& account) {
       ClassAmount amount = account.settled;
@@ -89,12 +102,13 @@ std::vector<ClassAmount> SpanLedger::allocations() const {
       }
       continue;
     }
-    divide_class(
-        span_class, *mixture, [&](const Account& account) { return since(account).bytes; }, bytes);
+    const std::vector<double> bytes =
+        divide_class(span_class, *mixture, [&](const Account& account) { return since(account).bytes; });
     const auto object_bytes = static_cast<double>(class_bytes(span_class >> 1));
     for (const uint32_t id : ids) {
       result[id] = accounts_[id].divided;
-      result[id] += {bytes[id] / object_bytes, bytes[id]};
+      const double share = bytes[accounts_[id].place];
+      result[id] += {share / object_bytes, share};
     }
   }
   for (ClassAmount& amount : result) amount = {std::max(0.0, amount.objects), std::max(0.0, amount.bytes)};
@@ -126,6 +140,47 @@ SpanLedger::InUse SpanLedger::in_use() const {
   return result;
 }
 
+// Of a class that windows have counted. Sampled stacks that differ within the allocator only are one holder: what one
+// of them tells of how long objects live holds for all that the stack has allocated, which its owner shows.
+std::map<uint32_t, SpanLedger::LivingHolder> SpanLedger::holders_of(uint32_t span_class,
+                                                                    const ClassMixture& mixture,
+                                                                    double factor) const {
+  const std::vector<double> alike =
+      divide_class(span_class, mixture, [](const Account& account) { return account.in_use.bytes; });
+  std::map<uint32_t, LivingHolder> holders;
+  for (const uint32_t id : class_accounts_.at(span_class)) {
+    const Account& account = accounts_[id];
+    LivingHolder& living = holders[shown_at(id)];
+    const double own = account.origin ? mixture.own_part(*account.origin) : 1;
+    living.survival.add(account.survival);
+    living.live_runs += account.live_runs;
+    living.holder.own += own * account.in_use.bytes * factor;
+    living.holder.alike += (alike[account.place] - own * account.in_use.bytes) * factor;
+  }
+  // What each has allocated, by age; less what of it was in runs of its own.
+  for (size_t age = 0; age < kAgeClasses; ++age) {
+    const std::vector<double> allocated = divide_class(
+        span_class, mixture, [age](const Account& account) { return account.ages.bytes()[age]; });
+    for (const uint32_t id : class_accounts_.at(span_class)) {
+      const Account& account = accounts_[id];
+      const double own = account.origin ? mixture.own_part(*account.origin) : 1;
+      holders.at(shown_at(id)).others[age] +=
+          (allocated[account.place] - own * account.ages.bytes()[age]) * factor;
+    }
+  }
+  for (auto& [owner, living] : holders) {
+    living.holder.alike = std::max(0.0, living.holder.alike);
+    const auto alive = living.survival.alive();
+    if (alive) living.holder.alive = 0;
+    for (size_t age = 0; age < kAgeClasses; ++age) {
+      const double others = std::max(0.0, living.others[age]);
+      living.holder.others += others;
+      if (alive) *living.holder.alive += others * (*alive)[age];
+    }
+  }
+  return holders;
+}
+
 double SpanLedger::divide_in_use_of(size_t size_class, std::vector<ClassAmount>& in_use) const {
   const double factor = factor_of_all(size_class);
   std::vector<uint32_t> ids;
@@ -135,34 +190,21 @@ double SpanLedger::divide_in_use_of(size_t size_class, std::vector<ClassAmount>&
     const auto accounts = class_accounts_.find(span_class);
     if (accounts == class_accounts_.end()) continue;
     const ClassMixture* mixture = mixture_of(span_class);
-    // What each has allocated, by age; less what of it was in runs of its own.
-    std::array<std::vector<double>, kAgeClasses> by_age;
-    for (size_t age = 0; mixture != nullptr && age < kAgeClasses; ++age) {
-      by_age[age].resize(accounts_.size());
-      divide_class(
-          span_class, *mixture, [age](const Account& account) { return account.ages.bytes()[age]; },
-          by_age[age]);
-    }
-    std::vector<double> alike(mixture != nullptr ? accounts_.size() : 0);
-    if (mixture != nullptr)
-      divide_class(
-          span_class, *mixture, [](const Account& account) { return account.in_use.bytes; }, alike);
     for (const uint32_t id : accounts->second) {
+      in_use[id] = {};
+      if (mixture != nullptr) continue;
       const Account& account = accounts_[id];
       samples += static_cast<double>(account.live_runs);
-      Holder holder;
-      const double own = mixture != nullptr && account.origin ? mixture->own_part(*account.origin) : 1;
-      holder.own = own * account.in_use.bytes * factor;
-      if (mixture != nullptr) holder.alike = std::max(0.0, alike[id] * factor - holder.own);
-      const auto alive = account.survival.alive();
-      if (alive) holder.alive = 0;
-      for (size_t age = 0; mixture != nullptr && age < kAgeClasses; ++age) {
-        const double others = std::max(0.0, by_age[age][id] - own * account.ages.bytes()[age]) * factor;
-        holder.others += others;
-        if (alive) *holder.alive += others * (*alive)[age];
-      }
       ids.push_back(id);
-      holders.push_back(holder);
+      Holder& holder = holders.emplace_back();
+      holder.own = account.in_use.bytes * factor;
+      holder.alive = 0;
+    }
+    if (mixture == nullptr) continue;
+    for (const auto& [owner, living] : holders_of(span_class, *mixture, factor)) {
+      samples += living.live_runs;
+      ids.push_back(owner);
+      holders.push_back(living.holder);
     }
   }
   const double doubt = divide_in_use(holders, books_[size_class].ours.bytes, samples);
@@ -173,7 +215,7 @@ double SpanLedger::divide_in_use_of(size_t size_class, std::vector<ClassAmount>&
 }
 
 std::vector<uint32_t> SpanLedger::shared_classes() const {
-  const std::vector<ClassAmount> allocated = allocations();
+  const std::vector<ClassAmount>& allocated = division().allocated;
   std::vector<uint32_t> shared;
   for (const auto& [span_class, ids] : class_accounts_) {
     double sum = 0;
@@ -245,11 +287,10 @@ bool SpanLedger::wants_windows() const { return has_reading() && !weights_of_cla
 
 std::vector<std::string> SpanLedger::uncertain_sites() const {
   const std::map<uint32_t, double> weights = weights_of_classes();
-  const std::vector<ClassAmount> allocated = allocations();
-  const std::set<size_t> doubtful = in_use().doubtful_classes;
+  const auto& [allocated, held] = division();
   std::set<std::string> sites;
   for (const auto& [span_class, weight] : weights) {
-    if (is_resolved(span_class) && !doubtful.contains(span_class >> 1)) continue;
+    if (is_resolved(span_class) && !held.doubtful_classes.contains(span_class >> 1)) continue;
     const auto& ids = class_accounts_.at(span_class);
     double sum = 0;
     for (const uint32_t id : ids) sum += allocated[id].bytes;

@@ -36,6 +36,14 @@ void Survival::note(uint32_t survived_cycles, double bytes, bool died) {
   tally.died_bytes /= 2;
 }
 
+void Survival::add(const Survival& other) {
+  for (size_t i = 0; i < kAgeClasses; ++i) {
+    tallies_[i].objects += other.tallies_[i].objects;
+    tallies_[i].bytes += other.tallies_[i].bytes;
+    tallies_[i].died_bytes += other.tallies_[i].died_bytes;
+  }
+}
+
 std::optional<std::array<double, kAgeClasses>> Survival::alive() const {
   if (tallies_[0].objects < kEnough || tallies_[0].bytes <= 0) return std::nullopt;
   std::array<double, kAgeClasses> shares{};

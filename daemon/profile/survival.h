@@ -23,6 +23,8 @@ class Survival {
  public:
   // An object of so many bytes entered a cycle after it had survived `survived_cycles`, and came out alive or not.
   void note(uint32_t survived_cycles, double bytes, bool died);
+  // What is known of one more stack of the same kind.
+  void add(const Survival& other);
   // Of those that have come through one cycle, through one more, ...: at the middle of the age class.
   // nullopt: too few objects of the stack were followed.
   std::optional<std::array<double, kAgeClasses>> alive() const;

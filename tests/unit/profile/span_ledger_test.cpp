@@ -448,6 +448,27 @@ TEST_F(SpanLedgerTest, InUseFollowsWhoHolds) {
   }
 }
 
+// A window came before the second stack had opened a run. From then on it opens them all: what dies is its own.
+TEST_F(SpanLedgerTest, InUseOfAStackThatOpensRunsAfterAWindow) {
+  apply();
+  for (uint64_t i = 0; i < 20; ++i) ledger_.on_opened(run(0x1000 + 64 * i, {1, 2, 10}));
+  ledger_.add_window(window({{10, 500}, {11, 500}}));
+  std::vector<model::TrackedObject> dead;
+  for (uint64_t i = 0; i < 80; ++i) {
+    const model::SpanRunOpened opened = run(0x100000 + 64 * i, {1, i % 2 == 0 ? 2u : 3u, 11});
+    dead.push_back(tracked(opened));
+    ledger_.on_opened(opened);
+  }
+  allocate(kClass64, 12'800);
+  collect();
+  free(kClass64, 6400);
+  apply(dead);
+  auto values = profile_by_end();
+  EXPECT_NEAR(static_cast<double>(values[11].alloc_objects), 6400, 2);
+  EXPECT_NEAR(static_cast<double>(values[10].inuse_objects), 6400, 2);
+  EXPECT_NEAR(static_cast<double>(values[11].inuse_objects), 0, 2);
+}
+
 TEST_F(SpanLedgerTest, SaysWhenInuseCannotBeTrusted) {
   apply();
   EXPECT_FALSE(ledger_.inuse_is_unreliable());
