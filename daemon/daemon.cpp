@@ -10,7 +10,6 @@
 #include "daemon/base/mapped_file.h"
 #include "daemon/gobin/go_marks.h"
 #include "daemon/probe/host_support.h"
-#include "daemon/profile/symbolized_snapshot.h"
 #include "daemon/version.h"
 
 namespace goheapd {
@@ -351,35 +350,6 @@ void Daemon::on_processes_gone(const std::vector<model::ProcessKey>& keys) {
   }
 }
 
-void Daemon::start_reading(Target& target, bool with_live_samples) {
-  if (target.spans() != nullptr) {
-    start_span_reading(target);
-    return;
-  }
-  target.reading_started();
-  workers_.post([this, key = target.key(), reader = target.reader(), with_live_samples] {
-    auto reading = std::make_shared<Expected<TargetReading>>(reader->read());
-    auto live = std::make_shared<std::optional<model::LiveSampleReading>>();
-    if (with_live_samples) {
-      if (auto samples = reader->read_live_samples()) *live = std::move(*samples);
-    }
-    mailbox_.post([this, key, reading, live] {
-      Target* read_target = find(key);
-      if (read_target == nullptr || !read_target->is_live()) return;
-      if (!*reading) {
-        read_target->reading_failed(kernel_time_ns());
-        ++failed_readings_;
-        spdlog::debug("pid {}: cannot read the runtime's records: {}", key.pid, to_string(reading->error()));
-        return;
-      }
-      drain_probes();  // the books need all events up to the reading's end first
-      limit_runtime_sampling(*read_target, **reading);
-      read_target->apply(std::move(**reading));
-      if (*live) read_target->apply(**live);
-    });
-  });
-}
-
 // The runtime never frees a record: a program that makes ever new stacks must not pay for that for ever.
 void Daemon::limit_runtime_sampling(Target& target, const TargetReading& reading) {
   if (!runtime_sampling_ || !runtime_sampling_->is_enabled(target.key())) return;
@@ -410,23 +380,6 @@ void Daemon::reexamine() {
   for (auto& [key, target] : targets_) {
     if (target->may_change()) open_later(key, static_cast<uint32_t>(kOpenRetryMillis.size()));
   }
-}
-
-void Daemon::drain_exact(Target& target) {
-  if (!target.is_exact()) return;
-  drain_probes();
-  auto counts = collector_->read_exact(target.pid());
-  if (!counts) {
-    spdlog::warn("pid {}: cannot read the kernel's counts: {}", target.pid(), to_string(counts.error()));
-    return;
-  }
-  drain_probes();  // stacks that the counts just read refer to
-  for (auto& [hash, stack] : target.take_unnamed_stacks()) {
-    const profile::NamedSite site =
-        profile::site_of_return_addresses(*target.binary(), target.load_bias(), *stack);
-    target.name_stack(hash, site.kind, site.function);
-  }
-  target.apply(std::move(*counts));
 }
 
 void Daemon::update_from_kernel() {

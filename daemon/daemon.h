@@ -134,6 +134,7 @@ class Daemon final : public exporters::ProfileSource {
   void start_due_readings(uint64_t now_ns);
   // Source spans, in daemon_spans.cpp.
   void start_span_reading(Target& target);
+  void count_failed_reading(const Target& target, const Error& error);
   std::shared_future<void> refresh_spans(Target& target);
   bool has_wrong_source(const Target& target) const;
   void change_source(Target& target);

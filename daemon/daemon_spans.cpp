@@ -53,10 +53,7 @@ void Daemon::start_span_reading(Target& target) {
         return;
       }
       source.reading_failed(kernel_time_ns());
-      if (!read_target->is_live()) return;
-      ++failed_readings_;
-      spdlog::debug("pid {}: cannot read the runtime's heap: {}", key.pid,
-                    to_string(brought->reading.error()));
+      if (read_target->is_live()) count_failed_reading(*read_target, brought->reading.error());
     });
   });
 }

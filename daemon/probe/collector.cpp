@@ -15,11 +15,11 @@
 #include <utility>
 
 #include "daemon/base/clock.h"
-#include "daemon/gobin/runtime_layout.h"
 #include "daemon/probe/decoder.h"
 #include "daemon/probe/exact_reader.h"
 #include "daemon/probe/host_support.h"
 #include "daemon/probe/map_walk.h"
+#include "daemon/probe/wire_target.h"
 
 namespace goheapd::probe {
 namespace {
@@ -36,52 +36,6 @@ constexpr std::array<std::string_view, wire::kLossReasons> kLossNames = {
     "ring_full",        "stack_ring_full",   "counts_full", "stacks_full",    "scratch_busy",
     "stack_unreadable", "memory_unreadable", "no_target",   "span_state_full"};
 constexpr std::string_view kStaleSession = "stale_session";
-
-uint32_t wire_groups(ProbeGroups groups) {
-  uint32_t bits = 0;
-  if (groups.contains(ProbeGroup::gc)) bits |= wire::kGroupGc;
-  if (groups.contains(ProbeGroup::sampled)) bits |= wire::kGroupSampled;
-  if (groups.contains(ProbeGroup::exact)) bits |= wire::kGroupExact;
-  if (groups.contains(ProbeGroup::spans)) bits |= wire::kGroupSpans;
-  return bits;
-}
-
-bool wants(const AttachRequest& request, ProbeGroup group) {
-  return std::any_of(request.points.begin(), request.points.end(),
-                     [group](const gobin::ProbePoint& point) { return group_of(point.role) == group; });
-}
-
-bool wants_exact(const AttachRequest& request) { return wants(request, ProbeGroup::exact); }
-
-// What the group spans needs to know, if it is asked for.
-Expected<void> set_spans(wire::WireTarget& target, const AttachRequest& request) {
-  static_assert(kSpanWindowBytes == wire::kSpanWindowWords * sizeof(uint64_t));
-  if (!wants(request, ProbeGroup::spans)) return {};
-  const TargetLayout& layout = request.layout;
-  const auto window = span_window(layout);
-  if (!window) return tl::unexpected(window.error());
-  target.span_window = window->offset;
-  target.span_nelems_bit = window->nelems_bit;
-  target.span_alloc_count_bit = window->alloc_count_bit;
-  target.span_class_bit = window->class_bit;
-  target.sweepgen_address = request.sweepgen_address;
-  target.mean_distance = request.mean_distance;
-  target.releases_by_span = std::any_of(
-      request.points.begin(), request.points.end(),
-      [](const gobin::ProbePoint& point) { return point.role == gobin::ProbeRole::span_uncache; });
-  target.span_index_mask = layout.span_index_bytes == sizeof(uint16_t) ? 0xffff : ~uint32_t{0};
-  target.m_p = layout.m_p;
-  target.p_mcache = layout.p_mcache;
-  target.span_start = layout.span_start;
-  target.span_freeindex = layout.span_freeindex;
-  target.span_alloc_cache = layout.span_alloc_cache;
-  target.span_alloc_bits = layout.span_alloc_bits;
-  target.span_alloc_count = layout.span_alloc_count;
-  target.span_class = layout.span_class;
-  target.span_elemsize = layout.span_elemsize;
-  target.mcache_alloc = layout.mcache_alloc;
-  return {};
-}
 
 // Each close waits some 30 ms for the kernel; side by side they wait together.
 void close_links(std::vector<ProbeLink> links) {
@@ -102,43 +56,6 @@ void take_links(AttachedProbes& probes, std::vector<ProbeLink>& links) {
     if (link) links.push_back(std::move(*link));
     link.reset();
   }
-}
-
-// The range of callers that points of the exact group ignore.
-void set_ignored_caller(wire::WireTarget& target, const AttachRequest& request) {
-  for (const gobin::ProbePoint& point : request.points) {
-    if (!point.ignored_caller) continue;
-    target.ignored_caller_begin = point.ignored_caller->begin + request.load_bias;
-    target.ignored_caller_end = point.ignored_caller->end + request.load_bias;
-  }
-}
-
-wire::WireTarget wire_target(const AttachRequest& request, uint32_t session) {
-  const TargetLayout& layout = request.layout;
-  wire::WireTarget target{};
-  target.tgid = static_cast<uint32_t>(request.process.pid);
-  target.session = session;
-  target.recording = 0;
-  target.max_small = layout.max_small_size;
-  target.header_over = layout.malloc_header_over == 0 ? ~uint32_t{0} : layout.malloc_header_over;
-  target.profile_special_kind = layout.profile_special_kind;
-  target.g_m = layout.g_m;
-  target.m_curg = layout.m_curg;
-  target.g_goid = layout.g_goid;
-  target.special_kind = layout.special_kind;
-  target.special_bucket = layout.special_bucket;
-  target.type_ptr_bytes = layout.type_ptr_bytes;
-  target.storm_ns = request.storm_ns;
-  for (size_t i = 0; i < request.gc_parts.size(); ++i)
-    target.gc_parts[i] = {request.gc_parts[i].first, request.gc_parts[i].second, 0};
-  target.gc_leak_check = request.gc_leak_check;
-  target.stop_has_reason = layout.stop_has_reason ? 1 : 0;
-  target.m_preemptoff = layout.m_preemptoff;
-  static_assert(std::tuple_size_v<StackRoots> == wire::kStackRoots);
-  for (size_t i = 0; i < request.stack_roots.size(); ++i)
-    target.stack_roots[i] = {request.stack_roots[i].begin, request.stack_roots[i].end};
-  set_ignored_caller(target, request);
-  return target;
 }
 
 struct FreeRing {
@@ -359,7 +276,7 @@ Expected<AttachReport> Collector::attach(const AttachRequest& request) {
       bpf_map_update_elem(state_->object.target_of_process(), &tgid, &index, BPF_ANY) != 0)
     return fail("cannot tell the kernel about a target", request.path, errno);
   state_->free_indices.pop_back();
-  if (wants_exact(request)) {
+  if (wants(request, ProbeGroup::exact)) {
     if (const auto added = state_->exact.add_last_resort(target.wire.session); !added) {
       state_->forget(pid, target);
       return tl::unexpected(added.error());
@@ -388,7 +305,7 @@ Expected<AttachReport> Collector::add(const AttachRequest& request) {
     if (target.probes.has(group_of(point.role)))
       return fail("such probes are already attached", point.function);
   }
-  if (wants_exact(request)) {
+  if (wants(request, ProbeGroup::exact)) {
     if (const auto added = state_->exact.add_last_resort(target.wire.session); !added)
       return tl::unexpected(added.error());
     target.has_counts = true;
@@ -403,7 +320,7 @@ Expected<AttachReport> Collector::add(const AttachRequest& request) {
   }
   auto probes = state_->attacher.attach(request, target.index);
   if (!probes) {
-    if (wants_exact(request)) {
+    if (wants(request, ProbeGroup::exact)) {
       state_->forget_counts(pid, target);
       target.wire.window_end_ns = 0;
       if (const auto told = state_->write(target); !told) return tl::unexpected(told.error());

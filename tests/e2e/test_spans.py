@@ -161,7 +161,8 @@ def test_restic_backup(tmp_path):
                 time.sleep(0.1)
             assert moments >= 3
             assert any(name.startswith("github.com/restic/restic/internal/") for name in functions)
-            assert not daemon.lost_events().keys() - {"stack_unreadable"}, daemon.lost_events()
+            # On a busy machine one of its many cycles may follow the other before it was looked at, which is counted.
+            assert not daemon.lost_events().keys() - {"stack_unreadable", "verdict_missed"}, daemon.lost_events()
         finally:
             backup.terminate()
             backup.wait()
@@ -196,7 +197,8 @@ def test_etcdctl_in_a_loop(tmp_path):
                 watcher.terminate()
                 watcher.wait()
             # What a process did last can arrive when it is gone.
-            assert not daemon.lost_events().keys() - {"stack_unreadable", "stale_session"}, daemon.lost_events()
+            lost = daemon.lost_events()
+            assert not lost.keys() - {"stack_unreadable", "stale_session", "verdict_missed"}, lost
             assert daemon.stop()[0] == 0
     finally:
         server.terminate()

@@ -1,0 +1,67 @@
+// What the daemon reads of a target that has a runtime sampler or counts exactly: asked for here, in the owner thread; read
+// in a worker; taken over in the owner thread again, once all events up to the reading's end are in the books.
+#include <spdlog/spdlog.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "daemon/base/clock.h"
+#include "daemon/daemon.h"
+#include "daemon/profile/symbolized_snapshot.h"
+
+namespace goheapd {
+
+void Daemon::start_reading(Target& target, bool with_live_samples) {
+  if (target.spans() != nullptr) {
+    start_span_reading(target);
+    return;
+  }
+  target.reading_started();
+  workers_.post([this, key = target.key(), reader = target.reader(), with_live_samples] {
+    auto reading = std::make_shared<Expected<TargetReading>>(reader->read());
+    auto live = std::make_shared<std::optional<model::LiveSampleReading>>();
+    if (with_live_samples) {
+      if (auto samples = reader->read_live_samples()) *live = std::move(*samples);
+    }
+    mailbox_.post([this, key, reading, live] {
+      Target* read_target = find(key);
+      if (read_target == nullptr || !read_target->is_live()) return;
+      if (!*reading) {
+        read_target->reading_failed(kernel_time_ns());
+        count_failed_reading(*read_target, reading->error());
+        return;
+      }
+      drain_probes();  // the books need all events up to the reading's end first
+      limit_runtime_sampling(*read_target, **reading);
+      read_target->apply(std::move(**reading));
+      if (*live) read_target->apply(**live);
+    });
+  });
+}
+
+// A process that has ended meanwhile has no memory to read; its exit, which will be told, says all there is to say.
+void Daemon::count_failed_reading(const Target& target, const Error& error) {
+  const auto exe = proc_.exe(target.pid());
+  if (!exe && (exe.error().errno_value == ENOENT || exe.error().errno_value == ESRCH)) return;
+  ++failed_readings_;
+  spdlog::debug("pid {}: cannot read the runtime's records: {}", target.pid(), to_string(error));
+}
+
+void Daemon::drain_exact(Target& target) {
+  if (!target.is_exact()) return;
+  drain_probes();
+  auto counts = collector_->read_exact(target.pid());
+  if (!counts) {
+    spdlog::warn("pid {}: cannot read the kernel's counts: {}", target.pid(), to_string(counts.error()));
+    return;
+  }
+  drain_probes();  // stacks that the counts just read refer to
+  for (auto& [hash, stack] : target.take_unnamed_stacks()) {
+    const profile::NamedSite site =
+        profile::site_of_return_addresses(*target.binary(), target.load_bias(), *stack);
+    target.name_stack(hash, site.kind, site.function);
+  }
+  target.apply(std::move(*counts));
+}
+
+}  // namespace goheapd
