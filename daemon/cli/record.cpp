@@ -42,16 +42,6 @@ int report(const std::string& message) {
   return kExitFailed;
 }
 
-// For CLI::Validator: empty, or what is wrong.
-std::string check_regex(std::string& pattern) {
-  try {
-    std::regex compiled(pattern);
-    return {};
-  } catch (const std::regex_error& error) {
-    return pattern + " is not a regular expression: " + error.what();
-  }
-}
-
 // Runs the daemon's loop for as long as it lives.
 class RunningDaemon {
  public:
@@ -193,7 +183,10 @@ void add_record(CLI::App& program, Action& action) {
   command->add_option("--type", options->type, "allocs or heap")
       ->check(CLI::IsMember({"allocs", "heap"}))
       ->capture_default_str();
-  add_redact_flag(*command, options->redact)->check(CLI::Validator(check_regex, "REGEX"));
+  add_redact_flag(*command, options->redact)->check([](const std::string& pattern) {
+    const auto checked = check_regex(pattern);
+    return checked ? std::string() : to_string(checked.error());
+  });
   command->callback([&action, options] { action = [options] { return record(*options); }; });
 }
 

@@ -8,6 +8,15 @@
 
 namespace goheapd::cli {
 
+Expected<void> check_regex(const std::string& pattern) {
+  try {
+    std::regex compiled(pattern);
+    return {};
+  } catch (const std::regex_error& error) {
+    return fail(std::string("not a regular expression (") + error.what() + ")", pattern);
+  }
+}
+
 CLI::Option* add_redact_flag(CLI::App& app, std::vector<std::string>& patterns) {
   return app
       .add_option("--redact", patterns,

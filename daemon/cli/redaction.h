@@ -1,10 +1,11 @@
-// --redact, which serve and record share.
+// --redact, which serve and record share, and the check of all flags that are regular expressions.
 #pragma once
 
 #include <regex>
 #include <string>
 #include <vector>
 
+#include "daemon/base/expected.h"
 #include "daemon/base/logging.h"
 
 namespace CLI {  // NOLINT(readability-identifier-naming): CLI11's name
@@ -13,6 +14,9 @@ class Option;
 }  // namespace CLI
 
 namespace goheapd::cli {
+
+// Error: why it is no regular expression.
+Expected<void> check_regex(const std::string& pattern);
 
 // Adds the flag, which appends to `patterns`. Whether they are regular expressions is not looked at.
 CLI::Option* add_redact_flag(CLI::App& app, std::vector<std::string>& patterns);

@@ -94,8 +94,7 @@ void reload(Daemon& daemon, const ServeOptions& at_start, int argc, const char* 
   set_up_logging_for(*options);
   for (const std::string& flag : changed_start_values(at_start, *options))
     spdlog::warn("--{} is taken at start only: the old value stays until goheapd is restarted", flag);
-  if (at_start.allow_runtime_sampling.empty() && at_start.seccomp_off.empty())
-    options->allow_runtime_sampling.clear();
+  if (!at_start.may_write_targets()) options->allow_runtime_sampling.clear();
   daemon.reconfigure(settings_of(*options));
   spdlog::info("configuration reloaded");
 }

@@ -166,9 +166,7 @@ std::vector<std::string> changed_start_values(const ServeOptions& at_start, cons
   compare("kubernetes.token-file", &ServeOptions::kubernetes_token_file);
   compare("kubernetes.ca-file", &ServeOptions::kubernetes_ca_file);
   compare("kubernetes.log-dir", &ServeOptions::kubernetes_log_dir);
-  // The filter that has taken away the means stays.
-  if (at_start.allow_runtime_sampling.empty() && at_start.seccomp_off.empty() &&
-      !now.allow_runtime_sampling.empty())
+  if (!at_start.may_write_targets() && !now.allow_runtime_sampling.empty())
     changed.emplace_back("allow-runtime-sampling");
   return changed;
 }
@@ -177,11 +175,7 @@ Expected<void> validate(const ServeOptions& options) {
   for (const auto* list :
        {&options.include, &options.exclude, &options.allow_runtime_sampling, &options.redact}) {
     for (const std::string& pattern : *list) {
-      try {
-        std::regex compiled(pattern);
-      } catch (const std::regex_error& error) {
-        return fail(std::string("not a regular expression (") + error.what() + ")", pattern);
-      }
+      if (auto checked = check_regex(pattern); !checked) return checked;
     }
   }
   if (!options.allow_runtime_sampling.empty() && options.data_dir.empty()) {

@@ -47,6 +47,9 @@ struct ServeOptions {
   std::vector<std::string> pod_selectors;
 
   model::Mode parsed_mode() const;
+  // Of the options at start: --allow-runtime-sampling can be taken up later. Else our filter of system calls has taken
+  // away the means for good.
+  bool may_write_targets() const { return !allow_runtime_sampling.empty() || !seccomp_off.empty(); }
   // Only after validate().
   std::vector<std::regex> redact_patterns() const;
   k8s::PodSourceOptions pod_source() const;
