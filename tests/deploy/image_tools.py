@@ -34,7 +34,9 @@ class Images:
     def base(self, name, archive):
         """An image of a root file system; gives its name."""
         name = f"localhost/{name}"
-        self.buildah("build", "--build-arg", f"ROOTFS={archive.name}", "-t", name, "-f", HERE / "base.Dockerfile", archive.parent)
+        # Every layer is a full copy, of a gigabyte for what is built with.
+        self.buildah("build", "--build-arg", f"ROOTFS={archive.name}", "-t", name, "-f", HERE / "base.Dockerfile", archive.parent,
+                     timeout=1500)
         return name
 
     def unpack(self, image):

@@ -1,5 +1,5 @@
 // What every fuzzer of this folder is made of. libFuzzer calls LLVMFuzzerTestOneInput with inputs that it breeds from
-// seeds; the seeds are made here rather than kept as files: `FUZZER --write-seeds DIRECTORY`.
+// seeds. Texts are files, corpus/FUZZER/*; what is no text is made by code: `FUZZER --write-seeds DIRECTORY`.
 #pragma once
 
 #include <cstddef>
@@ -10,7 +10,7 @@
 
 namespace goheapd::fuzz {
 
-// Implemented by each fuzzer: small inputs of each kind that its code takes apart.
+// Implemented by each fuzzer: small inputs of each kind that its code takes apart, as far as they are no texts.
 std::vector<std::string> seeds();
 
 // The same for the one input that was bred. Must not leave anything behind that changes what the next one does.

@@ -24,6 +24,13 @@ using runtime::FakeRuntime;
 constexpr size_t kChange = 12;
 constexpr uint32_t kCycles = 10;
 
+std::string change_of(uint32_t where, uint64_t what) {
+  std::string change(kChange, '\0');
+  std::memcpy(change.data(), &where, sizeof(where));
+  std::memcpy(change.data() + sizeof(where), &what, sizeof(what));
+  return change;
+}
+
 class SoundRuntime {
  public:
   explicit SoundRuntime(int minor) : fake_(minor) {
@@ -93,11 +100,23 @@ class SoundRuntime {
 }  // namespace
 
 std::vector<std::string> seeds() {
-  std::string pointer(kChange, '\0');
-  pointer[0] = 0x40;
-  pointer.back() = static_cast<char>(0xfe);
-  // The second byte is the version's; see run().
-  return {std::string(1, 0), std::string(1, 1) + pointer, std::string(1, 2) + pointer + pointer};
+  // Versions by run(), places by SoundRuntime: the records of stacks come first, so that a pointer to the beginning in
+  // each of the first words makes lists that never end, and lengths that no memory has.
+  constexpr uint32_t kWords = 64;
+  std::vector<std::string> all;
+  for (char version = 0; version < 3; ++version) {
+    all.emplace_back(1, version);  // a sound one
+    for (const uint64_t what : {uint64_t{0}, ~uint64_t{0}, uint64_t{0xfe} << 56, uint64_t{1} << 47}) {
+      std::string every(1, version);
+      for (uint32_t word = 0; word < kWords; ++word) {
+        const std::string change = change_of(word * sizeof(uint64_t), what);
+        every += change;
+        all.push_back(std::string(1, version) + change);
+      }
+      all.push_back(every);
+    }
+  }
+  return all;
 }
 
 void run(std::string_view input) {
