@@ -85,8 +85,14 @@ Expected<void> Daemon::prepare_runtime_sampling() {
       !RuntimeSampling::has_journal(options_.data_dir))
     return {};
   auto sampling = RuntimeSampling::create(proc_, options_.data_dir);
-  if (!sampling) return Unexpected(sampling.error());
-  runtime_sampling_ = std::move(*sampling);
+  if (sampling) {
+    runtime_sampling_ = std::move(*sampling);
+  } else if (options_.settings.selection.allow_runtime_sampling.empty()) {
+    spdlog::warn("what an earlier goheapd may have switched on is not set back: {}",
+                 to_string(sampling.error()));
+  } else {
+    return Unexpected(sampling.error());
+  }
   return {};
 }
 
@@ -155,7 +161,7 @@ void Daemon::run() {
   }
   mailbox_.close();
   if (collector_) collector_->detach_all();
-  runtime_sampling_.reset();  // sets back what it has written
+  if (runtime_sampling_) runtime_sampling_->close();  // a worker may be opening a target at this moment
 }
 
 void Daemon::drain_probes() {
@@ -247,7 +253,10 @@ void Daemon::open_later(const model::ProcessKey& key, uint32_t attempt) {
 
 void Daemon::on_opened(const model::ProcessKey& key, OpenedTarget opened, uint32_t attempt) {
   auto current = current_.find(key.pid);
-  if (current == current_.end() || current->second != key) return;  // gone or replaced meanwhile
+  if (current == current_.end() || current->second != key) {  // gone or replaced meanwhile
+    if (runtime_sampling_) runtime_sampling_->forget(key);
+    return;
+  }
   using Verdict = OpenedTarget::Verdict;
   if (opened.verdict == Verdict::not_go) return;
   if (opened.verdict == Verdict::retry) {
@@ -271,6 +280,8 @@ void Daemon::on_opened(const model::ProcessKey& key, OpenedTarget opened, uint32
     slot->set_status(opened.status);
     attach(*slot, std::move(opened));
   }
+  // Nobody reads the samples of a target that cannot be attached.
+  if (runtime_sampling_ && !slot->is_live()) runtime_sampling_->disable(key);
 }
 
 void Daemon::attach(Target& target, OpenedTarget opened) {
@@ -353,12 +364,13 @@ void Daemon::on_processes_gone(const std::vector<model::ProcessKey>& keys) {
 // The runtime never frees a record: a program that makes ever new stacks must not pay for that for ever.
 void Daemon::limit_runtime_sampling(Target& target, const TargetReading& reading) {
   if (!runtime_sampling_ || !runtime_sampling_->is_enabled(target.key())) return;
-  const uint64_t bytes = RuntimeSampling::record_bytes(reading.buckets.buckets.size());
-  if (bytes <= RuntimeSampling::kMaxRecordBytes) return;
-  const std::string why = "the runtime's records of its samples took " + std::to_string(bytes >> 20) +
-                          " MiB, so its sampler was switched off again";
-  spdlog::warn("pid {}: {}", target.pid(), why);
-  runtime_sampling_->disable(target.key(), why);
+  const uint64_t most = options_.settings.most_record_bytes;
+  if (reading.record_bytes <= most) return;
+  const std::string why = "its records took " + std::to_string(reading.record_bytes >> 10) +
+                          " KiB, more than the " + std::to_string(most >> 20) +
+                          " MiB of --runtime-sampling-memory, so it was switched off again";
+  spdlog::warn("pid {}: the runtime's sampler: {}", target.pid(), why);
+  runtime_sampling_->disable_for_good(target.key(), why);
   detach(target);
   target.set_state(model::TargetState::failed, why);
   open_later(target.key(), static_cast<uint32_t>(kOpenRetryMillis.size()));
@@ -421,7 +433,10 @@ void Daemon::publish(uint64_t now_ns) {
   status.lost_events.push_back({"span_sample_unfollowed", untracked_runs_});
   status.lost_events.push_back({"file_page_vanished", MappedFile::vanished_pages()});
   if (pods_) status.kubernetes = pods_->status();
-  status.target_writes = runtime_sampling_ ? runtime_sampling_->writes() : 0;
+  if (runtime_sampling_) {
+    status.target_writes = runtime_sampling_->writes();
+    status.refused_samplers = runtime_sampling_->refusals();
+  }
   status.overhead_budget_ratio = options_.settings.overhead_budget_percent / 100;
   status.config_loaded = config_loaded_;
   status.config_loaded_wall_ns = config_loaded_wall_ns_;

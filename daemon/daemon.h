@@ -53,6 +53,8 @@ struct DaemonSettings {
   double overhead_budget_percent = 1;
   // How long the last profile of a process that has exited is served.
   int64_t keep_exited_ns = 600'000'000'000;
+  // What a runtime's profile records may take where we switched its sampler on; beyond, it is switched off again.
+  uint64_t most_record_bytes = 16 << 20;
 };
 
 struct DaemonOptions {

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <spdlog/spdlog.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -9,7 +10,6 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "daemon/base/unique_fd.h"
 #include "daemon/runtime/sampler_switch.h"
 
 namespace goheapd {
@@ -29,15 +29,22 @@ std::string read_boot_id() {
   return id;
 }
 
+Expected<void> write_whole(const std::filesystem::path& path, const std::string& text) {
+  constexpr const char* kFailed = "cannot write the journal of runtime sampling";
+  const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+  if (!fd) return fail(kFailed, path, errno);
+  const ssize_t written = ::write(fd.get(), text.data(), text.size());
+  if (written < 0) return fail(kFailed, path, errno);
+  if (written != static_cast<ssize_t>(text.size())) return fail(kFailed, path, ENOSPC);
+  if (::fsync(fd.get()) != 0) return fail(kFailed, path, errno);
+  return {};
+}
+
 Expected<void> write_synced(const std::filesystem::path& path, const std::string& text) {
   const std::filesystem::path fresh = path.string() + ".new";
-  {
-    const UniqueFd fd(::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
-    if (!fd) return fail("cannot write the journal of runtime sampling", fresh, errno);
-    const ssize_t written = ::write(fd.get(), text.data(), text.size());
-    if (written != static_cast<ssize_t>(text.size()) || ::fsync(fd.get()) != 0) {
-      return fail("cannot write the journal of runtime sampling", fresh, errno);
-    }
+  if (auto written = write_whole(fresh, text); !written) {
+    ::unlink(fresh.c_str());  // what is there of it takes the last space of the disk
+    return written;
   }
   if (::rename(fresh.c_str(), path.c_str()) != 0) {
     return fail("cannot replace the journal of runtime sampling", path, errno);
@@ -52,8 +59,8 @@ Expected<void> write_synced(const std::filesystem::path& path, const std::string
 
 }  // namespace
 
-RuntimeSampling::RuntimeSampling(const process::ProcFs& proc, std::filesystem::path journal)
-    : proc_(proc), journal_(std::move(journal)), boot_id_(read_boot_id()) {}
+RuntimeSampling::RuntimeSampling(const process::ProcFs& proc, std::filesystem::path journal, UniqueFd lock)
+    : proc_(proc), journal_(std::move(journal)), lock_(std::move(lock)), boot_id_(read_boot_id()) {}
 
 bool RuntimeSampling::has_journal(const std::filesystem::path& data_dir) {
   std::error_code error;
@@ -65,15 +72,28 @@ Expected<std::unique_ptr<RuntimeSampling>> RuntimeSampling::create(const process
   std::error_code error;
   std::filesystem::create_directories(data_dir, error);
   if (error) return fail("cannot make the data directory", data_dir, error.value());
-  std::unique_ptr<RuntimeSampling> sampling(new RuntimeSampling(proc, data_dir / kJournalName));
+  UniqueFd lock(::open(data_dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!lock) return fail("cannot open the data directory", data_dir, errno);
+  // Of two daemons with one journal each would set back what the other has just enabled.
+  if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno == EWOULDBLOCK) return fail("another goheapd uses this data directory", data_dir);
+    return fail("cannot lock the data directory", data_dir, errno);
+  }
+  std::unique_ptr<RuntimeSampling> sampling(
+      new RuntimeSampling(proc, data_dir / kJournalName, std::move(lock)));
   if (auto restored = sampling->restore(); !restored) return Unexpected(restored.error());
   return sampling;
 }
 
-RuntimeSampling::~RuntimeSampling() {
-  std::vector<model::ProcessKey> keys;
-  for (const auto& [key, entry] : enabled_) keys.push_back(key);
-  for (const model::ProcessKey& key : keys) disable(key);
+void RuntimeSampling::close() {
+  std::lock_guard lock(mutex_);
+  closed_ = true;
+  while (!enabled_.empty()) switch_off(enabled_.begin()->first);
+}
+
+Unexpected RuntimeSampling::refuse(Refusal why, Error error) {
+  ++refusals_[static_cast<size_t>(why)];
+  return Unexpected(std::move(error));
 }
 
 Expected<RuntimeSampling::Entry> RuntimeSampling::identify(pid_t pid) const {
@@ -82,20 +102,33 @@ Expected<RuntimeSampling::Entry> RuntimeSampling::identify(pid_t pid) const {
   return Entry{pid, stat->start_time, stat->stack_start, 0};
 }
 
-Expected<void> RuntimeSampling::set_back(const Entry& entry) {
+void RuntimeSampling::set_back(const Entry& entry) {
   auto now = identify(entry.pid);
-  if (!now) return {};  // it is gone
+  if (!now) return;  // it is gone
   now->address = entry.address;
-  if (*now != entry) return {};  // another program
-  const auto memory = process::ProcessMemory::open(entry.pid);
-  if (!memory) return Unexpected(memory.error());
-  auto done = runtime::set_sample_rate(*memory, entry.address, runtime::kSwitchedOnRate, 0);
-  if (done) ++writes_;
-  return done;
+  if (*now != entry) return;  // another program
+  auto memory = process::ProcessMemory::open(entry.pid);
+  const auto rate = memory ? memory->read<uint64_t>(entry.address) : Unexpected(memory.error());
+  if (rate && *rate != runtime::kSwitchedOnRate) {
+    spdlog::info("pid {}: MemProfileRate is {}: somebody else has set it, and it is left so", entry.pid,
+                 *rate);
+    return;
+  }
+  const auto done = rate ? runtime::set_sample_rate(*memory, entry.address, runtime::kSwitchedOnRate, 0)
+                         : Unexpected(rate.error());
+  if (done) {
+    ++writes_;
+    spdlog::info("pid {}: MemProfileRate, which goheapd had set, is 0 again", entry.pid);
+  } else if (done.error().errno_value != ESRCH) {
+    failed_.push_back(entry);
+    spdlog::warn("pid {}: MemProfileRate is not set back, which the next goheapd will try again: {}",
+                 entry.pid, to_string(done.error()));
+  }
 }
 
 Expected<void> RuntimeSampling::restore() {
   std::ifstream file(journal_, std::ios::binary);
+  if (!file && has_journal(journal_.parent_path())) return fail("cannot read the journal", journal_, EACCES);
   if (file) {
     std::string text(kLargestJournal, '\0');
     file.read(text.data(), static_cast<std::streamsize>(text.size()));
@@ -112,52 +145,69 @@ Expected<void> RuntimeSampling::restore() {
       };
       const Entry entry{static_cast<pid_t>(number("pid")), number("start_time"), number("stack_start"),
                         number("address")};
-      if (entry.pid <= 0 || entry.address == 0) continue;
-      if (auto done = set_back(entry); done) {
-        spdlog::info("pid {}: MemProfileRate, which an earlier goheapd had set, is 0 again", entry.pid);
-      } else {
-        spdlog::warn("pid {}: MemProfileRate is not set back: {}", entry.pid, to_string(done.error()));
-      }
+      if (entry.pid > 0 && entry.address != 0) set_back(entry);
     }
   }
-  return write_journal();  // now rather than when a target has been written to: can it be written?
+  note();
+  return {};
 }
 
 Expected<void> RuntimeSampling::write_journal() const {
   json rows = json::array();
-  for (const auto& [key, entry] : enabled_) {
+  const auto add = [&rows](const Entry& entry) {
     rows.push_back({{"pid", entry.pid},
                     {"start_time", entry.start_time},
                     {"stack_start", entry.stack_start},
                     {"address", entry.address}});
-  }
+  };
+  for (const auto& [key, entry] : enabled_) add(entry);
+  for (const Entry& entry : failed_) add(entry);
   return write_synced(journal_, json{{"boot_id", boot_id_}, {"enabled", rows}}.dump(1) + "\n");
+}
+
+// After a sampler was switched off. A journal that says more than is true does harm only if somebody else sets the same
+// value later; so it goes if nothing in it is true.
+void RuntimeSampling::note() {
+  const auto written = write_journal();
+  if (written) return;
+  spdlog::warn("{}", to_string(written.error()));
+  if (enabled_.empty() && failed_.empty()) ::unlink(journal_.c_str());
 }
 
 Expected<void> RuntimeSampling::enable(const model::ProcessKey& key, const gobin::GoBinary& binary,
                                        uint64_t load_bias) {
   std::lock_guard lock(mutex_);
+  if (closed_) return fail("goheapd is ending");
   if (auto refused = refused_.find(key); refused != refused_.end()) return fail(refused->second);
   if (enabled_.contains(key)) return {};
   const auto variables = binary.globals().variables();
   const auto variable = std::find_if(variables.begin(), variables.end(),
                                      [](const auto& candidate) { return candidate.name == kVariable; });
-  if (variable == variables.end()) return fail("its address is not known", kVariable);
-  if (auto proven = runtime::is_proven_twice(*variable); !proven) return proven;
+  if (variable == variables.end()) return refuse(Refusal::address, {"its address is not known", kVariable});
+  if (auto proven = runtime::is_proven_twice(*variable); !proven)
+    return refuse(Refusal::address, proven.error());
   auto entry = identify(key.pid);
-  if (!entry) return Unexpected(entry.error());
+  if (!entry) return refuse(Refusal::access, entry.error());
   if (entry->start_time != key.start_time) return fail("the process has exited");
   entry->address = *variable->vaddr + load_bias;
   const auto memory = process::ProcessMemory::open(key.pid);
-  if (!memory) return Unexpected(memory.error());
+  if (!memory) return refuse(Refusal::access, memory.error());
+  const auto rate = memory->read<uint64_t>(entry->address);
+  if (!rate) return refuse(Refusal::access, rate.error());
+  if (*rate != 0) {
+    return refuse(Refusal::value,
+                  {"MemProfileRate is " + std::to_string(*rate) + ": somebody else has set it", {}, 0});
+  }
 
   enabled_.emplace(key, *entry);
-  auto done = write_journal();
-  if (done) done = runtime::set_sample_rate(*memory, entry->address, 0, runtime::kSwitchedOnRate);
-  if (!done) {
+  if (auto noted = write_journal(); !noted) {
     enabled_.erase(key);
-    if (auto again = write_journal(); !again) spdlog::warn("{}", to_string(again.error()));
-    return done;
+    return refuse(Refusal::journal, noted.error());
+  }
+  if (auto done = runtime::set_sample_rate(*memory, entry->address, 0, runtime::kSwitchedOnRate); !done) {
+    enabled_.erase(key);
+    note();
+    return refuse(Refusal::access, done.error());
   }
   ++writes_;
   spdlog::warn("pid {}: wrote MemProfileRate, 0 -> {}: --allow-runtime-sampling wants its sampler on",
@@ -165,18 +215,24 @@ Expected<void> RuntimeSampling::enable(const model::ProcessKey& key, const gobin
   return {};
 }
 
-void RuntimeSampling::disable(const model::ProcessKey& key, const std::string& for_good) {
-  std::lock_guard lock(mutex_);
-  if (!for_good.empty()) refused_[key] = for_good;
+void RuntimeSampling::switch_off(const model::ProcessKey& key) {
   const auto found = enabled_.find(key);
   if (found == enabled_.end()) return;
-  if (auto done = set_back(found->second); done) {
-    spdlog::info("pid {}: MemProfileRate is 0 again", key.pid);
-  } else {
-    spdlog::warn("pid {}: MemProfileRate is not set back: {}", key.pid, to_string(done.error()));
-  }
+  set_back(found->second);
   enabled_.erase(found);
-  if (auto written = write_journal(); !written) spdlog::warn("{}", to_string(written.error()));
+  note();
+}
+
+void RuntimeSampling::disable(const model::ProcessKey& key) {
+  std::lock_guard lock(mutex_);
+  switch_off(key);
+}
+
+void RuntimeSampling::disable_for_good(const model::ProcessKey& key, const std::string& why) {
+  std::lock_guard lock(mutex_);
+  refused_[key] = why;
+  ++refusals_[static_cast<size_t>(Refusal::memory)];
+  switch_off(key);
 }
 
 bool RuntimeSampling::is_enabled(const model::ProcessKey& key) const {
@@ -187,13 +243,19 @@ bool RuntimeSampling::is_enabled(const model::ProcessKey& key) const {
 void RuntimeSampling::forget(const model::ProcessKey& key) {
   std::lock_guard lock(mutex_);
   refused_.erase(key);
-  if (enabled_.erase(key) == 0) return;
-  if (auto written = write_journal(); !written) spdlog::warn("{}", to_string(written.error()));
+  if (enabled_.erase(key) != 0) note();
 }
 
 uint64_t RuntimeSampling::writes() const {
   std::lock_guard lock(mutex_);
   return writes_;
+}
+
+std::vector<model::LabelledCount> RuntimeSampling::refusals() const {
+  std::lock_guard lock(mutex_);
+  std::vector<model::LabelledCount> counts;
+  for (size_t i = 0; i < refusals_.size(); ++i) counts.push_back({kRefusalNames[i], refusals_[i]});
+  return counts;
 }
 
 }  // namespace goheapd

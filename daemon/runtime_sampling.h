@@ -4,19 +4,24 @@
 //   disable, at detach and exit           ─▶ 512 KiB -> 0 ─▶ journal
 //   next start, after a crash             ─▶ journal ─▶ 512 KiB -> 0, where the same program still runs
 //
-// Off unless asked for, since it writes into the target: the only write that goheapd ever makes.
+// Off unless asked for, since it writes into the target: the only write that goheapd ever makes. A value that is not 0 is
+// somebody else's, perhaps another goheapd's: such a runtime samples as any other, and is not ours to set back.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "daemon/base/expected.h"
+#include "daemon/base/unique_fd.h"
 #include "daemon/gobin/go_binary.h"
 #include "daemon/model/process_key.h"
+#include "daemon/model/target.h"
 #include "daemon/process/proc_fs.h"
 
 namespace goheapd {
@@ -24,33 +29,37 @@ namespace goheapd {
 // Thread safe.
 class RuntimeSampling {
  public:
-  // Memory that the runtime's records may take in a target before they are not made any more: records are never freed.
-  static constexpr uint64_t kMaxRecordBytes = 16 << 20;
-  // What so many records take: 48 bytes and their counts each, and their stacks, of which we assume the usual 32 frames.
-  // https://github.com/golang/go/blob/go1.24.4/src/runtime/mprof.go#L245
-  static constexpr uint64_t record_bytes(uint64_t records) { return records * (48 + 128 + 32 * 8); }
-
   static bool has_journal(const std::filesystem::path& data_dir);
-  // Reads the journal in `data_dir` and sets back what an earlier daemon could not. Errors: the directory cannot be
-  // written, so that nothing could be set back after a crash.
+  // Reads the journal in `data_dir` and sets back what an earlier daemon could not. That the journal cannot be written
+  // is found out by enable(), and no reason not to profile. Errors: no such directory, another daemon uses it, a journal
+  // that cannot be read.
   static Expected<std::unique_ptr<RuntimeSampling>> create(const process::ProcFs& proc,
                                                            const std::filesystem::path& data_dir);
   // Sets back everything.
-  ~RuntimeSampling();
+  ~RuntimeSampling() { close(); }
   RuntimeSampling(const RuntimeSampling&) = delete;
   RuntimeSampling& operator=(const RuntimeSampling&) = delete;
 
-  // Errors: MemProfileRate is not 0 or not proven, it was switched off for taking too much memory, no permission.
+  // Nothing is written into the target before the journal is on disk. Errors: MemProfileRate is not 0 or not proven, the
+  // journal cannot be written, it was switched off for taking too much memory, no permission, closed.
   Expected<void> enable(const model::ProcessKey& key, const gobin::GoBinary& binary, uint64_t load_bias);
-  // Nothing if it is not enabled. `for_good`: enable() will refuse this process from now on, with this reason.
-  void disable(const model::ProcessKey& key, const std::string& for_good = {});
+  // Nothing if it is not enabled.
+  void disable(const model::ProcessKey& key);
+  // The same because its records took too much memory: enable() will refuse this process from now on, with this reason.
+  void disable_for_good(const model::ProcessKey& key, const std::string& why);
   bool is_enabled(const model::ProcessKey& key) const;
   // The process is gone; there is nothing to set back.
   void forget(const model::ProcessKey& key);
+  // Sets back everything, and enables nothing any more.
+  void close();
   // How often MemProfileRate of a target was written.
   uint64_t writes() const;
+  // How often a sampler was not switched on although it might be, or was switched off for good; every reason is there.
+  std::vector<model::LabelledCount> refusals() const;
 
  private:
+  enum class Refusal : size_t { address, value, journal, access, memory };
+  static constexpr std::array kRefusalNames = {"address", "value", "journal", "access", "memory"};
   struct Entry {
     pid_t pid = 0;
     uint64_t start_time = 0;
@@ -59,19 +68,26 @@ class RuntimeSampling {
     bool operator==(const Entry&) const = default;
   };
 
-  RuntimeSampling(const process::ProcFs& proc, std::filesystem::path journal);
+  RuntimeSampling(const process::ProcFs& proc, std::filesystem::path journal, UniqueFd lock);
+  Unexpected refuse(Refusal why, Error error);
   Expected<Entry> identify(pid_t pid) const;
-  Expected<void> set_back(const Entry& entry);
+  void set_back(const Entry& entry);
+  void switch_off(const model::ProcessKey& key);
   Expected<void> restore();
   Expected<void> write_journal() const;
+  void note();
 
   const process::ProcFs& proc_;
   const std::filesystem::path journal_;
+  const UniqueFd lock_;  // of the directory; held as long as the journal is ours
   std::string boot_id_;
   mutable std::mutex mutex_;
   std::map<model::ProcessKey, Entry> enabled_;
+  std::vector<Entry> failed_;  // could not be set back: left in the journal for the next daemon
   std::map<model::ProcessKey, std::string> refused_;
+  std::array<uint64_t, kRefusalNames.size()> refusals_{};
   uint64_t writes_ = 0;
+  bool closed_ = false;
 };
 
 }  // namespace goheapd

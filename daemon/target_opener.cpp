@@ -137,19 +137,25 @@ OpenedTarget open_target(const process::ProcFs& proc, const model::ProcessKey& k
         target.status.source = model::kSourceEnabled;
         rate = target.reader->sample_rate();
         if (!rate) return refused(std::move(target), TargetState::failed, to_string(rate.error()));
+      } else if (const auto now = target.reader->sample_rate(); now && *now != 0 && !last_attempt) {
+        target.verdict =
+            Verdict::retry;  // it was not 0 after all: the runtime starts up, or another goheapd was faster
+        return target;
       } else {
-        not_enabled = "; it is not switched on: " + to_string(enabled.error());
+        not_enabled = "the runtime's sampler is not switched on: " + to_string(enabled.error());
       }
     }
     target.status.sample_rate = *rate;
     if (*rate == 0 && mode == model::Mode::buckets) {
-      std::string why = why_sampler_is_off(*target.binary) + "; --mode sampled works" + not_enabled;
+      std::string why = why_sampler_is_off(*target.binary) + "; --mode sampled works";
+      if (!not_enabled.empty()) why += "; " + not_enabled;
       return refused(std::move(target), TargetState::unsupported, std::move(why));
     }
     if (*rate == 0) {
       auto spans = SpanReader::open(proc, *target.binary, key.pid, target.load_bias);
       if (!spans) return refused(std::move(target), TargetState::failed, to_string(spans.error()));
       target.span_reader = std::move(*spans);
+      if (!target.status.reason.empty() && !not_enabled.empty()) target.status.reason += "; ";
       target.status.reason += not_enabled;
     }
   }

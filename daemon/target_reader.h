@@ -23,6 +23,7 @@ struct TargetReading {
   model::BucketReading buckets;
   std::vector<profile::BucketSite> new_sites;
   model::GcReading gc;
+  uint64_t record_bytes = 0;  // that the runtime has taken for profile records, which it never gives back
 };
 
 // Reads the memory of one target for whoever asks: the periodic reading, or a request for a profile. Thread safe;

@@ -44,7 +44,8 @@ DaemonSettings settings_of(const ServeOptions& options) {
           .redact = options.redact_patterns(),
           .top_sites = options.top_sites,
           .overhead_budget_percent = options.overhead_budget_percent,
-          .keep_exited_ns = static_cast<int64_t>(options.exited_retention_seconds * 1e9)};
+          .keep_exited_ns = static_cast<int64_t>(options.exited_retention_seconds * 1e9),
+          .most_record_bytes = uint64_t{options.runtime_sampling_memory_mib} << 20};
 }
 
 void set_up_logging_for(const ServeOptions& options) {

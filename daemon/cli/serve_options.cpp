@@ -99,6 +99,14 @@ void bind_serve_flags(CLI::App& app, ServeOptions& options) {
                  "--data-dir, where it is "
                  "noted so that it is set back whatever happens; repeatable")
       ->type_name("REGEX");
+  // The runtime's table of records alone takes 1.4 MiB: https://github.com/golang/go/blob/go1.24.4/src/runtime/mprof.go#L42
+  app.add_option(
+         "--runtime-sampling-memory", options.runtime_sampling_memory_mib,
+         "MiB that the records of a sampler which goheapd switched on may take in the program, where they "
+         "are never freed; beyond, it is switched off again")
+      ->check(CLI::Range(2, 1 << 20))
+      ->type_name("MIB")
+      ->capture_default_str();
   app.add_option("--overhead-budget", options.overhead_budget_percent,
                  "share of a target's CPU time that probes may take, in percent: mode auto keeps to it, the "
                  "others warn")

@@ -27,6 +27,7 @@ struct ServeOptions {
   std::vector<std::string> exclude;
   bool live_heap = false;
   std::vector<std::string> allow_runtime_sampling;  // the same
+  unsigned runtime_sampling_memory_mib = 16;
   double overhead_budget_percent = 1;
   std::string data_dir;
   std::string log_level = "info";

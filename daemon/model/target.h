@@ -109,6 +109,8 @@ struct DaemonStatus {
   std::vector<LabelledCount> events;       // by kind; every kind present from the start
   std::vector<LabelledCount> lost_events;  // by reason; every reason present from the start
   uint64_t target_writes = 0;  // into memory of targets, which only --allow-runtime-sampling permits
+  // Runtimes' samplers that it permits but that were not switched on, or not left on, by reason; empty = none permitted.
+  std::vector<LabelledCount> refused_samplers;
   std::optional<std::string> not_ready;  // set: why
   double overhead_budget_ratio = 0;      // share of a target's CPU time that probes may take
   // Of the configuration: whether the last attempt to load it succeeded, and when one last did.

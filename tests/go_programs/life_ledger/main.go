@@ -11,6 +11,7 @@
 //	replace N     lets go of N objects each millisecond, chosen at random, and takes new ones; 0: no more
 //	churn N       N goroutines allocate garbage of the same kinds, until
 //	calm          ends that
+//	stacks N      allocates N objects of 512 KiB that die at once, each on a stack of its own, up to 4096
 //	gc            runtime.GC()
 //	percent N     GOGC; 0: no garbage collection but by the command above
 //	limit N       GOMEMLIMIT in bytes
@@ -204,6 +205,25 @@ func churn() {
 	runtime.KeepAlive(&recent)
 }
 
+// The bits of path say who calls whom.
+//
+//go:noinline
+func left(path, depth int) []byte { return branch(path, depth) }
+
+//go:noinline
+func right(path, depth int) []byte { return branch(path, depth) }
+
+//go:noinline
+func branch(path, depth int) []byte {
+	if depth == 0 {
+		return make([]byte, 1<<19)
+	}
+	if path&1 == 0 {
+		return left(path>>1, depth-1)
+	}
+	return right(path>>1, depth-1)
+}
+
 func obey(output *bufio.Writer, command string, a, b int) {
 	lock.Lock()
 	defer lock.Unlock()
@@ -229,6 +249,10 @@ func obey(output *bufio.Writer, command string, a, b int) {
 	case "calm":
 		atomic.StoreInt32(&churning, 0)
 		churners.Wait()
+	case "stacks":
+		for path := 0; path < a; path++ {
+			sink = unsafe.Pointer(&branch(path, 12)[0])
+		}
 	case "gc":
 		runtime.GC()
 	case "percent":

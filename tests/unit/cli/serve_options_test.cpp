@@ -86,6 +86,12 @@ TEST_F(ServeOptionsTest, ErrorsNameKeyAndLine) {
   EXPECT_FALSE(parse({"--config=/nonexistent/goheapd.yml"}));
 }
 
+TEST_F(ServeOptionsTest, RecordsOfARuntimeMayTakeSoManyMebibytes) {
+  EXPECT_EQ(parse({})->runtime_sampling_memory_mib, 16u);
+  EXPECT_EQ(parse({}, "runtime-sampling-memory: 64\n")->runtime_sampling_memory_mib, 64u);
+  EXPECT_FALSE(parse({"--runtime-sampling-memory=1"}));  // the runtime's table alone takes more
+}
+
 TEST_F(ServeOptionsTest, SaysWhatIsTakenAtStartOnly) {
   const auto at_start = parse({}, "mode: exact\ndata-dir: /var/lib/a\n");
   const auto now = parse({}, "mode: sampled\ndata-dir: /var/lib/b\nkubernetes.node: n\ntop-sites: 3\n");
