@@ -35,7 +35,32 @@ static __always_inline void on_gc_cycle(const struct Hit* hit) {
     bpf_ringbuf_discard(event, BPF_RB_NO_WAKEUP);
     return;
   }
+  __u32 index = hit->target_index;
+  const struct WireGcStart* start = bpf_map_lookup_elem(&gc_starts, &index);
+  __builtin_memset(&event->start, 0, sizeof(event->start));
+  if (start && start->session == hit->target->session)
+    bpf_probe_read_kernel(&event->start, sizeof(event->start), start);
   submit_event(event);
+}
+
+// What decides when a cycle begins is gone from the runtime's variables when it ends.
+static __always_inline void keep_gc_start(const struct Hit* hit) {
+  __u64 triggered;
+  if (!hit->target->gc_triggered || !read_word(hit, hit->target->gc_triggered, &triggered)) return;
+  if (triggered != ~0ULL) return;
+  __u32 index = hit->target_index;
+  struct WireGcStart* start = bpf_map_lookup_elem(&gc_starts, &index);
+  if (!start) return;
+  __u32 bytes = hit->target->gc_parts[kGcController].bytes;
+  barrier_var(bytes);
+  if (bytes > kGcPartBytes) bytes = kGcPartBytes;
+  start->session = 0;
+  if (bpf_probe_read_user(start->controller, bytes, (void*)hit->target->gc_parts[kGcController].address)) {
+    count_loss(index, kLossMemoryRead);
+    return;
+  }
+  start->time_ns = bpf_ktime_get_ns();
+  start->session = hit->target->session;
 }
 
 // runtime.gcMarkTermination(): here a check for goroutine leaks is still noted, at mProf_Flush no more.
@@ -57,6 +82,7 @@ static __always_inline void on_gc_mark_termination(const struct Hit* hit) {
 // https://github.com/golang/go/blob/go1.19.8/src/runtime/proc.go#L1089
 static __always_inline void on_world_stop(struct pt_regs* ctx, const struct Hit* hit) {
   __u32 index = hit->target_index;
+  keep_gc_start(hit);
   struct WireStop* stop = bpf_map_lookup_elem(&world_stops, &index);
   if (!stop) return;
   stop->began_ns = bpf_ktime_get_ns();

@@ -35,6 +35,14 @@ struct {
   __type(value, struct WireStop);
 } world_stops SEC(".maps");
 
+// By the index of the target.
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, 1);  // set at load
+  __type(key, __u32);
+  __type(value, struct WireGcStart);
+} gc_starts SEC(".maps");
+
 // Address -> cookie, only used where the kernel gives no cookie.
 struct {
   __uint(type, BPF_MAP_TYPE_HASH);

@@ -111,7 +111,8 @@ struct WireGcPart {
   __u32 reserved;
 };
 enum {
-  kGcParts = 4,  // of runtime.work, gcController, memstats; runtimeInitTime
+  kGcParts = 4,       // of runtime.work, gcController, memstats; runtimeInitTime
+  kGcController = 1,  // among them
   kGcPartBytes = 384,
 };
 
@@ -169,7 +170,8 @@ struct WireTarget {
   __u32 span_alloc_count_bit;
   __u32 span_class_bit;
   struct WireGcPart gc_parts[kGcParts];
-  __u64 gc_leak_check;                        // address of work.goroutineLeak.done
+  __u64 gc_leak_check;  // address of work.goroutineLeak.done
+  __u64 gc_triggered;   // address of gcController.triggered, which is ~0 unless a cycle runs
   struct WireRange stack_roots[kStackRoots];  // 0 = not known
   // Why the world stops: 1 = the first argument says it, 0 = the string m.preemptoff, at this offset.
   __u32 stop_has_reason;
@@ -262,10 +264,19 @@ struct WireSpanRunCut {
   __u32 reserved;
 };
 
+// gcController when the world stopped last without a cycle running: when it stopped for the cycle, if one runs now.
+struct WireGcStart {
+  __u64 time_ns;
+  __u32 session;  // 0 = not seen
+  __u32 reserved;
+  __u8 controller[kGcPartBytes];
+};
+
 // What WireTarget.gc_parts pointed to when a cycle ended.
 struct WireGcCycle {
   struct WireHeader header;
   __u8 parts[kGcParts][kGcPartBytes];
+  struct WireGcStart start;
 };
 
 // Why all goroutines were stopped, and since when.

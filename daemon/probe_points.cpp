@@ -20,6 +20,7 @@ void watch_collector(const gobin::GoBinary& binary, uint64_t load_bias, probe::A
       binary.layout(),
       {*work + load_bias, *controller + load_bias, *memstats + load_bias, *init_time + load_bias});
   for (size_t i = 0; i < parts.size(); ++i) request.gc_parts[i] = {parts[i].address, parts[i].bytes};
+  request.gc_triggered = *controller + load_bias + binary.layout().gc_controller.triggered.offset;
   const gobin::Field leak_check = binary.layout().work.goroutine_leak_done;
   if (leak_check.present()) request.gc_leak_check = *work + load_bias + leak_check.offset;
   for (const gobin::ProbePoint& point : *points) {

@@ -159,10 +159,10 @@ struct RuntimeLayout {
   } heap_stats_delta;
   struct GcController {
     uint32_t sizeof_struct = 0;
-    Field gc_percent, memory_limit, heap_minimum, gc_percent_heap_goal, sweep_dist_min_trigger, triggered,
-        last_heap_goal, heap_live, heap_scan, last_heap_scan, last_stack_scan, max_stack_scan, globals_scan,
-        heap_marked, assist_time, dedicated_mark_time, fractional_mark_time, idle_mark_time, mark_start_time,
-        heap_in_use, heap_released, heap_free, total_alloc, total_free, mapped_ready;
+    Field gc_percent, memory_limit, heap_minimum, runway, gc_percent_heap_goal, sweep_dist_min_trigger,
+        triggered, last_heap_goal, heap_live, heap_scan, last_heap_scan, last_stack_scan, max_stack_scan,
+        globals_scan, heap_marked, assist_time, dedicated_mark_time, fractional_mark_time, idle_mark_time,
+        mark_start_time, heap_in_use, heap_released, heap_free, total_alloc, total_free, mapped_ready;
   } gc_controller;
   struct Work {
     uint32_t sizeof_struct = 0;

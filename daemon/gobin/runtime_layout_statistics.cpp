@@ -66,6 +66,7 @@ constexpr FieldRow<GcController> kGcControllerFields[] = {
     {"gcPercent", &GcController::gc_percent, {{19, 0, 4, 100}}},
     {"memoryLimit", &GcController::memory_limit, {{19, 8, 8, 112}}},
     {"heapMinimum", &GcController::heap_minimum, {{19, 16, 8, 126}}},
+    {"runway", &GcController::runway, {{19, 24, 8, 132}, {21, 24, 8, 122}}},
     {"gcPercentHeapGoal", &GcController::gc_percent_heap_goal, {{19, 104, 8, 161}, {21, 72, 8, 147}}},
     {"sweepDistMinTrigger", &GcController::sweep_dist_min_trigger, {{19, 112, 8, 174}, {21, 80, 8, 160}}},
     {"triggered", &GcController::triggered, {{19, 120, 8, 180}, {21, 88, 8, 166}}},

@@ -106,6 +106,9 @@ struct GcCycleMemory {
   pid_t pid = 0;
   uint64_t time_ns = 0;
   std::array<std::vector<std::byte>, kGcParts> parts;
+  // Its gcController when the world last stopped without a cycle running, and when that was; 0 = it was not seen.
+  uint64_t start_ns = 0;
+  std::vector<std::byte> controller_at_start;
 };
 
 // The GC cycle that ends next has looked for leaked goroutines.

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 namespace goheapd::model {
@@ -35,7 +36,9 @@ struct GcCycle {
   int64_t fractional_ns = 0;
   int64_t idle_ns = 0;
 
-  uint64_t heap_before = 0;  // bytes of objects when it was triggered
+  // Bytes of objects at which it was to begin by itself; a forced one does not wait for that. None: its start was not seen.
+  std::optional<uint64_t> trigger;
+  uint64_t heap_before = 0;  // when it did begin
   uint64_t heap_at_mark_end = 0;
   uint64_t heap_marked = 0;  // found alive
   uint64_t goal = 0;         // that this cycle had

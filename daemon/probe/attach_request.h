@@ -110,6 +110,7 @@ struct AttachRequest {
   // What is copied from the process's memory at the end of a GC cycle: address (0 = not known) and length.
   std::array<std::pair<uint64_t, uint32_t>, model::kGcParts> gc_parts{};
   uint64_t gc_leak_check = 0;  // address of a byte; 0 = the version has none
+  uint64_t gc_triggered = 0;   // address of gcController.triggered; 0 = not known
   // Functions, as addresses in the process, at which the walk of a stack ends.
   StackRoots stack_roots{};
   // probe_sites().sampled(), .exact(), .spans(), .gc(), or several of them.

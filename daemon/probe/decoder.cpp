@@ -47,7 +47,12 @@ static_assert(model::kGcParts == wire::kGcParts);
 Decoded decode_gc_cycle(ByteView record) {
   const auto event = record.read<wire::WireGcCycle>(0);
   if (!event) return reject(DecodeError::too_short);
-  model::GcCycleMemory memory{pid_of(event->header), event->header.time_ns, {}};
+  model::GcCycleMemory memory{pid_of(event->header), event->header.time_ns, {}, 0, {}};
+  if (event->start.session == event->header.session) {
+    const auto bytes = std::as_bytes(std::span(event->start.controller));
+    memory.start_ns = event->start.time_ns;
+    memory.controller_at_start.assign(bytes.begin(), bytes.end());
+  }
   for (size_t i = 0; i < memory.parts.size(); ++i) {
     const auto bytes = std::as_bytes(std::span(event->parts[i]));
     memory.parts[i].assign(bytes.begin(), bytes.end());

@@ -77,6 +77,7 @@ wire::WireTarget wire_target(const AttachRequest& request, uint32_t session) {
   for (size_t i = 0; i < request.gc_parts.size(); ++i)
     target.gc_parts[i] = {request.gc_parts[i].first, request.gc_parts[i].second, 0};
   target.gc_leak_check = request.gc_leak_check;
+  target.gc_triggered = request.gc_triggered;
   target.stop_has_reason = layout.stop_has_reason ? 1 : 0;
   target.m_preemptoff = layout.m_preemptoff;
   static_assert(std::tuple_size_v<StackRoots> == wire::kStackRoots);

@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-#include "daemon/runtime/mem_stats_reader.h"
+#include "daemon/runtime/heap_pacing.h"
 
 namespace goheapd::runtime {
 namespace {
@@ -88,20 +88,19 @@ Expected<model::GcCycle> decode_gc_cycle(const gobin::RuntimeLayout& layout,
   cycle.global_bytes = controller[c.globals_scan];
   cycle.gc_percent = static_cast<int32_t>(controller[c.gc_percent]);
   cycle.memory_limit = time(controller[c.memory_limit]);
-  HeapGoalInputs next;
-  next.percent_goal = controller[c.gc_percent_heap_goal];
-  next.sweep_distance_trigger = controller[c.sweep_dist_min_trigger];
-  next.triggered = controller[c.triggered];
-  next.heap_marked = controller[c.heap_marked];
-  next.heap_free = controller[c.heap_free];
-  next.heap_alloc = controller[c.total_alloc] - controller[c.total_free];
-  next.mapped_ready = controller[c.mapped_ready];
-  next.memory_limit = controller[c.memory_limit];
-  cycle.next_goal = heap_goal(next, layout.minor);
+  if (auto next = heap_goal_inputs(layout, ByteView(memory.parts[kController])))
+    cycle.next_goal = heap_goal(*next, layout.minor);
+  else
+    complete = false;
 
   if (!complete) return fail("a part of the collector's variables is missing");
   if (cycle.end_ns < cycle.mark_end_ns || cycle.mark_end_ns < cycle.mark_ns) {
     return fail("no collection has ended here");
+  }
+  // The world stopped for this cycle, and not for anything else before it.
+  if (time(memory.start_ns) >= cycle.start_ns && time(memory.start_ns) <= cycle.mark_ns) {
+    if (auto at_start = heap_goal_inputs(layout, ByteView(memory.controller_at_start)))
+      cycle.trigger = heap_trigger(*at_start, layout.minor);
   }
   return cycle;
 }

@@ -37,34 +37,7 @@ class Piece {
   process::MemoryPiece piece_;
 };
 
-uint64_t saturating_subtract(uint64_t from, uint64_t what) { return from > what ? from - what : 0; }
-
-// https://github.com/golang/go/blob/go1.24.4/src/runtime/mgcpacer.go#L1033
-uint64_t memory_limit_goal(const HeapGoalInputs& in, int minor) {
-  constexpr uint64_t kLeastHeadroom = 1 << 20;
-  constexpr uint64_t kHeadroomPercent = 3;
-  // The runtime waits until the sum fits; its parts are never far apart.
-  const uint64_t other = saturating_subtract(in.mapped_ready, in.heap_free + in.heap_alloc);
-  const uint64_t overage = saturating_subtract(in.mapped_ready, in.memory_limit);
-  if (other + overage >= in.memory_limit) return in.heap_marked;
-  const uint64_t room = in.memory_limit - (other + overage);
-  // A fixed headroom in 1.19: https://github.com/golang/go/blob/go1.19.8/src/runtime/mgcpacer.go#L1118
-  const uint64_t headroom =
-      minor < 21 ? kLeastHeadroom : std::max(kLeastHeadroom, room / 100 * kHeadroomPercent);
-  const uint64_t goal = room < 2 * headroom ? headroom : room - headroom;
-  return std::max(goal, in.heap_marked);
-}
-
 }  // namespace
-
-uint64_t heap_goal(const HeapGoalInputs& inputs, int minor) {
-  constexpr uint64_t kMinRunway = 64 << 10;
-  const uint64_t by_limit = memory_limit_goal(inputs, minor);
-  if (by_limit < inputs.percent_goal) return by_limit;
-  uint64_t goal = std::max(inputs.percent_goal, inputs.sweep_distance_trigger);
-  if (inputs.triggered != UINT64_MAX) goal = std::max(goal, inputs.triggered + kMinRunway);
-  return goal;
-}
 
 struct MemStatsReader::Rest {
   HeapGoalInputs goal;
@@ -166,14 +139,9 @@ Expected<MemStatsReader::Rest> MemStatsReader::read_rest() {
   const auto& [memstats, controller, spans, caches, sched, procs, goroutines] = parts;
 
   Rest rest;
-  HeapGoalInputs& goal = rest.goal;
-  goal.percent_goal = controller[c.gc_percent_heap_goal];
-  goal.sweep_distance_trigger = controller[c.sweep_dist_min_trigger];
-  goal.triggered = controller[c.triggered];
-  goal.heap_marked = controller[c.heap_marked];
-  goal.heap_free = controller[c.heap_free];
-  goal.mapped_ready = controller[c.mapped_ready];
-  goal.memory_limit = controller[c.memory_limit];
+  const auto goal = heap_goal_inputs(layout, controller.bytes());
+  if (!goal) return Unexpected(goal.error());
+  rest.goal = *goal;
 
   model::MemStatsReading& stats = rest.stats;
   stats.heap_inuse = controller[c.heap_in_use];
@@ -181,7 +149,7 @@ Expected<MemStatsReader::Rest> MemStatsReader::read_rest() {
   stats.heap_idle = controller[c.heap_free] + stats.heap_released;
   stats.heap_sys = stats.heap_inuse + stats.heap_idle;
   stats.gc_percent = static_cast<int32_t>(controller[c.gc_percent]);
-  stats.memory_limit = static_cast<int64_t>(goal.memory_limit);
+  stats.memory_limit = static_cast<int64_t>(goal->memory_limit);
   stats.stack_sys = memstats[m.stacks_sys];
   stats.mspan_sys = memstats[m.mspan_sys];
   stats.mcache_sys = memstats[m.mcache_sys];
@@ -216,7 +184,8 @@ Expected<MemStatsReader::Rest> MemStatsReader::read_rest() {
   if (!free) return Unexpected(free.error());
   const uint64_t all = goroutines.bytes().read<uint64_t>(0).value_or(0);
   // The runtime does not say less than one either: https://github.com/golang/go/blob/go1.24.4/src/runtime/proc.go#L5415
-  stats.goroutines = std::max<uint64_t>(1, saturating_subtract(all, *free + sched[s.ngsys]));
+  const uint64_t idle = *free + sched[s.ngsys];
+  stats.goroutines = all > idle ? std::max<uint64_t>(1, all - idle) : 1;
   return rest;
 }
 

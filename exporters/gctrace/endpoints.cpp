@@ -27,9 +27,13 @@ ordered_json cycle_json(const model::GcCycle& c) {
                          {"fractional", seconds(c.fractional_ns)},
                          {"idle", seconds(c.idle_ns)}};
   json["cpu_fraction"] = c.cpu_fraction;
-  json["heap_bytes"] = {{"before", c.heap_before},  {"mark_end", c.heap_at_mark_end},
-                        {"marked", c.heap_marked},  {"goal", c.goal},
-                        {"next_goal", c.next_goal}, {"stacks", c.stack_bytes},
+  json["heap_bytes"] = {{"trigger", c.trigger ? ordered_json(*c.trigger) : ordered_json()},
+                        {"before", c.heap_before},
+                        {"mark_end", c.heap_at_mark_end},
+                        {"marked", c.heap_marked},
+                        {"goal", c.goal},
+                        {"next_goal", c.next_goal},
+                        {"stacks", c.stack_bytes},
                         {"globals", c.global_bytes}};
   json["gogc_percent"] = c.gc_percent;
   json["memory_limit_bytes"] = c.memory_limit == INT64_MAX ? ordered_json() : ordered_json(c.memory_limit);

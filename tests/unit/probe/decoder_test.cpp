@@ -81,6 +81,24 @@ TEST(Decoder, Flushes) {
   }
 }
 
+TEST(Decoder, GcCycleWithItsStartOnlyWhereThisAttachSawIt) {
+  wire::WireGcCycle wire{};
+  wire.header = header_of(wire::kEventGcCycle);
+  wire.parts[2][3] = 9;
+  wire.start.time_ns = 900;
+  wire.start.controller[5] = 8;
+  const auto without = decode(bytes_of(wire));
+  ASSERT_TRUE(without);
+  EXPECT_EQ(event_in<model::GcCycleMemory>(without).parts[2][3], std::byte{9});
+  EXPECT_EQ(event_in<model::GcCycleMemory>(without).start_ns, 0u);
+  EXPECT_TRUE(event_in<model::GcCycleMemory>(without).controller_at_start.empty());
+  wire.start.session = wire.header.session;
+  const auto with = decode(bytes_of(wire));
+  ASSERT_TRUE(with);
+  EXPECT_EQ(event_in<model::GcCycleMemory>(with).start_ns, 900u);
+  EXPECT_EQ(event_in<model::GcCycleMemory>(with).controller_at_start.at(5), std::byte{8});
+}
+
 TEST(Decoder, StopsAreOfOneReasonInNumbersOrInWords) {
   wire::WireWorldStop wire{header_of(wire::kEventWorldStop), {}};
   wire.stop.began_ns = 900;

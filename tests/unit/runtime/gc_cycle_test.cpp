@@ -75,6 +75,25 @@ TEST_P(GcCycleTest, FieldsAreTakenFromTheirPlaces) {
   EXPECT_EQ(cycle->stack_bytes, GetParam() < 21 ? 11u : 12u);
 }
 
+TEST_P(GcCycleTest, TheTriggerIsThatOfItsStart) {
+  auto memory = copy();
+  memory.start_ns = 5'500;  // while the world stopped for it
+  memory.controller_at_start = memory.parts[1];
+  auto cycle = decode_gc_cycle(layout_, memory);
+  ASSERT_TRUE(cycle && cycle->trigger);
+  EXPECT_EQ(*cycle->trigger, (4u << 20) / 64 * 61);
+  for (const uint64_t other :
+       {0, 4'999, 6'001}) {  // not seen, of a stop before, of one that came while it marked
+    memory.start_ns = other;
+    cycle = decode_gc_cycle(layout_, memory);
+    EXPECT_TRUE(cycle && !cycle->trigger) << other;
+  }
+  memory.start_ns = 5'500;
+  memory.controller_at_start.resize(7);
+  cycle = decode_gc_cycle(layout_, memory);
+  EXPECT_TRUE(cycle && !cycle->trigger);
+}
+
 // The kernel copies at most this much of each.
 TEST_P(GcCycleTest, PartsAreSmall) {
   for (const MemoryRange& part : gc_cycle_parts(layout_, {})) EXPECT_LE(part.bytes, 384u);

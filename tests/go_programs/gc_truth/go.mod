@@ -1,0 +1,3 @@
+module goheapd.test/gc_truth
+
+go 1.19

@@ -1,0 +1,1 @@
+// So that a function may have no body here: the runtime has it.
