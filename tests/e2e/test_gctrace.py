@@ -1,10 +1,9 @@
 """Garbage collections seen from outside, against what the program itself prints with GODEBUG=gctrace=1."""
-import os
 import re
-import subprocess
 
 from conftest import FEW_VERSIONS, LONG
 from harness import golang
+from harness.child import Child
 from harness.daemon import Daemon
 
 # (cycles that the program runs, of which so many lines are compared). What goheapd remembers is 1000.
@@ -14,7 +13,7 @@ LEAK_CHECKS = 3  # that the program asks for, where its Go can
 LEAK_CHECK = "(checking for goroutine leaks)"
 
 
-class Collecting:
+class Collecting(Child):
     """The program gc_cycles, which is about to collect."""
 
     def __init__(self, minor, folder, cycles, experiment=""):
@@ -22,22 +21,10 @@ class Collecting:
         self.cycles = cycles
         binary = golang.build(minor, program="gc_cycles", experiment=experiment)
         with open(self.trace, "wb") as stderr:
-            self.process = subprocess.Popen([binary, str(cycles)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr,
-                                            env={"PATH": "/usr/bin:/bin", "GODEBUG": "gctrace=1", "GOMAXPROCS": "4"})
-        self.pid = self.process.pid
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        self.process.kill()
-        self.process.wait()
-        self.process.stdin.close()
-        self.process.stdout.close()
+            super().__init__(binary, cycles, stderr=stderr, greets=False, GODEBUG="gctrace=1", GOMAXPROCS="4")
 
     def run(self):
-        os.write(self.process.stdin.fileno(), b"go\n")
-        assert self.process.stdout.readline() == b"done\n"
+        assert self.ask("go") == "done"
 
     def printed(self):
         return [line for line in self.trace.read_text().splitlines() if line.startswith("gc ")]

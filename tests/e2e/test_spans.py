@@ -4,6 +4,7 @@ import subprocess
 import time
 
 import pytest
+from conftest import LONG
 from harness import golang
 from harness.daemon import Daemon, Metrics, free_port
 from harness.life_ledger import SITES, LifeLedger
@@ -71,6 +72,27 @@ def test_each_site_within_15_percent(environment):
         assert len(held) >= 4
         wrong = {site: (ours[site], size) for site, size in held.items() if not near(ours[site], size, 0.15)}
         assert not wrong, (wrong, ours, profile.comments)
+
+
+def test_seldom_collected():
+    """Seconds between cycles: everything that came and went meanwhile gets its verdict from one of them."""
+    with LifeLedger(golang.VERSIONS[-1], MANY, GOGC="off") as program, \
+            Daemon(program.pid, arguments=["--mode", "sampled"]) as daemon:
+        daemon.wait_for_state(program.pid)
+        daemon.profile(program.pid)
+        program.ask(f"hold 0 {MANY}")
+        for _ in range(3 if LONG else 1):
+            program.ask("gc")
+            work(program, 10 if LONG else 3)
+            heap, _ = program.heap()
+            before = heap["gc_cycles"]
+            program.ask("gc")
+            profile = daemon.profile(program.pid)
+            heap, _ = program.heap()
+            assert heap["gc_cycles"] == before + 1
+            check_in_use(profile, program)
+            check_allocations(profile, program)
+        assert not daemon.lost_events(), daemon.lost_events()
 
 
 def test_attached_to_a_program_that_has_run(some_minor):

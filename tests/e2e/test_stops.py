@@ -1,37 +1,19 @@
 """Times for which all goroutines stood still, against a program that provokes them and the runtime's own counts."""
-import os
-import subprocess
-
 import pytest
 
 from harness import golang
+from harness.child import Child
 from harness.daemon import Daemon
 
 COLLECTOR = {"GC sweep termination", "GC mark termination"}
 N = 10
 
 
-class Stopping:
+class Stopping(Child):
     """The program stops."""
 
     def __init__(self, minor):
-        self.process = subprocess.Popen([golang.build(minor, program="stops")], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        env={"PATH": "/usr/bin:/bin"})
-        self.pid = self.process.pid
-        assert self.process.stdout.readline() == b"ready\n"
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        self.process.kill()
-        self.process.wait()
-        self.process.stdin.close()
-        self.process.stdout.close()
-
-    def ask(self, line):
-        os.write(self.process.stdin.fileno(), line.encode() + b"\n")
-        return self.process.stdout.readline().decode().strip()
+        super().__init__(golang.build(minor, program="stops"))
 
     def stop(self, times):
         """{reason: how often}, without the collector's."""

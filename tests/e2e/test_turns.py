@@ -1,12 +1,12 @@
 """Source spans where places take turns in one size class: who takes a span from the allocator is not who uses it."""
 import collections
 import math
-import subprocess
 
 import pytest
 
 from conftest import LONG
 from harness import golang
+from harness.child import Answering
 from harness.daemon import Daemon
 
 PLACES = ("main.takeFirst", "main.takeSecond", "main.fillFirst", "main.fillSecond")
@@ -15,36 +15,11 @@ RATE = 500  # objects per millisecond
 WINDOWS = ["--mode", "sampled", "--log.level", "debug", "--overhead-budget", "50"]
 
 
-class Turns:
+class Turns(Answering):
     """tests/go_programs/turns, running, with so much ballast that it collects garbage seldom."""
 
     def __init__(self, minor):
-        self.process = subprocess.Popen([golang.build(minor, program="turns"), str(64 << 20)], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, text=True, env={"GOMAXPROCS": "2"})
-        self.pid = self.process.pid
-        self._answer()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        self.process.kill()
-        self.process.wait()
-        self.process.stdin.close()
-        self.process.stdout.close()
-
-    def _answer(self):
-        lines = []
-        for line in self.process.stdout:
-            if line == "ok\n":
-                return lines
-            lines.append(line.split())
-        raise AssertionError(f"{self.pid} has ended with {self.process.wait()}")
-
-    def ask(self, command):
-        self.process.stdin.write(command + "\n")
-        self.process.stdin.flush()
-        return self._answer()
+        super().__init__(golang.build(minor, program="turns"), 64 << 20, GOMAXPROCS="2")
 
     def shares(self):
         """({function: share of all objects}, {function: share of those held})"""

@@ -1,10 +1,6 @@
 """A running tests/go_programs/life_ledger: a program that knows what it holds."""
-import os
-import select
-import subprocess
-import time
-
 from . import golang
+from .child import Answering
 
 # Functions that allocate, by the program's number of the kind.
 SITES = [f"main.{name}" for name in (
@@ -43,51 +39,14 @@ def numbers(text):
     return [[int(word) for word in line.split()] for line in text.splitlines()]
 
 
-class LifeLedger:
+class LifeLedger(Answering):
     def __init__(self, minor, objects, variant="plain", tags="", **environment):
-        self.binary = golang.build(minor, variant, program="life_ledger", tags=tags)
+        super().__init__(golang.build(minor, variant, program="life_ledger", tags=tags), objects, 0,
+                         **{"GOMAXPROCS": "4", **environment})
         self.objects = objects
-        self.process = subprocess.Popen([self.binary, str(objects), "0"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        env={"PATH": "/usr/bin:/bin", "GOMAXPROCS": "4", **environment})
-        self.pid = self.process.pid
-        self._pending = b""
-        try:
-            self._answer()
-        except BaseException:
-            self.kill()
-            raise
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        self.kill()
-
-    def kill(self):
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-        self.process.stdin.close()
-        self.process.stdout.close()
-
-    def _answer(self, timeout=120):
-        """The numbers of each line of the next answer."""
-        deadline = time.monotonic() + timeout
-        while not self._pending.endswith(b"ok\n"):
-            left = deadline - time.monotonic()
-            assert left > 0 and select.select([self.process.stdout], [], [], left)[0], f"{self.pid} does not answer"
-            more = os.read(self.process.stdout.fileno(), 1 << 16)
-            assert more, f"{self.pid} has ended with {self.process.wait()}"
-            self._pending += more
-        text, self._pending = self._pending.decode().removesuffix("ok\n"), b""
-        return numbers(text)
-
-    def ask(self, command):
-        os.write(self.process.stdin.fileno(), command.encode() + b"\n")
-        return self._answer()
 
     def held(self):
-        return held_of(self.ask("held"))
+        return held_of(self.numbers("held"))
 
     def heap(self):
-        return heap_of(self.ask("heap"))
+        return heap_of(self.numbers("heap"))

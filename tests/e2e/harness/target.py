@@ -2,56 +2,32 @@
 import json
 import os
 import pathlib
-import select
-import subprocess
 import time
 
 from . import golang, pprof
+from .child import Child
 
 
-class Target:
+class Target(Child):
     def __init__(self, binary, profile_rate=None, **environment):
-        env = {"PATH": "/usr/bin:/bin", "GOMAXPROCS": "4", **environment}
         if profile_rate is not None:
-            env["TARGET_PROFILE_RATE"] = str(profile_rate)
-        self.binary = pathlib.Path(binary)
-        self.process = subprocess.Popen([binary], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env)
-        self.pid = self.process.pid
-        self._pending = b""
-        try:
-            self.version = self.answer()[0]
-        except BaseException:
-            self.kill()
-            raise
+            environment["TARGET_PROFILE_RATE"] = str(profile_rate)
+        super().__init__(pathlib.Path(binary), **{"GOMAXPROCS": "4", **environment})
+        self.version = self._words(self.greeting)[0]
 
     @classmethod
     def of(cls, minor, variant="plain", profile_rate=None, tags="", **environment):
         return cls(golang.build(minor, variant, tags=tags), profile_rate, **environment)
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        self.kill()
-
-    def answer(self, timeout=60):
-        """The words of the next answer; fails when it is an error."""
-        deadline = time.monotonic() + timeout
-        while b"\n" not in self._pending:
-            left = deadline - time.monotonic()
-            assert left > 0, f"target {self.pid} does not answer"
-            if select.select([self.process.stdout], [], [], left)[0]:
-                more = os.read(self.process.stdout.fileno(), 1 << 16)
-                assert more, f"target {self.pid} has ended with {self.process.wait()}"
-                self._pending += more
-        line, self._pending = self._pending.split(b"\n", 1)
-        words = line.decode().split(" ", 1)
-        assert words[0] == "ok", f"target said: {line.decode()}"
+    @staticmethod
+    def _words(line):
+        """Those of an answer; fails when it is an error."""
+        words = line.split(" ", 1)
+        assert words[0] == "ok", f"target said: {line}"
         return words[1].split() if len(words) > 1 else []
 
     def ask(self, command, timeout=60):
-        os.write(self.process.stdin.fileno(), command.encode() + b"\n")
-        return self.answer(timeout)
+        return self._words(super().ask(command, timeout))
 
     def run(self, scenario, n):
         self.ask(f"run {scenario} {n}")
@@ -84,13 +60,6 @@ class Target:
     def exit(self):
         self.ask("exit")
         return self.process.wait(10)
-
-    def kill(self):
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-        self.process.stdin.close()
-        self.process.stdout.close()
 
     def text_differences(self):
         """Addresses at which the executable pages in memory differ from the file: [] when nothing was left behind.
