@@ -17,6 +17,7 @@ ordered_json cycle_json(const model::GcCycle& c) {
   ordered_json json;
   json["cycle"] = c.number;
   json["forced"] = c.forced;
+  json["started_at"] = rfc3339(wall_time_of(static_cast<uint64_t>(c.start_ns)));
   json["ended_at"] = rfc3339(wall_time_of(static_cast<uint64_t>(c.end_ns)));
   json["sweep_termination_pause_seconds"] = seconds(c.mark_ns - c.start_ns);
   json["mark_seconds"] = seconds(c.mark_end_ns - c.mark_ns);

@@ -58,10 +58,11 @@ def test_triggers_are_those_of_the_runtime(watched, minor):
     # A forced one began earlier than it would have.
     [forced] = [row["heap_bytes"] for row in cycles.values() if row["forced"]]
     assert forced["before"] < forced["trigger"]
-    # With a limit it depends on what else the runtime has mapped, which changes while the program allocates.
-    for number, trigger in limited.items():
-        heap = cycles[number]["heap_bytes"]
-        assert abs(heap["trigger"] - trigger) <= LIMIT / 8 and heap["trigger"] <= heap["goal"] <= LIMIT, (trigger, heap)
+    # With a limit it depends on what else the runtime has mapped, which changes while the program allocates: so much that
+    # the goal, which is that of the end, can be below it.
+    wrong = {number: (cycles[number]["heap_bytes"], trigger) for number, trigger in limited.items()
+             if abs(cycles[number]["heap_bytes"]["trigger"] - trigger) > LIMIT / 8}
+    assert not wrong, wrong
 
 
 def bucket_counts(values, bounds):

@@ -1,4 +1,5 @@
 """Garbage collections seen from outside, against what the program itself prints with GODEBUG=gctrace=1."""
+import datetime
 import re
 
 from conftest import FEW_VERSIONS, LONG
@@ -85,6 +86,11 @@ def test_json_and_profile_tell_of_the_same_cycle(tmp_path):
         cycles = daemon.get(f"/api/v1/targets/{program.pid}/gc").json()["cycles"]
         assert [cycle["cycle"] for cycle in cycles] == list(range(cycles[0]["cycle"], cycles[0]["cycle"] + len(cycles)))
         assert len(cycles) >= SHORT_RUN[1]
+        for cycle in cycles:
+            began, ended = (datetime.datetime.fromisoformat(cycle[moment].rstrip("Z")) for moment in ("started_at", "ended_at"))
+            parts = sum(cycle[f"{part}_seconds"] for part in ("sweep_termination_pause", "mark", "mark_termination_pause"))
+            # Both are turned into times of day by two readings of clocks, between which goheapd may have to wait for a CPU.
+            assert abs((ended - began).total_seconds() - parts) < 1
         ends = {cycle["cycle"]: cycle["ended_at"] for cycle in cycles}
         [comment] = [c for c in daemon.profile(program.pid).comments if "GC cycle" in c]
         cycle, end = re.fullmatch(r"inuse as of GC cycle (\d+), which ended at (\S+)", comment).groups()
