@@ -38,13 +38,13 @@ def test_triggers_are_those_of_the_runtime(watched, minor):
     daemon, programs = watched
     program = programs[minor]
     program.ask("percent 100")
-    expected = dict(program.numbers(f"grow {CYCLES}"))
+    expected = {number: first for number, first, *_ in program.numbers(f"grow {CYCLES}")}
     program.ask("percent 30")  # after the cycle before has ended: what was fixed then is not what counts
-    expected |= dict(program.numbers(f"grow {CYCLES}"))
+    expected |= {number: first for number, first, *_ in program.numbers(f"grow {CYCLES}")}
     program.ask("force 1")
     program.ask("percent -1")
     program.ask(f"limit {LIMIT}")
-    limited = dict(program.numbers("grow 4"))
+    limited = {number: limits for number, _, *limits in program.numbers("grow 4")}
     program.ask(f"limit {2 ** 63 - 1}")
     cycles = {row["cycle"]: row for row in collector(daemon, program)["cycles"]}
     assert len(expected) == 2 * CYCLES and len(limited) == 4
@@ -58,10 +58,9 @@ def test_triggers_are_those_of_the_runtime(watched, minor):
     # A forced one began earlier than it would have.
     [forced] = [row["heap_bytes"] for row in cycles.values() if row["forced"]]
     assert forced["before"] < forced["trigger"]
-    # With a limit it depends on what else the runtime has mapped, which changes while the program allocates: so much that
-    # the goal, which is that of the end, can be below it.
-    wrong = {number: (cycles[number]["heap_bytes"], trigger) for number, trigger in limited.items()
-             if abs(cycles[number]["heap_bytes"]["trigger"] - trigger) > LIMIT / 8}
+    # With a limit it depends on what else the runtime has mapped, which changes while the program allocates.
+    wrong = {number: (cycles[number]["heap_bytes"], least, most) for number, (least, most) in limited.items()
+             if not least - LIMIT / 16 <= cycles[number]["heap_bytes"]["trigger"] <= most + LIMIT / 16}
     assert not wrong, wrong
 
 

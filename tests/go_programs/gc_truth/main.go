@@ -4,8 +4,8 @@
 //
 //	percent N  GOGC; -1: off
 //	limit N    GOMEMLIMIT in bytes
-//	grow N     allocates until N more cycles have ended. CYCLE TRIGGER for each: at which size of the heap it would begin,
-//	           as the runtime said before it did
+//	grow N     allocates until N more cycles have ended. CYCLE TRIGGER LEAST MOST for each: at which size of the heap it was
+//	           to begin, as the runtime said first, and in what range until it had ended
 //	force N    runtime.GC(), N times
 //	pauses     CYCLE NANOSECONDS of each, as debug.ReadGCStats knows them, at most the last 256
 //	histogram  COUNT of the collector's stops that runtime/metrics has
@@ -48,14 +48,22 @@ func cycles() int64 {
 func grow(output *bufio.Writer, n int) {
 	for ; n > 0; n-- {
 		before := cycles()
-		trigger, _ := triggerOf(unsafe.Pointer(&controller))
-		fmt.Fprintln(output, before+1, trigger)
+		first, _ := triggerOf(unsafe.Pointer(&controller))
+		least, most := first, first
 		for i := 0; cycles() == before; i++ {
+			now, _ := triggerOf(unsafe.Pointer(&controller))
+			if now < least {
+				least = now
+			}
+			if now > most {
+				most = now
+			}
 			for j := 0; j < 2000; j++ {
 				sink = &node{}
 				held[(i*17+j*(n%5+1))%len(held)] = sink
 			}
 		}
+		fmt.Fprintln(output, before+1, first, least, most)
 	}
 }
 
