@@ -7,7 +7,6 @@ import contextlib
 import os
 import pathlib
 import random
-import re
 import resource
 import shutil
 import signal
@@ -16,7 +15,7 @@ import time
 
 import pytest
 from conftest import LONG
-from harness import golang
+from harness import golang, usage
 from harness.daemon import GOHEAPD, Daemon
 from harness.target import Target
 
@@ -51,9 +50,9 @@ def test_the_daemon_is_killed_again_and_again(mode):
             assert_unharmed(target)
 
 
-def test_targets_die_while_they_are_read():
+def test_targets_die_while_they_are_read(tmp_path):
     """Every reading of memory and every answer may find that its process has just gone."""
-    binary = golang.build(24, "stripped")
+    binary = golang.own(golang.build(24, "stripped"), tmp_path)
     delays = random.Random(42)
     with Daemon.watching(binary) as daemon, concurrent.futures.ThreadPoolExecutor(4) as pool:
         for _ in range(20 if LONG else 6):
@@ -75,9 +74,9 @@ def test_targets_die_while_they_are_read():
         assert daemon.stop()[0] == 0
 
 
-def test_five_hundred_processes_in_a_burst():
+def test_five_hundred_processes_in_a_burst(tmp_path):
     """They live shorter than it takes to attach them. Others are watched all the while."""
-    binary = golang.build(24, "stripped")
+    binary = golang.own(golang.build(24, "stripped"), tmp_path)
     with Target(binary, profile_rate=1024) as steady, Daemon.watching(binary) as daemon:
         daemon.wait_for_state(steady.pid)
         for _ in range(10):
@@ -102,26 +101,9 @@ def test_five_hundred_processes_in_a_burst():
         assert steady.text_differences() == []
 
 
-def memory_limit():
-    """What deploy/ allows the daemon, in bytes; Kubernetes and systemd agree."""
-    unit = (golang.TREE / "deploy/systemd/goheapd.service.in").read_text()
-    pods = (golang.TREE / "deploy/kubernetes/base/daemonset.yaml").read_text()
-    [mebibytes] = set(re.findall(r"^MemoryMax=(\d+)M$", unit, re.MULTILINE)) | set(re.findall(r"limits: {memory: (\d+)Mi}", pods))
-    return int(mebibytes) << 20
-
-
-def memory(pid):
-    """Bytes that count against that limit: what is resident, and the kernel's maps."""
-    used = int(re.search(r"VmRSS:\s+(\d+) kB", pathlib.Path(f"/proc/{pid}/status").read_text())[1]) << 10
-    for file in pathlib.Path(f"/proc/{pid}/fdinfo").iterdir():
-        with contextlib.suppress(FileNotFoundError):
-            used += sum(int(size) for size in re.findall(r"^memlock:\s+(\d+)$", file.read_text(), re.MULTILINE))
-    return used
-
-
-def test_hundreds_that_run_at_once_exit_together():
+def test_hundreds_that_run_at_once_exit_together(tmp_path):
     """Waiting for the kernel to let go of each, one after the other, would take many seconds."""
-    binary = golang.build(24, "stripped")
+    binary = golang.own(golang.build(24, "stripped"), tmp_path)
     count = 100
     with contextlib.ExitStack() as stack:
         targets = [stack.enter_context(Target(binary)) for _ in range(count)]
@@ -135,7 +117,7 @@ def test_hundreds_that_run_at_once_exit_together():
             target.run("direct", 1000)
             daemon.profile(target.pid)
         daemon.metrics()
-        assert memory(daemon.process.pid) < memory_limit() / 2
+        assert usage.memory(daemon.process.pid) < usage.memory_limit() / 2
         for target in targets:
             target.process.kill()
         for target in targets:
@@ -165,9 +147,9 @@ def test_record_on_a_full_disk(tmp_path):
         subprocess.run(["umount", disk], check=True)
 
 
-def test_no_descriptors_left():
+def test_no_descriptors_left(tmp_path):
     """Without room for more files, what is attached goes on and the daemon says what it misses."""
-    binary = golang.build(24)
+    binary = golang.own(golang.build(24), tmp_path)
     with contextlib.ExitStack() as stack:
         targets = [stack.enter_context(Target(binary)) for _ in range(30)]
         daemon = stack.enter_context(Daemon.watching(binary))

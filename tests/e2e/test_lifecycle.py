@@ -174,16 +174,16 @@ def test_exec_of_a_program_that_is_not_go():
         assert daemon.get("/-/healthy").status == 200
 
 
-def test_a_target_that_starts_later():
+def test_a_target_that_starts_later(tmp_path):
     """One daemon, watching by executable: a program is found within a second of its start."""
     with Target.of(24) as first:
-        pattern = str(golang.build(23, "pie"))
+        binary = golang.own(golang.build(23, "pie"), tmp_path)
         # Without --pid, so --include keeps the daemon to our own file.
-        daemon = Daemon.watching(pattern)
+        daemon = Daemon.watching(binary)
         with daemon:
             assert first.pid not in {pid for pid, row in daemon.targets().items() if row["state"] == "attached"}
             began = time.monotonic()
-            with Target.of(23, "pie") as second:
+            with Target(binary) as second:
                 daemon.wait_for_state(second.pid, timeout=1.5)
                 assert time.monotonic() - began < 1.5
                 second.run("direct", 100)

@@ -1,12 +1,10 @@
 """Hours of real hosts in little: programs come, grow, shrink and go, and the daemon stays as big as it was."""
 import contextlib
-import os
-import pathlib
 import random
 import time
 
 from conftest import LONG
-from harness import golang
+from harness import golang, usage
 from harness.daemon import Daemon
 from harness.target import Target
 
@@ -17,31 +15,7 @@ SLOTS = 6
 MEMORY_SLACK_KIB = (12 if LONG else 48) * 1024
 
 
-def resident_kib(pid):
-    status = pathlib.Path(f"/proc/{pid}/status").read_text()
-    return int(next(line for line in status.splitlines() if line.startswith("VmRSS:")).split()[1])
-
-
-def descriptors(pid):
-    return len(os.listdir(f"/proc/{pid}/fd"))
-
-
-def threads(pid):
-    return len(os.listdir(f"/proc/{pid}/task"))
-
-
-def map_bytes(pid):
-    """Locked memory of the kernel's maps that the process holds."""
-    total = 0
-    for info in pathlib.Path(f"/proc/{pid}/fdinfo").iterdir():
-        with contextlib.suppress(FileNotFoundError):
-            fields = dict(line.split(":", 1) for line in info.read_text().splitlines() if ":" in line)
-            if "map_type" in fields:
-                total += int(fields["memlock"])
-    return total
-
-
-def one_round(daemon, stack, slots, chance):
+def one_round(daemon, stack, slots, chance, binaries):
     """Every slot gets a new program, more load, less load, or is asked something."""
     for number in range(SLOTS):
         target = slots[number]
@@ -50,7 +24,7 @@ def one_round(daemon, stack, slots, chance):
                 target.kill()
             # A third have no sampler of their own.
             tags = chance.choice(("", "", "noprofile"))
-            binary = golang.build(chance.choice((22, 24, 27)), chance.choice(("plain", "stripped_pie")), tags=tags)
+            binary = binaries[chance.choice((22, 24, 27)), chance.choice(("plain", "stripped_pie")), tags]
             slots[number] = stack.enter_context(Target(binary, profile_rate=None if tags else 4096))
             continue
         scenario = chance.choice(target.scenarios())
@@ -63,21 +37,20 @@ def one_round(daemon, stack, slots, chance):
     daemon.targets()
 
 
-def test_nothing_grows():
+def test_nothing_grows(tmp_path):
     chance = random.Random(1)
-    binaries = [str(golang.build(minor, variant, tags=tags)) for minor in (22, 24, 27)
-                for variant in ("plain", "stripped_pie") for tags in ("", "noprofile")]
-    folder = os.path.commonpath(binaries)
+    binaries = {(minor, variant, tags): golang.own(golang.build(minor, variant, tags=tags), tmp_path / f"{minor}{variant}{tags}")
+                for minor in (22, 24, 27) for variant in ("plain", "stripped_pie") for tags in ("", "noprofile")}
     with contextlib.ExitStack() as stack:
         # What has exited is dropped soon, so that all that grows is a leak.
-        daemon = stack.enter_context(Daemon(arguments=["--include", f"^{folder}/", "--exited-retention", "5s"]))
+        daemon = stack.enter_context(Daemon.watching(tmp_path, ["--exited-retention", "5s"]))
         slots = [None] * SLOTS
         samples = []
         began = time.monotonic()
         while time.monotonic() - began < SECONDS:
-            one_round(daemon, stack, slots, chance)
+            one_round(daemon, stack, slots, chance, binaries)
             pid = daemon.process.pid
-            samples.append((resident_kib(pid), descriptors(pid), threads(pid), map_bytes(pid)))
+            samples.append((usage.resident_bytes(pid) >> 10, usage.descriptors(pid), usage.threads(pid), usage.kernel_bytes(pid)))
         for target in slots:
             if target is not None:
                 target.kill()
@@ -92,7 +65,7 @@ def test_nothing_grows():
             assert after <= before + slack, f"{what}: {before} in the middle, {after} at the end"
         assert min(s[3] for s in samples) > 0, "no map is seen"
         # All of the targets' descriptors have been given back.
-        assert descriptors(daemon.process.pid) <= min(s[1] for s in samples) + 2 * SLOTS
+        assert usage.descriptors(daemon.process.pid) <= min(s[1] for s in samples) + 2 * SLOTS
         # Programs that are killed in the middle of what they do leave something unread; but nothing is ever full.
         assert not [reason for reason in daemon.lost_events() if reason.endswith("_full")]
         assert daemon.stop()[0] == 0

@@ -101,9 +101,9 @@ class Daemon:
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=subprocess.STDOUT)
 
     @classmethod
-    def watching(cls, executable, arguments=()):
-        """Watches for processes of this one file."""
-        return cls(arguments=["--include", f"^{re.escape(str(executable))}$", *arguments])
+    def watching(cls, place, arguments=()):
+        """Watches for processes of this one file, or of the files in this folder."""
+        return cls(arguments=["--include", f"^{re.escape(str(place))}(/|$)", *arguments])
 
     def __enter__(self):
         return self

@@ -3,6 +3,7 @@ import functools
 import hashlib
 import os
 import pathlib
+import shutil
 import subprocess
 import tempfile
 
@@ -75,6 +76,17 @@ def build(minor, variant="plain", program="target", tags="", experiment=""):
             subprocess.run(["strip", "--strip-all", fresh], check=True)
         fresh.rename(binary)
     return binary
+
+
+def own(binary, folder):
+    """The same file at a path of the test's own: who looks for programs by path finds none of other tests."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / binary.name
+    try:
+        os.link(binary, path)
+    except OSError:   # on another file system
+        shutil.copy(binary, path)
+    return path
 
 
 @functools.lru_cache(maxsize=None)
