@@ -13,6 +13,8 @@ class Child:
                                         stderr=stderr, env={"PATH": "/usr/bin:/bin", **environment})
         self.pid = self.process.pid
         self._pending = b""
+        self._readable = select.poll()   # select() knows 1024 descriptors only
+        self._readable.register(self.process.stdout, select.POLLIN)
         try:
             self.greeting = self.line() if greets else None
         except BaseException:
@@ -41,7 +43,7 @@ class Child:
         while b"\n" not in self._pending:
             left = deadline - time.monotonic()
             assert left > 0, f"{self.binary}, pid {self.pid}, does not answer"
-            if select.select([self.process.stdout], [], [], left)[0]:
+            if self._readable.poll(left * 1000):
                 more = os.read(self.process.stdout.fileno(), 1 << 16)
                 assert more, f"{self.binary}, pid {self.pid}, has ended with {self.process.wait()}"
                 self._pending += more
