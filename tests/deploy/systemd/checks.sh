@@ -1,8 +1,14 @@
 # shellcheck shell=bash
 # Sourced by what runs as a service in a booted system: checks, one line each, into the file $result:
-# "ok NAME" or "FAILED NAME: what was seen".
+# "ok NAME" or "FAILED NAME: what was seen". What is done is written to /outside/log.
 result=${result:?names the file for the verdicts}
 url=http://127.0.0.1:9786
+export DEBIAN_FRONTEND=noninteractive
+exec >/outside/log 2>&1 </dev/null
+# Away from what commands say, which checks quote.
+exec 9>&1
+BASH_XTRACEFD=9
+set -x
 
 check() {
   local name=$1 seen

@@ -2,13 +2,7 @@
 # Runs as a service in the booted container: installs the package, lives through what an operator does, purges it.
 # One line per check in /outside/result: "ok NAME" or "FAILED NAME: what was seen". /outside/done marks the end.
 # shellcheck disable=SC2016  # what is in single quotes is for another shell
-exec >/outside/log 2>&1 </dev/null
-exec 9>&1
-BASH_XTRACEFD=9
-set -x
 result=/outside/result
-export DEBIAN_FRONTEND=noninteractive
-
 # shellcheck source=tests/deploy/systemd/checks.sh
 source /outside/checks.sh
 metric_is() { curl -sf $url/metrics | grep -qx "$1 $2" || { curl -s $url/metrics | grep "^$1"; return 1; }; }

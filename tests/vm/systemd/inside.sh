@@ -2,12 +2,7 @@
 # Runs as a service in the virtual machine: the package in its default configuration, with real probes in a program of
 # another user's. Results go to the console as tests/deploy/systemd/checks.sh writes them, files as in tests/vm/init.
 # shellcheck disable=SC2016  # what is in single quotes is for another shell
-exec >/outside/log 2>&1 </dev/null
-exec 9>&1
-BASH_XTRACEFD=9
-set -x
 result=/dev/ttyS0
-export DEBIAN_FRONTEND=noninteractive
 # shellcheck source=tests/deploy/systemd/checks.sh
 source /outside/checks.sh
 # How probes have to be attached here.
