@@ -72,7 +72,7 @@ void Daemon::start_governing(Target& target, const OpenedTarget& opened) {
     // Without the runtime's sampler there are no records to fall back to.
     options.levels = opened.span_reader ? std::vector{Level::gc, Level::slices, Level::sparse, Level::sampled}
                                         : std::vector{Level::buckets, Level::sampled};
-    if (!opened.span_reader && opened.binary->probe_sites().exact()) options.levels.push_back(Level::exact);
+    if (opened.binary->probe_sites().exact()) options.levels.push_back(Level::exact);
   }
   target.govern(probe::Governor(std::move(options), kernel_time_ns()));
 }
@@ -159,6 +159,7 @@ void Daemon::look_at_cost(Target& target) {
   uint64_t hits = 0;
   auto sample = cost_of(target, hits);
   if (!sample) return;
+  const uint64_t probe_ns = sample->probe_ns;
   if (target.spans() != nullptr && target.spans()->windows() != nullptr) {
     const uint64_t unpaid = target.spans()->windows()->unpaid_ns(sample->time_ns);
     sample->probe_ns -= std::min(unpaid, sample->probe_ns);
@@ -167,7 +168,7 @@ void Daemon::look_at_cost(Target& target) {
   const auto move = governor.observe(*sample, [&target]() -> uint64_t {
     return target.reader() == nullptr ? 0 : target.reader()->allocated_objects().value_or(0);
   });
-  target.note_cost(sample->time_ns, hits);
+  target.note_cost(sample->time_ns, hits, probe_ns);
   if (move) {
     go(target, *move);
   } else if (governor.overhead_ratio() * 100 > options_.settings.overhead_budget_percent &&

@@ -43,11 +43,13 @@ void Daemon::start_span_reading(Target& target) {
           read_target->spans()->reader() != reader)
         return;
       drain_probes();  // the books need all events up to the reading's end first
+      take_storms();   // in which the kernel has stopped counting
+      drain_exact(*read_target);
       SpanSource& source = *read_target->spans();
       for (const StackName& name : brought->names)
         source.ledger().name_stack(name.stack_hash, name.site.kind, name.site.function);
       if (brought->reading) {
-        source.apply(*brought->reading);
+        read_target->apply(*brought->reading);
         lost_verdicts_ += brought->reading->liveness.lost_verdicts;
         untracked_runs_ += source.ledger().take_untracked_runs();
         return;

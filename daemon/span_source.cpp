@@ -35,8 +35,8 @@ std::vector<model::TrackedObject> SpanSource::start_reading() {
   return ledger_.tracked();
 }
 
-void SpanSource::apply(const profile::SpanReading& reading) {
-  ledger_.apply(reading);
+void SpanSource::apply(const profile::SpanReading& reading, const profile::CountedElsewhere& counted) {
+  ledger_.apply(reading, counted);
   const uint64_t end = reading.counters.end_ns;
   not_before_ns_ = end + kRestFactor * (end - std::min(end, reading.liveness.begin_ns));
   next_ns_ = end + kMaxReadingAge;

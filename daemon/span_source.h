@@ -38,7 +38,7 @@ class SpanSource {
   bool reading_in_flight() const { return in_flight_; }
   // The objects that the reading shall ask for.
   std::vector<model::TrackedObject> start_reading();
-  void apply(const profile::SpanReading& reading);
+  void apply(const profile::SpanReading& reading, const profile::CountedElsewhere& counted);
   void reading_failed(uint64_t now_ns);
   // Ready when the reading in flight has been applied or has failed.
   std::shared_future<void> reading_end() const { return end_; }

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "daemon/base/clock.h"
+#include "daemon/growing_counters.h"
 
 namespace goheapd {
 namespace {
@@ -20,8 +21,10 @@ constexpr uint64_t kMinReadingGap = 100 * kMillisecond;
 // A reading may keep us busy for at most 1/50 of the time.
 constexpr uint64_t kReadingDutyFactor = 50;
 constexpr uint64_t kRateWindow = 2'000 * kMillisecond;
-// What the probes take is looked at so often; where every allocation hits one, it can become too much in no time.
+// What the probes take is looked at so often; where every allocation or every span hits one, it can become too much in no
+// time.
 constexpr uint64_t kCostLook = 500 * kMillisecond;
+constexpr uint64_t kCostLookWhenSpans = 100 * kMillisecond;
 constexpr uint64_t kCostLookWhenExact = 40 * kMillisecond;
 
 // Of counted allocations.
@@ -167,6 +170,13 @@ void Target::apply(const model::LiveSampleReading& reading) {
   if (buckets_) buckets_->apply(reading);
 }
 
+void Target::apply(const profile::SpanReading& reading) {
+  profile::CountedElsewhere counted;
+  if (exact_) counted.amounts = exact_->by_size_class();
+  counted.all = is_exact() && counting_since_ns_ <= spans_->ledger().reading_ns();
+  spans_->apply(reading, counted);
+}
+
 void Target::apply(std::vector<model::ExactCount> counts) {
   if (!exact_) return;
   const uint64_t before = exact_->objects();
@@ -176,19 +186,29 @@ void Target::apply(std::vector<model::ExactCount> counts) {
 
 bool Target::cost_look_due(uint64_t now_ns) const {
   if (!is_live() || !governor_) return false;
-  return now_ns - cost_look_ns_ >= (is_exact() ? kCostLookWhenExact : kCostLook);
+  return now_ns - cost_look_ns_ >= (is_exact() ? kCostLookWhenExact
+                                    : spans_   ? kCostLookWhenSpans
+                                               : kCostLook);
 }
 
-void Target::note_cost(uint64_t now_ns, uint64_t hits) {
+void Target::note_cost(uint64_t now_ns, uint64_t hits, uint64_t probe_ns) {
   cost_look_ns_ = now_ns;
   status_.probe_hits = hits;
+  status_.probe_cpu_ns = probe_ns;
   status_.overhead_ratio = governor_ ? governor_->overhead_ratio() : 0;
 }
 
 void Target::begin_counting() {
   exact_.emplace();
-  if (buckets_) buckets_->set_alloc_counted_elsewhere(true);
+  count_elsewhere(true);
   status_.mode = model::Mode::exact;
+}
+
+// The counts have, or have not, what is allocated from now on.
+void Target::count_elsewhere(bool elsewhere) {
+  counting_since_ns_ = kernel_time_ns();
+  if (buckets_) buckets_->set_alloc_counted_elsewhere(elsewhere);
+  if (spans_) spans_->ledger().set_alloc_counted_elsewhere(elsewhere);
 }
 
 void Target::set_level(probe::Level level, const std::string& why) {
@@ -197,10 +217,8 @@ void Target::set_level(probe::Level level, const std::string& why) {
   const bool exact = level == probe::Level::exact;
   if (exact && !exact_) exact_.emplace();
   if (was_exact && !exact) exact_->end_period();
-  if (buckets_) {
-    buckets_->set_alloc_counted_elsewhere(exact);
-    buckets_->set_has_events(level > probe::Level::buckets);
-  }
+  if (exact != was_exact) count_elsewhere(exact);
+  if (buckets_) buckets_->set_has_events(level > probe::Level::buckets);
   // Without records in the runtime there is no mode buckets: sampling pauses.
   status_.mode = exact                                        ? model::Mode::exact
                  : level > probe::Level::buckets || !buckets_ ? model::Mode::sampled
@@ -242,7 +260,11 @@ std::shared_ptr<const profile::RawSnapshot> Target::snapshot(const std::vector<s
     snapshot->start_wall_ns = status_.started_wall_ns;
     spans_->ledger().fill(*snapshot);
     if (snapshot->gc_cycle != 0) snapshot->comments.push_back(gc_.inuse_comment(snapshot->gc_cycle));
-    if (exact_) leave_alloc_to_counts(*snapshot);
+    if (exact_ && asked_mode_ == model::Mode::exact) {
+      leave_alloc_to_counts(*snapshot);
+    } else if (exact_) {
+      add_counts(*snapshot);
+    }
     if (governor_ && governor_->level() <= probe::Level::buckets)
       snapshot->comments.push_back("no samples are taken at the moment: " + status_.reason);
     if (governor_ && governor_->level() == probe::Level::slices)
@@ -262,7 +284,16 @@ std::shared_ptr<const profile::RawSnapshot> Target::snapshot(const std::vector<s
   return snapshot;
 }
 
-// Source spans sees allocations since goheapd came, just as the counts do: those are exact.
+// Beside the sampled values of other times.
+void Target::add_counts(profile::RawSnapshot& snapshot) const {
+  snapshot.counted = exact_->samples();
+  snapshot.comments.emplace_back(
+      "alloc values up to now; every allocation was counted while the mode was exact, the others are "
+      "sampled");
+  note_lost_stacks(*exact_, snapshot);
+}
+
+// Everything since goheapd came was counted.
 void Target::leave_alloc_to_counts(profile::RawSnapshot& snapshot) const {
   for (profile::RawSample& sample : snapshot.samples) {
     sample.published.alloc_objects = sample.published.alloc_bytes = 0;
@@ -309,12 +340,7 @@ void Target::fill_from_buckets(profile::RawSnapshot& snapshot) const {
         "goheapd switched the runtime's sampler on when it attached (--allow-runtime-sampling): older "
         "objects are unknown");
   }
-  if (!exact_) return;
-  snapshot.counted = exact_->samples();
-  snapshot.comments.emplace_back(
-      "alloc values up to now; every allocation was counted while the mode was exact, the others are "
-      "sampled");
-  note_lost_stacks(*exact_, snapshot);
+  if (exact_) add_counts(snapshot);
 }
 
 void Target::update_counters() {
@@ -323,7 +349,7 @@ void Target::update_counters() {
   if (buckets_) {
     bytes = buckets_->alloc_bytes();
     objects = buckets_->alloc_objects();
-  } else if (spans_ && !exact_) {
+  } else if (spans_) {
     bytes = spans_->ledger().alloc_bytes();
     objects = spans_->ledger().alloc_objects();
   }
@@ -336,9 +362,11 @@ void Target::update_counters() {
     }
   }
   for (size_t kind = 0; kind < model::kAllocationKinds; ++kind) {
-    shown_bytes_[kind] = std::max(shown_bytes_[kind], earlier_bytes_[kind] + bytes[kind]);
-    shown_objects_[kind] = std::max(shown_objects_[kind], earlier_objects_[kind] + objects[kind]);
+    bytes[kind] += earlier_bytes_[kind];
+    objects[kind] += earlier_objects_[kind];
   }
+  grow_counters(shown_bytes_, bytes);
+  grow_counters(shown_objects_, objects);
 }
 
 void Target::tick(uint64_t now_ns) {
@@ -363,9 +391,6 @@ std::vector<profile::SiteTotals> Target::sites() const {
   if (buckets_) sites = buckets_->sites();
   if (spans_) sites = spans_->ledger().sites();
   if (!exact_) return sites;
-  if (spans_) {
-    for (profile::SiteTotals& site : sites) site.alloc_bytes = 0;  // counted since goheapd came, as runs are
-  }
   std::unordered_map<std::string, size_t> rows;
   for (size_t i = 0; i < sites.size(); ++i) rows.emplace(sites[i].function, i);
   for (profile::SiteTotals& counted : exact_->sites()) {

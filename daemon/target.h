@@ -60,7 +60,7 @@ class Target {
   // Null: nothing is measured, since there are no probes.
   probe::Governor* governor() { return governor_ ? &*governor_ : nullptr; }
   bool cost_look_due(uint64_t now_ns) const;
-  void note_cost(uint64_t now_ns, uint64_t hits);
+  void note_cost(uint64_t now_ns, uint64_t hits, uint64_t probe_ns);
   // The probes have been changed to this level; `why` in words. What is counted stays right across the change: each
   // allocation counts in the books of the level at which it was made.
   void set_level(probe::Level level, const std::string& why);
@@ -103,6 +103,8 @@ class Target {
 
   void apply(TargetReading reading);
   void apply(const model::LiveSampleReading& reading);
+  // Of source spans. In mode exact all counts up to now must have been taken in before.
+  void apply(const profile::SpanReading& reading);
   void apply(std::vector<model::ExactCount> counts);
   // Names for stacks of exact mode, found by a worker.
   std::vector<std::pair<uint64_t, profile::StackPtr>> take_unnamed_stacks();
@@ -132,6 +134,8 @@ class Target {
   void update_counters();
   std::vector<profile::SiteTotals> sites() const;
   void fill_from_buckets(profile::RawSnapshot& snapshot) const;
+  void count_elsewhere(bool elsewhere);
+  void add_counts(profile::RawSnapshot& snapshot) const;
   void leave_alloc_to_counts(profile::RawSnapshot& snapshot) const;
   void fill_from_counts(profile::RawSnapshot& snapshot) const;
 
@@ -159,6 +163,7 @@ class Target {
   uint64_t torn_readings_ = 0;
 
   model::Mode asked_mode_ = model::Mode::automatic;
+  uint64_t counting_since_ns_ = 0;  // in mode exact, beside another source
   std::optional<probe::Governor> governor_;
   uint64_t cost_look_ns_ = 0;  // the last one
   double rate_total_ = 0;

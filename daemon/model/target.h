@@ -56,6 +56,8 @@ struct TargetStatus {
 
   uint64_t samples = 0;  // events taken in for this target
   uint64_t probe_hits = 0;
+  uint64_t probe_cpu_ns =
+      0;  // that these hits took of the target's CPU time, as far as it is known what one costs
   double alloc_bytes_per_second = 0;
   uint64_t mode_changes = 0;                           // that the governor of mode auto has made
   double overhead_ratio = 0;                           // estimated share of the target's CPU time, 0..1

@@ -23,6 +23,8 @@ constexpr uint64_t kSlicesTold = 10 * kSecond;
 // What a slice is expected to take of the target's CPU time while it lasts, where it is not known.
 constexpr double kUsualSlice = 0.2;
 constexpr double kKillFactor = 10;
+// ... or unless so many times what may be spent in the whole of it has been spent.
+constexpr double kSpentFactor = 2;
 // Probes that take less of one CPU than this are no breach, whatever their share of a target that hardly runs: a share
 // of nearly nothing is noise, and what it takes nobody can feel.
 constexpr double kNegligible = 0.0002;
@@ -154,25 +156,28 @@ std::optional<Move> Governor::observe(const CostSample& sample,
   while (window_.size() > 2 && sample.time_ns - window_[1].time_ns >= window) window_.pop_front();
   const CostSample& oldest = window_.front();
 
+  const auto leave = [&](double ratio) {
+    ratio_ = ratio;
+    learn(sample, allocations());
+    return breach(sample.time_ns, ratio, "probes took " + percent(ratio) + " of its CPU time");
+  };
   // The last tenth of a second.
   const auto recent = std::find_if(window_.rbegin(), window_.rend(), [&](const CostSample& candidate) {
     return sample.time_ns - candidate.time_ns >= kKillWindow;
   });
   if (!in_slices && recent != window_.rend() && !is_negligible(*recent, sample)) {
     const double ratio = share(*recent, sample);
-    if (ratio > kKillFactor * options_.budget) {
-      ratio_ = ratio;
-      learn(sample, allocations());
-      return breach(sample.time_ns, ratio, "probes took " + percent(ratio) + " of its CPU time");
-    }
+    if (ratio > kKillFactor * options_.budget) return leave(ratio);
   }
   const uint64_t covered = sample.time_ns - oldest.time_ns;
+  if (!in_slices && covered < window && !is_negligible(oldest, sample)) {
+    const double ratio = share(oldest, sample);
+    if (ratio * static_cast<double>(covered) > kSpentFactor * options_.budget * static_cast<double>(window))
+      return leave(ratio);
+  }
   if (covered < (in_slices ? kSlicesTold : window)) return std::nullopt;
   ratio_ = share(oldest, sample);
-  if (covered >= window && ratio_ > options_.budget && !is_negligible(oldest, sample)) {
-    learn(sample, allocations());
-    return breach(sample.time_ns, ratio_, "probes took " + percent(ratio_) + " of its CPU time");
-  }
+  if (covered >= window && ratio_ > options_.budget && !is_negligible(oldest, sample)) return leave(ratio_);
   const auto up = above();
   if (!up || sample.time_ns - level_since_ns_ < known(*up).hold_ns) return std::nullopt;
   const double expected = predicted(*up);

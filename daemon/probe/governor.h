@@ -5,8 +5,9 @@
 //      sparse     a sixteenth of the samples (source spans)│ of the budget
 //      slices     the same as sampled, now and then       │
 //      buckets    memory reads only                       │
-//      gc         the collector's cycles only             ▼ at once: over the budget for a second; over ten times the
-//                                                           budget for a tenth of a second; or a storm of hits
+//      gc         the collector's cycles only             ▼ at once: over the budget for a second, or twice as much
+//                                                           spent sooner; over ten times the budget for a tenth of
+//                                                           a second; or a storm of hits
 //
 // A pure calculation on numbers that others bring: time is what the samples say.
 #pragma once

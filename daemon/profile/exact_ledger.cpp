@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "daemon/profile/exact_window.h"
+
 namespace goheapd::profile {
 namespace {
 
@@ -82,6 +84,21 @@ std::vector<SiteTotals> ExactLedger::sites() const {
   result.reserve(by_function.size());
   for (auto& [function, site] : by_function) result.push_back(std::move(site));
   return result;
+}
+
+std::array<ClassAmount, kSpanSizeClasses> ExactLedger::by_size_class() const {
+  std::array<ClassAmount, kSpanSizeClasses> amounts{};
+  for (const model::ExactCount& count : counts_) {
+    const auto span_class = span_class_of(count);
+    if (!span_class) {
+      amounts[0] += {static_cast<double>(count.objects), static_cast<double>(count.slot_bytes)};
+      continue;
+    }
+    const size_t size_class = *span_class >> 1;
+    const double slots = slots_of(count);
+    amounts[size_class] += {slots, slots * static_cast<double>(class_bytes(size_class))};
+  }
+  return amounts;
 }
 
 std::array<double, model::kAllocationKinds> ExactLedger::alloc_bytes() const {

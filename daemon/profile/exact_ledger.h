@@ -9,6 +9,7 @@
 #include "daemon/model/event.h"
 #include "daemon/profile/raw_snapshot.h"
 #include "daemon/profile/site_board.h"
+#include "daemon/profile/span_classes.h"
 
 namespace goheapd::profile {
 
@@ -35,6 +36,8 @@ class ExactLedger {
   void name_stack(uint64_t stack_hash, model::AllocationKind kind, const std::string& function);
 
   std::vector<SiteTotals> sites() const;
+  // By size class, in slots.
+  std::array<ClassAmount, kSpanSizeClasses> by_size_class() const;
   std::array<double, model::kAllocationKinds> alloc_bytes() const;
   std::array<double, model::kAllocationKinds> alloc_objects() const;
 

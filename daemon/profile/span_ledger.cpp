@@ -121,14 +121,17 @@ void SpanLedger::on_opened(model::SpanRunOpened event, double times) {
   if (account.object_bytes != event.object_bytes) account.object_bytes = 0;
   const double planned_bytes = static_cast<double>(run.planned) * static_cast<double>(run.object_bytes);
   run.weight = times * unsampling_factor(planned_bytes, event.mean_distance);
+  run.counts = !counts_elsewhere_;
   const ClassAmount amount = run.amount();
-  account.open += amount;
   account.opened_bytes += amount.bytes;
   account.ages.add(run.sweepgen, amount.bytes);
   account.young += amount;
-  ClassBook& book = books_[account.size_class()];
-  book.open += amount;
-  ++book.open_runs;
+  if (run.counts) {
+    ClassBook& book = books_[account.size_class()];
+    account.open += amount;
+    book.open += amount;
+    ++book.open_runs;
+  }
 
   // A slot that is handed out again held something dead.
   if (live_.erase(event.address) != 0) ++deaths_;
@@ -146,10 +149,12 @@ void SpanLedger::correct(Run& run, uint32_t used, bool is_alive) {
   const ClassAmount change{objects, objects * static_cast<double>(run.object_bytes)};
   run.used = std::min(used, run.planned);
   Account& account = accounts_[run.account];
-  account.open += change;
   account.opened_bytes += change.bytes;
   account.ages.add(run.sweepgen, change.bytes);
-  books_[account.size_class()].open += change;
+  if (run.counts) {
+    account.open += change;
+    books_[account.size_class()].open += change;
+  }
   if (is_alive) account.young += change;
 }
 
@@ -221,7 +226,7 @@ void SpanLedger::measure_allocations() {
     ClassBook& book = books_[i];
     book.factor = 1;
     if (book.open.bytes <= 0) continue;
-    book.factor = (classes_.allocated(i) - book.settled).bytes / book.open.bytes;
+    book.factor = (to_divide(i) - book.settled).bytes / book.open.bytes;
     settles[i] = book.open_runs >= kSettleRuns;
   }
   const std::vector<ClassAmount> allocated = allocations();
@@ -238,7 +243,7 @@ void SpanLedger::measure_allocations() {
   }
   for (size_t i = 0; i < kSpanSizeClasses; ++i) {
     if (!settles[i]) continue;
-    books_[i].settled = classes_.allocated(i);
+    books_[i].settled = to_divide(i);
     books_[i].open = {};
     books_[i].open_runs = 0;
     books_[i].factor = 1;
@@ -264,20 +269,38 @@ void SpanLedger::measure_in_use() {
   }
 }
 
-void SpanLedger::apply(const SpanReading& reading) {
+// Of what the runtime has counted since the last reading. Where the other source has counted only part of that time, it
+// says how much of it.
+void SpanLedger::leave_out(const CountedElsewhere& counted) {
+  for (size_t i = 0; i < kSpanSizeClasses; ++i) {
+    const ClassAmount allocated = classes_.allocated(i);
+    const ClassAmount grown = allocated - allocated_before_[i];
+    const ClassAmount theirs = counted.amounts[i] - counted_before_[i];
+    elsewhere_[i] += counted.all ? grown
+                                 : ClassAmount{std::min(grown.objects, theirs.objects),
+                                               std::min(grown.bytes, theirs.bytes)};
+    allocated_before_[i] = allocated;
+  }
+  counted_before_ = counted.amounts;
+}
+
+void SpanLedger::apply(const SpanReading& reading, const CountedElsewhere& counted) {
   const bool is_new_cycle = reading.liveness.sweepgen != sweepgen_;
   reading_ns_ = reading.counters.end_ns;
   judge(reading.liveness);
   sum_in_use(is_new_cycle);
   classes_.apply(reading.counters, reading.liveness.sweepgen, reading.swept);
+  leave_out(counted);
   measure_allocations();
   measure_in_use();
   division_.reset();
+  counted_ = division().allocated;
+  for (size_t i = 0; i < kSpanSizeClasses; ++i) counted_unsampled_[i] = unsampled(i);
 }
 
 ClassAmount SpanLedger::unsampled(size_t size_class) const {
   const ClassBook& book = books_[size_class];
-  return book.open.bytes > 0 ? ClassAmount{} : classes_.allocated(size_class) - book.settled;
+  return book.open.bytes > 0 ? ClassAmount{} : to_divide(size_class) - book.settled;
 }
 
 double SpanLedger::live_bytes() const {
@@ -294,14 +317,13 @@ double SpanLedger::live_objects() const {
 
 std::array<ClassAmount, model::kAllocationKinds> SpanLedger::by_kind() const {
   std::array<ClassAmount, model::kAllocationKinds> sums{};
-  const std::vector<ClassAmount>& allocated = division().allocated;
-  for (size_t i = 0; i < accounts_.size(); ++i) {
+  for (size_t i = 0; i < counted_.size(); ++i) {
     const auto name = names_.find(accounts_[i].stack_hash);
     const auto kind = name == names_.end() ? model::AllocationKind::other : name->second.kind;
-    sums[static_cast<size_t>(kind)] += allocated[i];
+    sums[static_cast<size_t>(kind)] += counted_[i];
   }
-  for (size_t i = 0; i < kSpanSizeClasses; ++i)
-    sums[static_cast<size_t>(model::AllocationKind::other)] += unsampled(i);
+  for (const ClassAmount& amount : counted_unsampled_)
+    sums[static_cast<size_t>(model::AllocationKind::other)] += amount;
   return sums;
 }
 
@@ -323,15 +345,15 @@ std::vector<SiteTotals> SpanLedger::sites() const {
   std::map<std::string, SiteTotals> by_function;
   SiteTotals& other = by_function[kOtherSite];
   for (size_t i = 0; i < kSpanSizeClasses; ++i) {
-    other.alloc_bytes += unsampled(i).bytes;
+    other.alloc_bytes += counted_unsampled_[i].bytes;
     other.live_bytes += books_[i].from_before.bytes + books_[i].unsampled.bytes;
   }
-  const auto& [allocated, held] = division();
+  const InUse& held = division().held;
   for (size_t i = 0; i < accounts_.size(); ++i) {
     const auto name = names_.find(accounts_[i].stack_hash);
     SiteTotals& site = name == names_.end() ? other : by_function[name->second.function];
     site.live_bytes += held.amounts[i].bytes + accounts_[i].young.bytes;
-    site.alloc_bytes += allocated[i].bytes;
+    if (i < counted_.size()) site.alloc_bytes += counted_[i].bytes;
   }
   std::vector<SiteTotals> totals;
   totals.reserve(by_function.size());

@@ -55,6 +55,12 @@ struct SpanReading {
   bool swept = false;  // the counters hold all the garbage of the cycle that `liveness` judges
 };
 
+// What mode exact has counted of a process beside source spans: these allocations are in its books, not in ours.
+struct CountedElsewhere {
+  std::array<ClassAmount, kSpanSizeClasses> amounts{};  // cumulative, by size class
+  bool all = false;                                     // everything since the last reading
+};
+
 class SpanLedger {
  public:
   // Of one process, with the bounds that keep a hostile one from eating our memory.
@@ -68,8 +74,14 @@ class SpanLedger {
 
   // The objects to ask for, in no order.
   std::vector<model::TrackedObject> tracked() const;
-  // Takes over a reading. All events up to its end must have been delivered before.
-  void apply(const SpanReading& reading);
+  // Takes over a reading. All events up to its end must have been delivered before. `counted`: up to now.
+  void apply(const SpanReading& reading, const CountedElsewhere& counted = {});
+
+  // While another source counts the allocations (mode exact), they are left out of every alloc value, so that nothing is
+  // counted twice; inuse values go on, and samples with them. Events up to now must have been delivered before.
+  void set_alloc_counted_elsewhere(bool elsewhere) { counts_elsewhere_ = elsewhere; }
+  // End of the last reading.
+  uint64_t reading_ns() const { return reading_ns_; }
 
   bool has_reading() const { return classes_.has_reading(); }
   uint32_t sweepgen() const { return sweepgen_; }
@@ -78,7 +90,8 @@ class SpanLedger {
   // Bytes in the runtime's heap now, with the garbage that it has not swept; exact as of the last reading.
   double live_bytes() const;
   double live_objects() const;
-  // Since the first reading.
+  // Since the first reading, as of the last one: a sample that has come since stands for more than it may turn out to
+  // have been.
   std::array<double, model::kAllocationKinds> alloc_bytes() const;
   std::array<double, model::kAllocationKinds> alloc_objects() const;
   std::vector<SiteTotals> sites() const;
@@ -150,6 +163,7 @@ class SpanLedger {
     uint32_t used = 0;
     double weight = 0;  // objects that one used object stands for
     uint64_t object_bytes = 0;
+    bool counts = true;  // as allocated; else another source has counted it
     ClassAmount amount() const {
       const double objects = weight * used;
       return {objects, objects * static_cast<double>(object_bytes)};
@@ -194,6 +208,11 @@ class SpanLedger {
   uint32_t shown_at(uint32_t id) const;
   double factor_of_all(size_t size_class) const;
   void correct(Run& run, uint32_t used, bool is_alive);
+  void leave_out(const CountedElsewhere& counted);
+  // Since the first reading, without what another source has counted.
+  ClassAmount to_divide(size_t size_class) const {
+    return classes_.allocated(size_class) - elsewhere_[size_class];
+  }
   void judge(const model::LivenessReading& reading);
   void sum_in_use(bool is_new_cycle);
   void measure_allocations();
@@ -232,6 +251,14 @@ class SpanLedger {
 
   SpanClasses classes_;
   std::array<ClassBook, kSpanSizeClasses> books_{};
+  // What another source has counted since the first reading, and what it and the runtime had counted at the last one.
+  std::array<ClassAmount, kSpanSizeClasses> elsewhere_{};
+  std::array<ClassAmount, kSpanSizeClasses> counted_before_{};
+  std::array<ClassAmount, kSpanSizeClasses> allocated_before_{};
+  bool counts_elsewhere_ = false;
+  // As of the last reading: allocated by account, and in classes without samples.
+  std::vector<ClassAmount> counted_;
+  std::array<ClassAmount, kSpanSizeClasses> counted_unsampled_{};
   std::vector<Account> accounts_;
   std::unordered_map<uint64_t, uint32_t> account_ids_;  // by hash of stack and span class
   std::map<uint32_t, std::vector<uint32_t>> class_accounts_;

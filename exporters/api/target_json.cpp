@@ -93,6 +93,7 @@ ordered_json target_json(const model::TargetStatus& target) {
   json["sample_rate"] = target.sample_rate;
   json["samples"] = target.samples;
   json["probe_hits"] = target.probe_hits;
+  json["probe_cpu_seconds"] = static_cast<double>(target.probe_cpu_ns) / 1e9;
   json["alloc_bytes_per_second"] = target.alloc_bytes_per_second;
   json["live_bytes"] = target.has_live ? ordered_json(target.live_bytes) : ordered_json();
   json["live_objects"] = target.has_live ? ordered_json(target.live_objects) : ordered_json();

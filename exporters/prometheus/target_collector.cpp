@@ -295,6 +295,10 @@ std::vector<MetricFamily> TargetCollector::Collect() const {
                                status.lost_events));
   families.push_back(per_target("goheapd_probe_hits_total", "Times that the target ran into a probe.",
                                 MetricType::Counter, targets, [](const Target& t) { return t.probe_hits; }));
+  families.push_back(per_target("goheapd_probe_cpu_seconds_total",
+                                "Estimated CPU time that the probes have taken of the target.",
+                                MetricType::Counter, targets,
+                                [](const Target& t) { return static_cast<double>(t.probe_cpu_ns) / 1e9; }));
   families.push_back(per_target(
       "goheapd_overhead_ratio", "Estimated share of the target's CPU time that the probes take, 0 to 1.",
       MetricType::Gauge, targets, [](const Target& t) { return t.overhead_ratio; }));

@@ -4,6 +4,8 @@
 //	idle       -> "done": does nothing
 //	storm      -> "done": allocates as fast as it can
 //	other      -> "done": the same, from another function
+//	hold N     -> "done": allocates N objects of 4 KiB, 500 per second, and keeps them
+//	gc         -> "done": collects garbage
 //	now        -> "OBJECTS BYTES CPU_NANOSECONDS": what the load has allocated so far, and the CPU time of the process
 //
 // End of input ends the program.
@@ -13,6 +15,7 @@ import (
 	"bufio"
 	"fmt"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -27,6 +30,7 @@ var (
 	elsewhere atomic.Bool
 	rate      atomic.Int64 // objects per second; 0 = idle, < 0 = as many as can be
 	sink      *[objectBytes]byte
+	held      []*[4096]byte
 	result    uint64
 )
 
@@ -44,6 +48,11 @@ func allocateElsewhere(count int64) {
 		sink = new([objectBytes]byte)
 	}
 	allocated.Add(count)
+}
+
+//go:noinline
+func hold() {
+	held = append(held, new([4096]byte))
 }
 
 func compute(steps int) {
@@ -100,6 +109,14 @@ func main() {
 		case "compute":
 			n, _ := strconv.ParseInt(words[1], 10, 64)
 			rate.Store(n)
+		case "hold":
+			n, _ := strconv.Atoi(words[1])
+			for i := 0; i < n; i++ {
+				hold()
+				time.Sleep(2 * time.Millisecond)
+			}
+		case "gc":
+			runtime.GC()
 		case "idle":
 			rate.Store(0)
 		case "storm", "other":

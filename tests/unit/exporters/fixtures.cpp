@@ -188,6 +188,7 @@ std::vector<model::TargetStatus> FixedSource::targets() {
   shop.sample_rate = 524288;
   shop.samples = 1234;
   shop.probe_hits = 2345;
+  shop.probe_cpu_ns = 1'500'000;
   shop.alloc_bytes_per_second = 1048576.5;
   shop.overhead_ratio = 0.0025;
   shop.alloc_bytes[static_cast<size_t>(model::AllocationKind::slice)] = 4096;

@@ -116,6 +116,17 @@ TEST(Governor, AStormThatLastsIsSampledInSlices) {
     ASSERT_LT(static_cast<double>(probe_ns[i] - probe_ns[i - 200]), 0.01 * 200 * kTick) << i;
 }
 
+// A storm goes on while levels are left one by one: none may wait for its full second where the first tenths spend twice
+// as much as that.
+TEST(Governor, ALevelThatBeginsInAStormIsLeftSoon) {
+  Program program{Governor(options(), 0)};
+  program.sampled_share = 0.08;  // below ten times the budget
+  program.run(2, 1e6);
+  ASSERT_EQ(program.moves.size(), 1u);
+  EXPECT_EQ(program.moves[0].to, Level::buckets);
+  EXPECT_LT(program.now.probe_ns, 40 * kMillisecond);
+}
+
 TEST(Governor, LeavesWithinTwoSecondsOfABreach) {
   Program program{Governor(options(), 0)};
   program.run(20, 1000);

@@ -150,6 +150,51 @@ TEST_F(SpanLedgerTest, SamplesOfSlicesStandForTheTimeBetweenThem) {
   EXPECT_EQ(profile()[10].alloc_objects, 2000);
 }
 
+// What mode exact counts is in its own books: ours have the rest, and what is in use of both.
+TEST_F(SpanLedgerTest, WhatAnotherSourceCountsIsLeftOut) {
+  apply();
+  ledger_.on_opened(run(0x1000, {10}));
+  allocate(kClass64, 1000);
+  apply();
+  allocate(kClass64, 20);  // before the counting began
+  ledger_.set_alloc_counted_elsewhere(true);
+  ledger_.on_opened(run(0x2000, {11}));
+  allocate(kClass64, 300);
+  CountedElsewhere counted;
+  counted.amounts[kClass64] = {300, 300 * 64};
+  ledger_.apply(reading(), counted);
+  EXPECT_EQ(profile()[10].alloc_objects, 1020);
+  // Counted from one reading to the next: the runtime knows best how much that was.
+  allocate(kClass64, 5000);
+  counted.amounts[kClass64] = {5290, 5290 * 64};
+  counted.all = true;
+  collect();
+  ledger_.apply(reading(), counted);
+  auto values = profile();
+  EXPECT_EQ(values[10].alloc_objects, 1020);
+  EXPECT_EQ(values[11].alloc_objects, 0);
+  EXPECT_EQ(values[10].inuse_objects, 3160);
+  EXPECT_EQ(values[11].inuse_objects, 3160);
+  // Until it ends.
+  allocate(kClass64, 100);
+  ledger_.set_alloc_counted_elsewhere(false);
+  allocate(kClass64, 2000);
+  ledger_.on_opened(run(0x3000, {12}));
+  counted.amounts[kClass64] = {5390, 5390 * 64};
+  counted.all = false;
+  ledger_.apply(reading(), counted);
+  values = profile();
+  EXPECT_EQ(values[10].alloc_objects + values[12].alloc_objects, 3020);
+  EXPECT_EQ(values[11].alloc_objects, 0);
+  double total = 0;
+  for (const double objects : ledger_.alloc_objects()) total += objects;
+  EXPECT_EQ(total, 3020);
+  // What a source says that has counted more than there was takes nothing from the rest.
+  counted.amounts[kClass64] = {99'390, 99'390 * 64};
+  ledger_.apply(reading(), counted);
+  EXPECT_EQ(profile()[10].alloc_objects + profile()[12].alloc_objects, 3020);
+}
+
 TEST_F(SpanLedgerTest, CutRunsCountWhatTheyUsed) {
   apply();
   const auto cut = run(0x1000, {10});

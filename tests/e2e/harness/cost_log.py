@@ -1,0 +1,60 @@
+"""What goheapd's probes take of programs, watched all the time, by goheapd's own figures: hits that the kernel has
+counted times what one costs here."""
+import os
+import pathlib
+import threading
+import time
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def cpu_seconds(pid):
+    """That the process has used."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+class CostLog:
+    """Looks about four times a second while it is entered."""
+
+    def __init__(self, daemon, pids):
+        self.daemon, self.looks = daemon, {pid: [] for pid in pids}
+        self._stop, self._thread = threading.Event(), threading.Thread(target=self._run)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception):
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self):
+        while not self._stop.wait(0.25):
+            try:
+                rows = self.daemon.targets()
+                for pid, looks in self.looks.items():
+                    if rows.get(pid, {}).get("state") == "attached":
+                        looks.append((time.monotonic(), rows[pid]["probe_cpu_seconds"], cpu_seconds(pid)))
+            except OSError:
+                return  # one of the two has ended; too few looks are found out by check()
+
+    def shares(self, pid, seconds):
+        """[(share of its time that probes took, when)] of every window of so many seconds. Its time is the CPU time that it
+        used, and where that was less than one CPU's, the window: who sleeps most of the time has that much less to lose."""
+        looks, windows, first = self.looks[pid], [], 0
+        for now, probes, cpu in looks:
+            while first + 1 < len(looks) and now - looks[first + 1][0] >= seconds:
+                first += 1
+            began, probes_before, cpu_before = looks[first]
+            if now - began >= seconds:
+                windows.append(((probes - probes_before) / max(cpu - cpu_before, now - began), began - looks[0][0]))
+        return windows
+
+    def check(self, pid, limit=0.05, seconds=10):
+        """In no window more than this share."""
+        windows = self.shares(pid, seconds)
+        assert windows and self.looks[pid][-1][1] > 0, self.looks[pid]
+        worst = max(windows)
+        assert worst[0] <= limit, (worst, self.daemon.log())
+        return worst[0]
