@@ -1,6 +1,7 @@
 """Hours of real hosts in little: programs come, grow, shrink and go, and the daemon stays as big as it was."""
 import contextlib
 import random
+import statistics
 import time
 
 from conftest import LONG
@@ -63,9 +64,11 @@ def test_nothing_grows(tmp_path):
         third = len(samples) // 3
         assert third >= 3, f"only {len(samples)} rounds"
         middle, last = samples[third:2 * third], samples[2 * third:]
-        for column, slack, what in ((0, MEMORY_SLACK_KIB, "resident KiB"), (1, 2 * SLOTS, "descriptors"), (2, 4, "threads"),
-                                    (3, 256 << 10, "bytes of maps")):
-            before, after = max(s[column] for s in middle), max(s[column] for s in last)
+        # Memory that was taken once stays; the others have peaks, when many are let go at once, by threads made for that.
+        for column, slack, what, of in ((0, MEMORY_SLACK_KIB, "resident KiB", max), (1, 2 * SLOTS, "descriptors", statistics.median),
+                                        (2, 4, "threads", statistics.median),
+                                        (3, 256 << 10, "bytes in the kernel", statistics.median)):
+            before, after = of(s[column] for s in middle), of(s[column] for s in last)
             print(f"{what}: {before} in the middle third, {after} in the last, of {len(samples)} rounds")
             assert after <= before + slack, f"{what}: {before} in the middle, {after} at the end"
         assert min(s[3] for s in samples) > 0, "no map is seen"
