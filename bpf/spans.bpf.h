@@ -146,6 +146,8 @@ static __always_inline void on_span_refill(struct pt_regs* ctx, const struct Hit
   __u64 span_class = window_bits(words, target->span_class_bit, 0xff);
   if (used >= slots) return;
   __u32 size_class = span_class >> 1;
+  // Else newer compilers compare the span class and scale it in one step, of which the verifier loses the bound.
+  barrier_var(size_class);
   if (size_class >= kSizeClassCount) return;
   __u64 slot_bytes = size_class_bytes[size_class];
   __u64 mean = *(volatile const __u64*)&target->mean_distance;
