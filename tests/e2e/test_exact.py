@@ -135,4 +135,5 @@ def test_with_the_live_heap(some_minor, tags):
             profile = daemon.profile(target.pid)
             assert profile.total("inuse_space", lambda s: "main.direct" in s.functions()) < 0.2 * held
             assert profile.total("alloc_objects", lambda s: "main.direct" in s.functions()) >= 100_000
-            assert not daemon.lost_events().keys() - {"stack_unreadable"}
+            # settle() collects twice in a row, so one cycle may follow the other before it was looked at, which is counted.
+            assert not daemon.lost_events().keys() - {"stack_unreadable", "verdict_missed"}

@@ -12,6 +12,7 @@ LONG_RUN = (1100, 1000)
 SHORT_RUN = (220, 200)
 LEAK_CHECKS = 3  # that the program asks for, where its Go can
 LEAK_CHECK = "(checking for goroutine leaks)"
+FORCED = " (forced)"
 
 
 class Collecting(Child):
@@ -44,6 +45,14 @@ def same_moment(daemon, program):
     return daemon.wait_until(both, "the last cycle is not seen")
 
 
+def as_we_saw_it(ours, theirs):
+    """Up to Go 1.20 a goroutine that waits to force the next cycle says so before the present one is printed, which then
+    calls itself forced."""
+    wrong = [i for i, (our, their) in enumerate(zip(ours, theirs)) if their == our + FORCED]
+    assert len(wrong) <= len(ours) // 100, wrong
+    return [our if i in wrong else their for i, (our, their) in enumerate(zip(ours, theirs))]
+
+
 def check(mode, minor, folder, run, experiment=""):
     cycles, compared = run
     with Collecting(minor, folder, cycles, experiment) as program, Daemon(program.pid, arguments=["--mode", mode]) as daemon:
@@ -51,9 +60,9 @@ def check(mode, minor, folder, run, experiment=""):
         program.run()
         ours, theirs = same_moment(daemon, program)
         assert compared <= len(ours) <= LONG_RUN[1]
-        assert ours == theirs[-len(ours):]
+        assert ours == (as_we_saw_it(ours, theirs[-len(ours):]) if minor == 19 else theirs[-len(ours):])
         # Here and there the heap grows enough between two of the forced ones.
-        assert sum(line.endswith(" (forced)") for line in ours) >= cycles // 10
+        assert sum(line.endswith(FORCED) for line in ours) >= cycles // 10
         checks_for_leaks = minor >= 27 or "goroutineleakprofile" in experiment
         assert sum(LEAK_CHECK in line for line in ours) == (LEAK_CHECKS if checks_for_leaks else 0)
         metrics = daemon.metrics()

@@ -229,7 +229,9 @@ def test_one_journal_is_not_for_two(tmp_path):
                 assert "another goheapd uses this data directory" in second.log()
             # One that may not write at all works beside it.
             with Daemon(target.pid, arguments=["--data-dir", str(tmp_path)]) as third:
-                assert third.wait_for_state(target.pid)["source"] == "runtime"
+                third.wait_for_state(target.pid)
+                # A program that has just started may be about to set its rate to 0, so it is looked at again.
+                third.wait_until(lambda: third.targets()[target.pid]["source"] == "runtime", "the sampler is not found")
             assert rate_of(target) == RATE
             assert [entry["pid"] for entry in journal(tmp_path)] == [target.pid]
         assert rate_of(target) == RATE  # `first` was killed
