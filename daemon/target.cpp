@@ -142,7 +142,8 @@ void Target::on(const model::GcProfileFlush& flush) {
 }
 
 void Target::on(const model::GcCycleMemory& memory) {
-  if (binary_) gc_.on(memory, binary_->layout());
+  if (!binary_ || !gc_.on(memory, binary_->layout())) return;
+  if (spans_) spans_->ledger().on_marked(gc_.history().cycles().back());
 }
 
 void Target::on(const model::WorldStop& stop) {

@@ -8,14 +8,15 @@
 
 namespace goheapd {
 
-void TargetGc::on(const model::GcCycleMemory& memory, const gobin::RuntimeLayout& layout) {
+bool TargetGc::on(const model::GcCycleMemory& memory, const gobin::RuntimeLayout& layout) {
   auto cycle = runtime::decode_gc_cycle(layout, memory);
-  if (!cycle) return;  // the flush in the middle of a stop-the-world sweep; a cycle that is lost leaves a gap
+  if (!cycle)
+    return false;  // the flush in the middle of a stop-the-world sweep; a cycle that is lost leaves a gap
   cycle->leak_check = leak_check_;
-  if (!history_.add(*cycle)) return;
+  if (!history_.add(*cycle)) return false;
   leak_check_ = false;
   cycles_ = std::max(cycles_, cycle->number);
-  if (cycle->number <= pauses_counted_) return;
+  if (cycle->number <= pauses_counted_) return true;
   pauses_counted_ = cycle->number;
   const int64_t first = cycle->mark_ns - cycle->start_ns;
   const int64_t last = cycle->end_ns - cycle->mark_end_ns;
@@ -24,6 +25,7 @@ void TargetGc::on(const model::GcCycleMemory& memory, const gobin::RuntimeLayout
   // An attempt to end marking that came too early stopped the program once more.
   constexpr int64_t kClockSlack = 10'000;
   if (const int64_t more = cycle->pause_ns - first - last; more > kClockSlack) count_pause(more);
+  return true;
 }
 
 void TargetGc::on(const model::GcProfileFlush& flush) {

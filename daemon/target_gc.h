@@ -20,7 +20,8 @@ namespace goheapd {
 
 class TargetGc {
  public:
-  void on(const model::GcCycleMemory& memory, const gobin::RuntimeLayout& layout);
+  // True: history() has one cycle more.
+  bool on(const model::GcCycleMemory& memory, const gobin::RuntimeLayout& layout);
   void on(const model::GcLeakCheck&) { leak_check_ = true; }
   void on(const model::GcProfileFlush& flush);
   // Apply events up to the reading's end first: what both tell of is counted once.

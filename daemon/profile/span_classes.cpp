@@ -49,28 +49,43 @@ void SpanClasses::apply(const model::HeapStatsReading& reading, uint32_t sweepge
       entry.before = allocs[i];
       entry.most_from_before = allocs[i] - frees[i];
     }
-    if (!swept) continue;
-    entry.live = entry.at_cycle - entry.frees;
+  }
+  if (!swept) return;
+  live_sweepgen_ = sweepgen;
+  if (marked_cycle_ == sweepgen / 2) fit_to_marked();
+  for (Class& entry : classes_) {
+    entry.live = at_cycle(entry) - entry.frees;
     entry.most_from_before.objects = std::min(entry.most_from_before.objects, entry.live.objects);
     entry.most_from_before.bytes = std::min(entry.most_from_before.bytes, entry.live.bytes);
   }
-  if (swept) live_sweepgen_ = sweepgen;
 }
 
 void SpanClasses::begin_cycle(const std::array<ClassAmount, kSpanSizeClasses>& allocs,
                               const model::HeapStatsReading& reading) {
   // The counters are read some time after the cycle's end. Between the reading before and this one the program
-  // allocated evenly, as far as we know.
-  double since_cycle = 0;
+  // allocated evenly, as far as we know by now.
+  since_cycle_ = 0;
   if (cycle_ns_ > begin_ns_ && cycle_ns_ < reading.begin_ns && has_reading()) {
-    since_cycle =
+    since_cycle_ =
         static_cast<double>(reading.begin_ns - cycle_ns_) / static_cast<double>(reading.begin_ns - begin_ns_);
   }
   for (size_t i = 0; i < kSpanSizeClasses; ++i) {
     Class& entry = classes_[i];
-    const ClassAmount grown = allocs[i] - entry.allocs;
-    entry.at_cycle = allocs[i] - grown * since_cycle;
+    entry.after_cycle = allocs[i];
+    entry.grown = allocs[i] - entry.allocs;
   }
+}
+
+// A program that allocates in bursts has not allocated evenly. What all classes together have left alive tells which part
+// it was:   sum of (after_cycle - grown * part - frees) = marked.
+void SpanClasses::fit_to_marked() {
+  double grown = 0;
+  double most = 0;  // if nothing was allocated after the cycle's end
+  for (const Class& entry : classes_) {
+    grown += entry.grown.bytes;
+    most += (entry.after_cycle - entry.frees).bytes;
+  }
+  if (grown > 0) since_cycle_ = std::clamp((most - marked_bytes_) / grown, 0.0, 1.0);
 }
 
 ClassAmount SpanClasses::allocated(size_t size_class) const {

@@ -37,6 +37,11 @@ class SpanClasses {
  public:
   // A cycle has ended (runtime.mProf_Flush), at this kernel time.
   void on_cycle(uint64_t time_ns) { cycle_ns_ = time_ns; }
+  // How many bytes cycle `number` has left alive, as the runtime itself counted them while it marked. It need not be told.
+  void on_marked(uint32_t number, uint64_t bytes) {
+    marked_cycle_ = number;
+    marked_bytes_ = static_cast<double>(bytes);
+  }
   // `sweepgen` = of the last completed cycle when the counters were read. `swept`: all its garbage is in the counters.
   void apply(const model::HeapStatsReading& reading, uint32_t sweepgen, bool swept);
 
@@ -62,17 +67,23 @@ class SpanClasses {
     ClassAmount before;
     ClassAmount allocs;
     ClassAmount frees;
-    ClassAmount at_cycle;  // allocs when the last cycle ended
+    ClassAmount after_cycle;  // allocs at the first reading after the last cycle's end
+    ClassAmount grown;        // of these, since the reading before
     ClassAmount live;
     ClassAmount most_from_before;
   };
 
   void begin_cycle(const std::array<ClassAmount, kSpanSizeClasses>& allocs,
                    const model::HeapStatsReading& reading);
+  ClassAmount at_cycle(const Class& entry) const { return entry.after_cycle - entry.grown * since_cycle_; }
+  void fit_to_marked();
 
   std::array<Class, kSpanSizeClasses> classes_{};
   uint64_t begin_ns_ = 0;  // of the last reading
   uint64_t cycle_ns_ = 0;
+  double since_cycle_ = 0;  // which part of `grown` was allocated after the cycle's end
+  uint32_t marked_cycle_ = 0;
+  double marked_bytes_ = 0;
   uint32_t sweepgen_ = 0;
   uint32_t live_sweepgen_ = 0;
 };

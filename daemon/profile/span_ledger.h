@@ -38,6 +38,7 @@
 
 #include "daemon/model/allocation_kind.h"
 #include "daemon/model/event.h"
+#include "daemon/model/gc_cycle.h"
 #include "daemon/model/liveness.h"
 #include "daemon/profile/class_mixture.h"
 #include "daemon/profile/exact_window.h"
@@ -71,6 +72,7 @@ class SpanLedger {
   void on_opened(model::SpanRunOpened run, double times = 1);
   void on_cut(const model::SpanRunCut& cut);
   void on_cycle(const model::GcProfileFlush& flush);
+  void on_marked(const model::GcCycle& cycle) { classes_.on_marked(cycle.number, cycle.heap_marked); }
 
   // The objects to ask for, in no order.
   std::vector<model::TrackedObject> tracked() const;

@@ -83,9 +83,10 @@ def test_seldom_collected():
         program.ask(f"hold 0 {MANY}")
         for _ in range(3 if LONG else 1):
             program.ask("gc")
-            # No more than that: what a program allocated between a cycle's end and its reading is known by time only.
             program.ask("replace 30")
+            program.ask("churn 2")  # with much garbage before the cycle and none after it
             time.sleep(10 if LONG else 3)
+            program.ask("calm")
             program.ask("replace 0")
             before = program.heap()[0]["gc_cycles"]
             program.ask("gc")

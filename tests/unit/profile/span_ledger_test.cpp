@@ -328,6 +328,35 @@ TEST_F(SpanLedgerTest, CountersAreTakenBackToTheEndOfTheCycle) {
   EXPECT_NEAR(static_cast<double>(profile()[10].inuse_objects), 1500, 1);
 }
 
+// It has not allocated evenly, as the runtime's own sum of what is alive tells.
+TEST_F(SpanLedgerTest, CountersAreTakenBackToWhatTheCycleHasMarked) {
+  for (const uint64_t marked : {1900, 1100, 2500, 900}) {
+    reset();
+    sweepgen_ = 20;
+    apply();
+    ledger_.on_opened(run(0x1000, {10}));
+    allocate(kClass64, 1000);
+    ledger_.on_cycle({1, now_ + 60 * kMillisecond, false});
+    sweepgen_ += 2;
+    model::GcCycle cycle;
+    cycle.number = sweepgen_ / 2;
+    cycle.heap_marked = 64 * marked;
+    ledger_.on_marked(cycle);
+    now_ += 80 * kMillisecond;
+    allocate(kClass64, 1000);
+    apply();
+    // At most all that was allocated up to the reading.
+    EXPECT_NEAR(static_cast<double>(profile()[10].inuse_objects),
+                std::min(static_cast<double>(marked), 2000.0), 1);
+    // The sum of another cycle says nothing.
+    ledger_.on_cycle({1, now_ + 60 * kMillisecond, false});
+    sweepgen_ += 2;
+    now_ += 60 * kMillisecond;
+    apply();
+    EXPECT_NEAR(static_cast<double>(profile()[10].inuse_objects), 2000, 1);
+  }
+}
+
 TEST_F(SpanLedgerTest, UnsweptCountersDoNotMeasure) {
   apply();
   ledger_.on_opened(run(0x1000, {10}));
