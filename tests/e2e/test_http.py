@@ -16,6 +16,8 @@ def world():
         for scenario in target.scenarios():
             target.run(scenario, 100)
         target.settle()
+        # Statuses and metrics are made about once a second; these tests may be through before the first one with a reading.
+        daemon.wait_until(lambda: daemon.targets()[target.pid]["live_bytes"] > 0, "no reading is published")
         yield daemon, target
 
 
