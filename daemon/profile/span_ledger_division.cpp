@@ -147,6 +147,11 @@ std::map<uint32_t, SpanLedger::LivingHolder> SpanLedger::holders_of(uint32_t spa
                                                                     double factor) const {
   const std::vector<double> alike =
       divide_class(span_class, mixture, [](const Account& account) { return account.in_use.bytes; });
+  std::array<std::vector<double>, kAgeClasses> allocated;
+  for (size_t age = 0; age < kAgeClasses; ++age) {
+    allocated[age] = divide_class(span_class, mixture,
+                                  [age](const Account& account) { return account.ages.bytes()[age]; });
+  }
   std::map<uint32_t, LivingHolder> holders;
   for (const uint32_t id : class_accounts_.at(span_class)) {
     const Account& account = accounts_[id];
@@ -156,17 +161,9 @@ std::map<uint32_t, SpanLedger::LivingHolder> SpanLedger::holders_of(uint32_t spa
     living.live_runs += account.live_runs;
     living.holder.own += own * account.in_use.bytes * factor;
     living.holder.alike += (alike[account.place] - own * account.in_use.bytes) * factor;
-  }
-  // What each has allocated, by age; less what of it was in runs of its own.
-  for (size_t age = 0; age < kAgeClasses; ++age) {
-    const std::vector<double> allocated = divide_class(
-        span_class, mixture, [age](const Account& account) { return account.ages.bytes()[age]; });
-    for (const uint32_t id : class_accounts_.at(span_class)) {
-      const Account& account = accounts_[id];
-      const double own = account.origin ? mixture.own_part(*account.origin) : 1;
-      holders.at(shown_at(id)).others[age] +=
-          (allocated[account.place] - own * account.ages.bytes()[age]) * factor;
-    }
+    // What it has allocated, by age; less what of it was in runs of its own.
+    for (size_t age = 0; age < kAgeClasses; ++age)
+      living.others[age] += (allocated[age][account.place] - own * account.ages.bytes()[age]) * factor;
   }
   for (auto& [owner, living] : holders) {
     living.holder.alike = std::max(0.0, living.holder.alike);
