@@ -353,10 +353,14 @@ void Daemon::on_processes_gone(const std::vector<model::ProcessKey>& keys) {
     if (runtime_sampling_) runtime_sampling_->forget(key);
     auto found = targets_.find(key);
     if (found == targets_.end()) continue;
-    if (found->second->has_profile()) {
-      found->second->mark_exited(wall_time_ns(), kernel_time_ns());
+    Target& target = *found->second;
+    if (target.is_live()) unread_samples_ += target.unread_samples();
+    if (target.has_profile()) {
+      target.mark_exited(wall_time_ns(), kernel_time_ns());
     } else {
-      targets_.erase(found);  // there is nothing of it to show
+      // There is nothing of it to show: if it was attached, it ended before its records were read for the first time.
+      if (target.is_live()) forgotten_.push_back(key.pid);
+      targets_.erase(found);
     }
   }
 }
@@ -429,6 +433,7 @@ void Daemon::publish(uint64_t now_ns) {
     status.lost_events = collector_->lost_events();
   }
   status.lost_events.push_back({"reading_failed", failed_readings_});
+  status.lost_events.push_back({"record_unread", unread_samples_});
   status.lost_events.push_back({"verdict_missed", lost_verdicts_});
   status.lost_events.push_back({"span_sample_unfollowed", untracked_runs_});
   status.lost_events.push_back({"file_page_vanished", MappedFile::vanished_pages()});

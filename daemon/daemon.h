@@ -209,13 +209,14 @@ class Daemon final : public exporters::ProfileSource {
   std::unordered_map<pid_t, model::ProcessKey> current_;                     // the present life of each pid
   std::multimap<uint64_t, std::pair<model::ProcessKey, uint32_t>> retries_;  // by time: process and attempt
   std::set<model::ProcessKey> over_budget_;                                  // the log has said so
-  std::deque<pid_t> forgotten_;  // exited so long ago that only this is known
+  std::deque<pid_t> forgotten_;  // exited, and only this is known of them
   std::vector<model::ProcessExec> exec_hints_;
   std::vector<model::HitStorm> storms_;
   std::optional<OpenWindow> window_;
   uint64_t next_window_ns_ = 0;  // of any target
   uint64_t next_slice_ns_ = 0;   // the same
   uint64_t failed_readings_ = 0;
+  uint64_t unread_samples_ = 0;  // processes ended with what their stacks were
   uint64_t lost_verdicts_ = 0;   // of all targets of source spans, as profile::SpanLedger counts them
   uint64_t untracked_runs_ = 0;  // the same
   bool config_loaded_ = true;    // the last attempt

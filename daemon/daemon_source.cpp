@@ -123,7 +123,7 @@ exporters::SourceResult<Target*> Daemon::find_or_refuse(pid_t pid) {
   }
   if (target == nullptr && std::find(forgotten_.begin(), forgotten_.end(), pid) != forgotten_.end()) {
     return tl::unexpected(
-        SourceError{Refusal::gone_target, "the process has exited, and its last profile is no longer kept"});
+        SourceError{Refusal::gone_target, "the process has exited, and no profile of it is kept"});
   }
   if (target == nullptr) {
     return tl::unexpected(SourceError{

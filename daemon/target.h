@@ -84,6 +84,8 @@ class Target {
     return binary_ != nullptr &&
            (exact_ || (buckets_ && buckets_->has_reading()) || (spans_ && spans_->ledger().has_reading()));
   }
+  // Samples whose stacks only the process knows, as its records have not been read since.
+  uint64_t unread_samples() const { return buckets_ ? buckets_->unknown_births() : 0; }
   // The runtime's own records are the books, so a profile begins with reading them.
   bool reads_records() const { return buckets_.has_value(); }
   // By the clock that nobody can set: `kernel_ns` is kernel_time_ns().

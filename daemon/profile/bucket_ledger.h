@@ -56,6 +56,8 @@ class BucketLedger {
   uint32_t profile_cycle() const { return profile_cycle_; }
   // A birth named a bucket that no reading has brought yet: a new reading would tell more.
   bool has_unknown_buckets() const { return unknown_births_ != 0; }
+  // So many births: their stacks are only in the process's memory.
+  uint64_t unknown_births() const { return unknown_births_; }
 
   // Sum over all buckets, unsampled, as of now (last reading plus events since).
   double live_bytes() const;

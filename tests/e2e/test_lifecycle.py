@@ -102,8 +102,9 @@ def test_the_target_exits(mode):
 
 
 def test_an_exited_target_is_served_for_a_while_and_then_gone():
-    with Target.of(24) as target, Daemon(target.pid, arguments=["--exited-retention", "1s"]) as daemon:
+    with Target.of(24) as target, Daemon(target.pid, arguments=["--exited-retention", "3s"]) as daemon:
         daemon.wait_for_state(target.pid)
+        assert daemon.profile(target.pid).period > 0   # its records have been read
         path = f"/targets/{target.pid}/debug/pprof/heap"
         assert target.exit() == 0
         daemon.wait_for_state(target.pid, "exited", timeout=2)
@@ -117,15 +118,29 @@ def test_an_exited_target_is_forgotten_in_the_end():
     with Target.of(24) as target:
         with Daemon(target.pid, arguments=["--exited-retention", "2s"]) as daemon:
             daemon.wait_for_state(target.pid)
+            assert daemon.profile(target.pid).period > 0
             assert target.exit() == 0
             path = f"/targets/{target.pid}/debug/pprof/heap"
-            daemon.wait_until(lambda: daemon.get(path).status == 410, "never forgotten", timeout=6)
+            daemon.wait_until(lambda: daemon.get(path).status == 410, "never forgotten", timeout=10)
             assert "exited" in daemon.get(path).json()["error"]
+
+
+def test_samples_whose_stacks_went_with_the_process_are_counted():
+    with Target.of(24, profile_rate=1024) as target, start_daemon(target, "sampled") as daemon:
+        assert daemon.profile(target.pid).period > 0
+        daemon.process.send_signal(signal.SIGSTOP)   # it cannot read what the records say of new stacks
+        target.run("direct", 3000)
+        assert target.exit() == 0
+        daemon.process.send_signal(signal.SIGCONT)
+        daemon.wait_for_state(target.pid, "exited", timeout=5)
+        assert not any("main.direct" in sample.functions() for sample in daemon.profile(target.pid).samples)
+        daemon.wait_until(lambda: daemon.lost_events().get("record_unread", 0) > 10, "nothing is counted as lost")
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_the_target_is_killed(mode):
     with Target.of(24) as target, start_daemon(target, mode) as daemon:
+        assert daemon.profile(target.pid).period > 0
         target.ask("load 4")
         assert_works(target)
         target.process.kill()
