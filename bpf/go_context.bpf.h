@@ -74,12 +74,17 @@ static __always_inline void count_hit(struct Hit* hit) {
   if (!(hits & (kStormHits - 1))) check_storm(hit, hit->began_ns);
 }
 
-// The end of every program that has resolved a hit. A run that was preempted is counted as a long one, not with the time
-// that others ran meanwhile.
+// The end of every program that has resolved a hit. A run that was preempted counts as the one before it, not with the time
+// that others ran meanwhile: times kTimedRuns, a single one would look like a breach of the budget.
 static __always_inline void finish_hit(const struct Hit* hit) {
   if (!hit->began_ns) return;
   __u64 took = bpf_ktime_get_ns() - hit->began_ns;
-  if (took > kLongestRunNs) took = kLongestRunNs;
+  __u64 usual = *(volatile __u64*)&hit->statistics->usual_run_ns;
+  if (took <= kLongestRunNs) {
+    *(volatile __u64*)&hit->statistics->usual_run_ns = took;
+  } else {
+    took = usual ? usual : kLongestRunNs;
+  }
   __sync_fetch_and_add(&hit->statistics->program_ns, took * kTimedRuns);
 }
 

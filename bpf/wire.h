@@ -197,13 +197,14 @@ struct WireStatistics {
   __u64 hits;              // every run of a program for this target, recorded or not
   __u64 single_step_hits;  // of them, at sites with kSiteSingleStep
   __u64 program_ns;        // time spent in the programs: one run in kTimedRuns is measured and stands for all
+  __u64 usual_run_ns;      // the last of them that nothing preempted; 0 = none yet
   __u64 storm_check_ns;    // when this CPU last began to count towards a storm
   __u64 countdown;  // to the next sampled run of a span class, see bpf/run_sampler.h; 0 = not drawn yet
   __u64 lost[kLossReasons];
 };
 enum {
   kTimedRuns = 64,  // a power of two
-  kLongestRunNs = 20000,
+  kLongestRunNs = 20000,  // what takes longer was preempted
   kStormHits = 16384,  // a power of two: hits of one CPU whose duration is held against WireTarget.storm_ns
 };
 // Entry of `statistics` for hits that belong to no target.

@@ -87,7 +87,7 @@ const std::map<std::string, Layout>& expected_layouts() {
       {"WireStatistics",
        {sizeof(wire::WireStatistics),
         {MEMBER(WireStatistics, hits), MEMBER(WireStatistics, single_step_hits),
-         MEMBER(WireStatistics, program_ns), MEMBER(WireStatistics, storm_check_ns),
+         MEMBER(WireStatistics, program_ns), MEMBER(WireStatistics, usual_run_ns), MEMBER(WireStatistics, storm_check_ns),
          MEMBER(WireStatistics, countdown), MEMBER(WireStatistics, lost)}}},
       {"WireHeader",
        {sizeof(wire::WireHeader),
