@@ -17,6 +17,7 @@ char kLicense[] SEC("license") = "GPL";
 
 SEC("uprobe")
 int sampled_hit(struct pt_regs* ctx) {
+  refuse_private_stack(ctx);
   struct Hit hit = {};
   if (resolve_hit(ctx, &hit)) {
     __u8 role = site_role(hit.cookie);
@@ -42,6 +43,7 @@ int sampled_hit(struct pt_regs* ctx) {
 
 SEC("uprobe")
 int exact_hit(struct pt_regs* ctx) {
+  refuse_private_stack(ctx);
   struct Hit hit = {};
   if (resolve_hit(ctx, &hit) && is_recording(&hit, kGroupExact) && is_in_window(&hit)) on_malloc(ctx, &hit);
   finish_hit(&hit);
@@ -50,6 +52,7 @@ int exact_hit(struct pt_regs* ctx) {
 
 SEC("uprobe")
 int spans_hit(struct pt_regs* ctx) {
+  refuse_private_stack(ctx);
   struct Hit hit = {};
   if (resolve_hit(ctx, &hit) && is_recording(&hit, kGroupSpans)) {
     __u8 role = site_role(hit.cookie);
@@ -78,6 +81,7 @@ __u64 self_test_hits[4];
 
 SEC("uprobe")
 int self_test_hit(struct pt_regs* ctx) {
+  refuse_private_stack(ctx);
   __u64 cookie = sites_have_cookies ? bpf_get_attach_cookie(ctx) : 0;
   __sync_fetch_and_add(&self_test_hits[cookie & 3], 1);
   return 0;

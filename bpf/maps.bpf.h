@@ -94,6 +94,25 @@ struct {
   __type(value, struct WireOpenRun);
 } open_runs SEC(".maps");
 
+// Empty for good, see refuse_private_stack().
+struct {
+  __uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+  __uint(max_entries, 1);
+  __type(key, __u32);
+  __type(value, __u32);
+} no_programs SEC(".maps");
+const volatile __u8 never = 0;
+
+// From 6.13 on the kernel puts the stack of such programs as these into memory of the CPU ("private stack"), which is right
+// only for programs that are not preempted. On a uprobe they can be: another thread of the target that gets the CPU in the
+// middle of one runs the same program on the same stack, and what the first had spilled there, pointers too, is gone.
+// A kernel with PREEMPT(lazy), 7.2, then oopses now and then. Programs with a tail call get no private stack, and it need
+// not be in code that runs: the verifier looks for it before it removes the dead.
+// https://github.com/torvalds/linux/blob/v6.13/kernel/bpf/verifier.c (check_max_stack_depth)
+static __always_inline void refuse_private_stack(void* context) {
+  if (never) bpf_tail_call(context, &no_programs, 0);
+}
+
 // Where the ring's reader is woken: below this many waiting bytes it comes by itself within its poll
 // interval. Waking it at every event would cost the target more than everything else here (a wake-up is 1 to
 // 4 microseconds).
