@@ -23,9 +23,9 @@ void Daemon::start_reading(Target& target, bool with_live_samples) {
     if (with_live_samples) {
       if (auto samples = reader->read_live_samples()) *live = std::move(*samples);
     }
-    mailbox_.post([this, key, reading, live] {
+    mailbox_.post([this, key, reader, reading, live] {
       Target* read_target = find(key);
-      if (read_target == nullptr || !read_target->is_live()) return;
+      if (read_target == nullptr || !read_target->is_live() || read_target->reader() != reader) return;
       if (!*reading) {
         read_target->reading_failed(kernel_time_ns());
         count_failed_reading(*read_target, reading->error());

@@ -98,20 +98,24 @@ exporters::SourceResult<Daemon::Taken> Daemon::take(pid_t pid) {
   }
 
   auto reading = std::make_shared<Expected<TargetReading>>(access->reader->read());
-  return ask_owner<Taken>([this, key = access->key, reading]() -> exporters::SourceResult<Taken> {
-    Target* target = find(key);
-    if (target == nullptr) return tl::unexpected(SourceError{Refusal::gone_target, "the process has exited"});
-    if (target->is_live()) {
-      if (!*reading) {
-        return tl::unexpected(unavailable(
-            "cannot read the process's profile records: " + to_string(reading->error()) + "; try again"));
-      }
-      drain_probes();
-      target->apply(std::move(**reading));
-      drain_exact(*target);
-    }
-    return taken_from(*target);
-  });
+  return ask_owner<Taken>(
+      [this, key = access->key, reader = access->reader, reading]() -> exporters::SourceResult<Taken> {
+        Target* target = find(key);
+        if (target == nullptr)
+          return tl::unexpected(SourceError{Refusal::gone_target, "the process has exited"});
+        if (target->is_live() && target->reader() != reader)
+          return tl::unexpected(unavailable("the source of the profile is changing; try again"));
+        if (target->is_live()) {
+          if (!*reading) {
+            return tl::unexpected(unavailable(
+                "cannot read the process's profile records: " + to_string(reading->error()) + "; try again"));
+          }
+          drain_probes();
+          target->apply(std::move(**reading));
+          drain_exact(*target);
+        }
+        return taken_from(*target);
+      });
 }
 
 exporters::SourceResult<Target*> Daemon::find_or_refuse(pid_t pid) {

@@ -165,6 +165,7 @@ void Target::apply(TargetReading reading) {
   status_.sample_rate = reading.buckets.sample_rate;
   gc_.apply(reading.gc);
   buckets_->apply(std::move(reading.buckets), reading.new_sites);
+  if (reader_) reader_->adopted(reading.described_buckets);
 }
 
 void Target::apply(const model::LiveSampleReading& reading) {

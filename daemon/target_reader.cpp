@@ -38,6 +38,7 @@ Expected<TargetReading> TargetReader::read() {
     auto site = profile::site_of_logical_stack(*binary_, load_bias_, record.stack);
     reading.new_sites.push_back({record.address, site.kind, std::move(site.function)});
   }
+  reading.described_buckets = new_buckets_.complete(reading.buckets, reading.new_sites);
   const uint64_t record_bytes = view_.addresses().memstats + view_.layout().mstats.buckhash_sys.offset;
   if (const auto bytes = view_.memory().read<uint64_t>(record_bytes)) reading.record_bytes = *bytes;
   // Pauses are an extra: a profile without them is still a profile.

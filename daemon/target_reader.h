@@ -8,6 +8,7 @@
 #include "daemon/base/expected.h"
 #include "daemon/gobin/go_binary.h"
 #include "daemon/model/reading.h"
+#include "daemon/new_buckets.h"
 #include "daemon/process/proc_fs.h"
 #include "daemon/profile/bucket_ledger.h"
 #include "daemon/runtime/bucket_reader.h"
@@ -22,6 +23,7 @@ namespace goheapd {
 struct TargetReading {
   model::BucketReading buckets;
   std::vector<profile::BucketSite> new_sites;
+  uint64_t described_buckets = 0;  // for TargetReader::adopted()
   model::GcReading gc;
   uint64_t record_bytes = 0;  // that the runtime has taken for profile records, which it never gives back
 };
@@ -37,6 +39,8 @@ class TargetReader {
 
   Expected<uint64_t> sample_rate() const { return view_.sample_rate(); }
   Expected<TargetReading> read();
+  // A reading of this reader with this value of described_buckets is in the books. Never waits for a reading.
+  void adopted(uint64_t described_buckets) { new_buckets_.adopted(described_buckets); }
   // How many objects the program has allocated so far, as the allocator itself counts them.
   Expected<uint64_t> allocated_objects();
   Expected<model::LiveSampleReading> read_live_samples();
@@ -47,6 +51,7 @@ class TargetReader {
   const std::shared_ptr<const gobin::GoBinary> binary_;
   const uint64_t load_bias_;
   const runtime::RuntimeView view_;
+  NewBuckets new_buckets_;
   std::mutex allocator_mutex_;          // guards allocator_, so that nobody waits for a long reading
   runtime::HeapStatsReader allocator_;  // refers to view_
   std::mutex mutex_;                    // guards what follows
