@@ -102,6 +102,10 @@ static __always_inline void on_malloc(struct pt_regs* ctx, const struct Hit* hit
   if (size <= site_min_size(hit->cookie)) return;
   if ((site_flags(hit->cookie) & kSiteIgnoreCaller) && called_from_ignored(ctx, hit)) return;
 
+  // Before the key is made: the verifier follows each kind of key that is known by then through the whole walk.
+  struct Scratch* buffer = take_scratch(hit->target_index);
+  if (buffer) walk_stack(ctx, buffer, site_flags(hit->cookie) & kSiteOwnFrame, hit);
+
   struct WireExactKey key = {.session = hit->target->session, .type = type};
   int noscan_known = 0;
   if (size <= hit->target->max_small) {
@@ -116,11 +120,7 @@ static __always_inline void on_malloc(struct pt_regs* ctx, const struct Hit* hit
     if (size < 16) key.flags = kExactBelowTiny;
   }
 
-  struct Scratch* buffer = take_scratch(hit->target_index);
-  if (buffer) {
-    walk_stack(ctx, buffer, site_flags(hit->cookie) & kSiteOwnFrame, hit);
-    key.stack_hash = buffer->event.hash;
-  }
+  if (buffer) key.stack_hash = buffer->event.hash;
   struct WireExactValue* value = exact_entry(&key, hit, type, noscan_known);
   if (buffer) {
     if (key.stack_hash && value && !(value->flags & kExactStackShipped) && ship_stack(buffer, hit))
