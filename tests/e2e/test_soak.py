@@ -9,7 +9,7 @@ from harness import golang, usage
 from harness.daemon import Daemon
 from harness.target import Target
 
-SECONDS = 20 * 60 if LONG else 30
+SECONDS = 20 * 60 if LONG else 20
 # What a round may hold; the first third of the time shows how much that takes.
 SLOTS = 6
 # In the short form a file may be seen for the first time in the last third, which costs some MiB for each.
