@@ -203,7 +203,7 @@ struct WireStatistics {
   __u64 lost[kLossReasons];
 };
 enum {
-  kTimedRuns = 64,  // a power of two
+  kTimedRuns = 64,        // a power of two
   kLongestRunNs = 20000,  // what takes longer was preempted
   kStormHits = 16384,  // a power of two: hits of one CPU whose duration is held against WireTarget.storm_ns
 };
