@@ -8,22 +8,26 @@ import signal
 import subprocess
 import time
 
+import pytest
+
 from conftest import LONG
-from harness import golang, source_tree
+from harness import golang, pprof, source_tree
+from harness.comparison import compare
 from harness.daemon import GOHEAPD, Metrics, fetch, free_port
 from harness.target import Target
 from tools import DEPLOY, OPERATIONS, TREE, run
 
 
 class Quickstart:
-    """Running in the foreground, for one process only: other programs of this machine are none of our business."""
+    """Running in the foreground, for one process only: other programs of this machine are none of our business. In mode
+    sampled, since auto would after a while count what the program's own profile samples."""
 
     def __init__(self, command, pid, **environment):
         self.port = free_port()
         self.printed = ""
         self._process = subprocess.Popen(
-            [*command, "--pid", str(pid), "--web.listen-address", f"127.0.0.1:{self.port}"], stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, **environment})
+            [*command, "--pid", str(pid), "--mode", "sampled", "--web.listen-address", f"127.0.0.1:{self.port}"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, **environment})
 
     def __enter__(self):
         return self
@@ -54,12 +58,14 @@ class Quickstart:
         return self._process.wait(30)
 
 
-def lives_up_to_its_lines(quickstart, target, timeout):
+def lives_up_to_its_lines(quickstart, target, folder, timeout):
     landing = quickstart.wait_for(r"^  targets and links +(\S+)$", timeout)[1]
     metrics = quickstart.wait_for(r"^  Prometheus metrics +(\S+)$", 5)[1]
     line = quickstart.wait_for(r"^  try: go tool pprof (-top (\S+))   \((.*)\)$", 60)
     assert line[3] == target.binary.name[:15]
     target.run("direct", 300)
+    target.settle()
+    assert compare(target.own_profile(folder), pprof.decode(fetch(line[2]).body)) >= 1
     # The very line that is printed.
     top = golang.pprof_tool(*line[1].split())
     assert "main.direct" in top and "Type: inuse_space" in top, top
@@ -79,7 +85,7 @@ def test_where_everything_is_there(tmp_path):
     with Target.of(24, "stripped", profile_rate=1024) as target:
         # The build keeps its tests.
         with Quickstart([DEPLOY / "quickstart"], target.pid, GOHEAPD_CMAKE_ARGS="-DGOHEAPD_TESTS=ON") as quickstart:
-            lives_up_to_its_lines(quickstart, target, 120)
+            lives_up_to_its_lines(quickstart, target, tmp_path, 120)
         steps = [line for line in quickstart.printed.splitlines() if re.match(r"\d/3 |installing ", line)]
         assert [step.split(" (")[0] for step in steps] == ["1/3 installing what is missing", "2/3 building", "3/3 starting"]
     assert GOHEAPD.stat().st_mtime_ns == built
@@ -91,11 +97,13 @@ def test_help_does_nothing():
 
 
 if LONG:
-    def test_on_a_fresh_debian(tmp_path):
+    @pytest.mark.parametrize("release, archive", [("12", "rootfs.tar"), ("13", "trixie-rootfs.tar")])
+    def test_on_a_fresh_debian(release, archive, tmp_path):
         """From apt's first package to a profile, in a root of its own that shares this machine's kernel and processes."""
         root = tmp_path / "root"
         root.mkdir()
-        run("tar", "-C", root, "-xf", OPERATIONS / "rootfs.tar")
+        run("tar", "-C", root, "-xf", OPERATIONS / archive)
+        assert f'VERSION_ID="{release}"' in (root / "etc/os-release").read_text()
         source_tree.copy(root / "goheapd")
         shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
         entered = ["unshare", "--mount", "--propagation", "private", "bash", "-c", """
@@ -106,7 +114,7 @@ if LONG:
             """, "-", root]
         try:
             with Target.of(24, "stripped", profile_rate=1024) as target, Quickstart(entered, target.pid) as quickstart:
-                lives_up_to_its_lines(quickstart, target, 3000)
+                lives_up_to_its_lines(quickstart, target, tmp_path, 3000)
                 quickstart.wait_for(r"^installing .*g\+\+.*cmake", 1)
                 assert (root / "goheapd/build/goheapd").exists()
         finally:
