@@ -4,7 +4,7 @@ import re
 import time
 
 import pytest
-from harness import pprof
+from harness import golang, pprof
 from harness.daemon import Daemon
 from harness.target import Target
 
@@ -149,7 +149,10 @@ def test_metrics(daemon, target):
                                 "no pauses")
     assert 0 < metrics.sum("goheapd_gc_pause_seconds_sum", pid=pid) < 60
     # Every reason and kind is there from the start, so that a rate over it is never missing.
-    assert len(metrics.select("goheapd_lost_events_total")) >= 3
+    lost = {labels["reason"] for labels, _ in metrics.select("goheapd_lost_events_total")}
+    assert len(lost) >= 10
+    readme = (golang.TREE / "README.md").read_text()
+    assert not [reason for reason in lost if f"`{reason}`" not in readme], "a reason that README does not explain"
     assert len(metrics.select("goheapd_events_total")) >= 3
     assert len(metrics.select("goheapd_alloc_bytes_total", pid=pid)) == 11
     assert len(metrics.select("goheapd_site_live_bytes", pid=pid)) <= 21
