@@ -1,0 +1,129 @@
+// Classes that several stacks share, divided by windows in which every allocation was counted.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "tests/unit/profile/span_ledger_fixture.h"
+
+namespace goheapd::profile {
+namespace {
+
+using SpanDivision = SpanLedgerTest;
+
+// Two stacks in strict turns: all runs happen to be opened by one of them.
+TEST_F(SpanDivision, AWindowDividesASharedClass) {
+  apply();
+  for (uint64_t i = 0; i < 100; ++i) ledger_.on_opened(run(0x1000 + 64 * i, {1, 2, i % 10 == 0 ? 11u : 10u}));
+  allocate(kClass64, 10'000);
+  apply();
+  EXPECT_TRUE(ledger_.wants_windows());
+  EXPECT_EQ(ledger_.unresolved_classes(), std::vector<uint32_t>{kSpan64});
+  for (const auto& [hash, stack] : ledger_.take_unnamed_stacks())
+    ledger_.name_stack(hash, model::AllocationKind::object, stack->back() == 10 ? "ten" : "eleven");
+  EXPECT_EQ(ledger_.uncertain_sites(), (std::vector<std::string>{"eleven", "ten"}));
+  EXPECT_EQ(profile_by_end()[10].alloc_objects, 9000);
+
+  EXPECT_FALSE(ledger_.add_window(window({{10, 30}, {11, 90}})));  // too few to say
+  EXPECT_EQ(ledger_.unresolved_classes(), std::vector<uint32_t>{kSpan64});
+  EXPECT_EQ(profile_by_end()[10].alloc_objects, 9000);
+  EXPECT_FALSE(ledger_.is_divided());
+  EXPECT_TRUE(ledger_.add_window(window({{10, 100}, {11, 300}})));
+  EXPECT_TRUE(ledger_.is_divided());
+  EXPECT_TRUE(ledger_.unresolved_classes().empty());
+  EXPECT_TRUE(ledger_.uncertain_sites().empty());
+  EXPECT_EQ(ledger_.shared_classes(), std::vector<uint32_t>{kSpan64});
+  // Also what was allocated before, and again what comes.
+  EXPECT_EQ(profile_by_end()[10].alloc_objects, 2500);
+  EXPECT_EQ(profile_by_end()[11].alloc_objects, 7500);
+  for (uint64_t i = 0; i < 200; ++i) ledger_.on_opened(run(0x100000 + 64 * i, {1, 2, 10}));
+  allocate(kClass64, 20'000);
+  apply();
+  EXPECT_EQ(profile_by_end()[10].alloc_objects, 7500);
+  EXPECT_EQ(profile_by_end()[11].alloc_objects, 22'500);
+  RawSnapshot snapshot;
+  ledger_.fill(snapshot);
+  for (const RawSample& sample : snapshot.samples) EXPECT_FALSE(sample.shares_class);
+}
+
+// In perfect lockstep one stack opens all runs, so that the other is known from the window only.
+TEST_F(SpanDivision, AWindowFindsWhoNeverOpensARun) {
+  apply();
+  for (uint64_t i = 0; i < 100; ++i) ledger_.on_opened(run(0x1000 + 64 * i, {1, 2, 10}));
+  allocate(kClass64, 10'000);
+  apply();
+  EXPECT_TRUE(ledger_.shared_classes().empty());
+  EXPECT_TRUE(ledger_.wants_windows());
+  EXPECT_EQ(ledger_.unresolved_classes(), std::vector<uint32_t>{kSpan64});
+  EXPECT_FALSE(ledger_.add_window(window({{10, 250}, {11, 250}})));  // the first: nothing to agree with
+  EXPECT_TRUE(ledger_.is_divided());
+  EXPECT_EQ(profile_by_end()[10].alloc_objects, 5000);
+  EXPECT_EQ(profile_by_end()[11].alloc_objects, 5000);
+  EXPECT_TRUE(ledger_.add_window(window({{10, 250}, {11, 250}})));
+}
+
+// What a window does not know stays as it was sampled, and keeps the class unresolved.
+TEST_F(SpanDivision, AWindowDoesNotDivideWhatItHasNotSeen) {
+  apply();
+  for (uint64_t i = 0; i < 100; ++i) ledger_.on_opened(run(0x1000 + 64 * i, {1, 2, 10 + i % 2}));
+  allocate(kClass64, 10'000);
+  apply();
+  EXPECT_FALSE(ledger_.add_window(window({{10, 1000}})));
+  EXPECT_EQ(profile_by_end()[10].alloc_objects, 5000);
+  EXPECT_EQ(profile_by_end()[11].alloc_objects, 5000);
+  EXPECT_EQ(ledger_.unresolved_classes(), std::vector<uint32_t>{kSpan64});
+}
+
+// Half of the objects live: all of one stack. Its runs and those of the other come by turns, or all are the other's.
+TEST_F(SpanDivision, InUseFollowsWhoHolds) {
+  for (const bool opens_any : {true, false}) {
+    reset();
+    apply();
+    std::vector<model::SpanRunOpened> runs;
+    for (uint64_t i = 0; i < 100; ++i) {
+      runs.push_back(run(0x1000 + 64 * i, {1, 2, opens_any && i % 2 == 0 ? 10u : 11u}));
+      ledger_.on_opened(runs.back());
+    }
+    allocate(kClass64, 12'800);
+    ledger_.add_window(window({{10, 500}, {11, 500}}));
+    collect();
+    free(kClass64, 6400);
+    std::vector<model::TrackedObject> dead;
+    for (const auto& opened : runs)
+      if (opened.stack.back() == 11) dead.push_back(tracked(opened));
+    apply(dead);
+    auto values = profile_by_end();
+    EXPECT_NEAR(static_cast<double>(values[10].alloc_objects), 6400, 2) << opens_any;
+    EXPECT_NEAR(static_cast<double>(values[10].inuse_objects), 6400, 2) << opens_any;
+    EXPECT_NEAR(static_cast<double>(values[11].inuse_objects), 0, 2) << opens_any;
+    // Had all of a run lived as long as its first object, it would be half each.
+    RawSnapshot snapshot;
+    ledger_.fill(snapshot);
+    const bool is_flagged = std::any_of(snapshot.samples.begin(), snapshot.samples.end(),
+                                        [](const RawSample& sample) { return sample.shares_class; });
+    EXPECT_EQ(is_flagged, opens_any);
+  }
+}
+
+// A window came before the second stack had opened a run. From then on it opens them all: what dies is its own.
+TEST_F(SpanDivision, InUseOfAStackThatOpensRunsAfterAWindow) {
+  apply();
+  for (uint64_t i = 0; i < 20; ++i) ledger_.on_opened(run(0x1000 + 64 * i, {1, 2, 10}));
+  ledger_.add_window(window({{10, 500}, {11, 500}}));
+  std::vector<model::TrackedObject> dead;
+  for (uint64_t i = 0; i < 80; ++i) {
+    const model::SpanRunOpened opened = run(0x100000 + 64 * i, {1, i % 2 == 0 ? 2u : 3u, 11});
+    dead.push_back(tracked(opened));
+    ledger_.on_opened(opened);
+  }
+  allocate(kClass64, 12'800);
+  collect();
+  free(kClass64, 6400);
+  apply(dead);
+  auto values = profile_by_end();
+  EXPECT_NEAR(static_cast<double>(values[11].alloc_objects), 6400, 2);
+  EXPECT_NEAR(static_cast<double>(values[10].inuse_objects), 6400, 2);
+  EXPECT_NEAR(static_cast<double>(values[11].inuse_objects), 0, 2);
+}
+
+}  // namespace
+}  // namespace goheapd::profile
