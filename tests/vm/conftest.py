@@ -23,7 +23,7 @@ def boot(name, initramfs):
     console = machine.boot(name, initramfs, machine.TIMEOUT)
     if console.is_done:
         return console
-    print(f"--- {name} did not come to its end:\n{console.text[-20000:]}\n---", file=sys.stderr)
+    print(f"--- {name} did not come to its end:\n{console.story[-20000:]}\n---", file=sys.stderr)
     return machine.boot(name, initramfs, machine.TIMEOUT)
 
 
@@ -36,8 +36,14 @@ def consoles(tmp_path_factory):
 
 
 @pytest.fixture(scope="session", params=machine.METHODS)
-def booted(request, consoles):
-    """(row, console)"""
-    console = consoles[request.param].result()
-    assert console.is_done, console.text[-20000:]
-    return request.param, console
+def row(request):
+    return request.param
+
+
+@pytest.fixture
+def booted(row, consoles):
+    """(row, console); a test that fails shows what the machine said."""
+    console = consoles[row].result()
+    print(f"--- console of {row}:\n{console.story[-20000:]}\n---")
+    assert console.is_done
+    return row, console

@@ -91,9 +91,22 @@ for _ in $(seq 50); do
 done
 send gctrace-own
 send gctrace-served
-stop_daemon
+
+# ---- the wall clock jumps, ten days ahead and back: what is kept for a while is kept by another clock
+at clocks
 exec 3>&- 4<&- 5>&- 6<&-
 wait "$ledger" "$cycles"
+set_clock() {
+  now=$(date +%s)
+  date -s "@$((now + $1))" >/dev/null
+  sleep 2
+}
+set_clock 864000
+set_clock -864000
+for path in /-/healthy "/targets/$ledger/debug/pprof/heap"; do fetch "$path" answer; done
+set_clock 864000
+fetch "/targets/$ledger/debug/pprof/heap" answer
+stop_daemon
 
 # ---- mode auto, at its end, and a storm, from which it goes
 at counted

@@ -30,7 +30,7 @@ def test_sampled_profile_is_the_programs_own(booted):
     assert len(lost) > 5 and not any(value for _, value in lost), lost
 
 
-@pytest.mark.parametrize("name", ["exact", "again"])   # the second after one was killed for want of memory
+@pytest.mark.parametrize("name", ["exact", "again"])   # the second after the first was killed for want of memory
 def test_exact_profile_counts_every_object(booted, name):
     _, console = booted
     profile = pprof.decode(console.files[f"{name}.pb.gz"])
@@ -44,14 +44,14 @@ def test_exact_profile_counts_every_object(booted, name):
 def test_nothing_is_left_in_the_target(booted):
     _, console = booted
     assert console.failures == []
-    assert console.clean == ["sampled", "exact", "killed", "memory", "auto"]
+    assert console.clean == ["sampled", "killed", "exact", "auto"]
 
 
 def test_ebpf_tests_pass(booted):
     name, console = booted
-    assert console.failed == [], console.text[-8000:]
+    assert console.failed == []
     expected = {f"Matrix/ExactCounts.EqualTheRuntimesOwn/go1_{golang.VERSIONS[-1]}", "Lifecycle.DetachRestoresTheCode",
                 f"Matrix/SampledEvents.AreTheRuntimesOwnSamples/go1_{golang.VERSIONS[-1]}",
-                "Lifecycle.KilledProfilerLeavesNothing", "All/OlderMethods.CountExactly/tracefs_event",
+                "Lifecycle.RefusedInstructionsAreReplaced", "All/OlderMethods.CountExactly/tracefs_event",
                 "All/OlderMethods.CountExactly/perf_uprobe", "Of/Capabilities.AreEnoughOrMissed/bpf_perfmon_ptrace"}
     assert expected <= set(console.passed)

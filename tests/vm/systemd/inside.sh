@@ -16,7 +16,7 @@ send() {
 }
 # If something hangs, the host shall see what.
 (
-  sleep 560
+  sleep 1240
   say "failed hung"
   tail -n 40 /outside/log >>"$result"
   journalctl -q -u goheapd -o cat >>"$result"
