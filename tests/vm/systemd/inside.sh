@@ -67,8 +67,8 @@ untouched=$(code)
 # ---- the unit as it is, with the capabilities of this kernel
 say "kernel $(uname -r)"
 check "installs" dpkg -i /outside/goheapd-1.deb
-check "starts and is ready" within 90 alive
-check "attaches" within 60 probed
+check "starts and is ready" within 300 alive
+check "attaches" within 300 probed
 check "has a probe in the program" bash -c '[[ $1 != "$2" ]]' - "$(code)" "$untouched"
 check "has its default mode" bash -c '! grep -v "^#" /etc/goheapd/goheapd.yml | grep mode'
 
@@ -80,8 +80,8 @@ profile_in_mode_sampled() {
   row | grep '"mode":"sampled"' && ask "run direct 300" && ask gc && ask gc && ask "profile /tmp/own.pb.gz" &&
     curl -sf --max-time 20 -o /tmp/served.pb.gz "$url/targets/$target/debug/pprof/heap" && row | grep '"mode":"sampled"'
 }
-again() { profile_in_mode_sampled || { restart && within 60 probed && profile_in_mode_sampled; }; }
-check "serves the program's heap profile" within 120 again
+again() { profile_in_mode_sampled || { restart && within 300 probed && profile_in_mode_sampled; }; }
+check "serves the program's heap profile" within 400 again
 send /tmp/own.pb.gz
 send /tmp/served.pb.gz
 
@@ -115,28 +115,28 @@ check "has a memory limit" grep -qx $((512 << 20)) "$group/memory.max"
 ask "load 2"
 for _ in 1 2 3; do
   check "restarts under load" restart
-  check "attaches again" within 60 probed
+  check "attaches again" within 300 probed
 done
 check "has not harmed the program" works
 
 # ---- a daemon that hangs, and one that gets no more memory
 mkdir -p /run/systemd/system/goheapd.service.d
 conf=/run/systemd/system/goheapd.service.d/test.conf
-printf '[Service]\nWatchdogSec=5\nRestartSec=0.2\n' >$conf
+printf '[Service]\nWatchdogSec=15\nRestartSec=0.2\n' >$conf
 systemctl daemon-reload
 check "restarts with a shorter watchdog" restart
-check "attaches after that" within 60 probed
+check "attaches after that" within 300 probed
 kill -STOP "$(property MainPID)"
-check "is restarted when it hangs" within 60 property_is NRestarts 1
+check "is restarted when it hangs" within 300 property_is NRestarts 1
 check "by the watchdog" bash -c 'journalctl -q -u goheapd -o cat | grep "Watchdog timeout"'
-check "attaches after the watchdog" within 60 probed
+check "attaches after the watchdog" within 300 probed
 check "has not harmed the program by hanging" works
 systemctl set-property --runtime goheapd MemoryMax=4M
-check "is killed and restarted when its memory is short" within 60 bash -c \
+check "is killed and restarted when its memory is short" within 300 bash -c \
   'journalctl -q -u goheapd -o cat | grep "Failed with result .oom-kill"'
 systemctl set-property --runtime goheapd MemoryMax=512M
 check "starts again" restart
-check "attaches when there is memory" within 60 probed
+check "attaches when there is memory" within 300 probed
 check "has not harmed the program by being killed" works
 rm -r /run/systemd/system/goheapd.service.d
 systemctl daemon-reload
@@ -147,8 +147,8 @@ old=$(version)
 systemctl reset-failed goheapd
 check "upgrades" dpkg -i /outside/goheapd-2.deb
 is_newer() { dpkg --compare-versions "$(version)" gt "$old"; }
-check "runs the newer version" within 60 is_newer
-check "attaches after the upgrade" within 60 probed
+check "runs the newer version" within 300 is_newer
+check "attaches after the upgrade" within 300 probed
 check "has not harmed the program by the upgrade" works
 
 # ---- many programs stay below the memory limit
@@ -158,7 +158,7 @@ for _ in {1..40}; do
   others+=($!)
 done
 all_attached() { (($(curl -sf --max-time 20 $url/api/v1/targets | grep -o '"state":"attached"' | wc -l) == 41)); }
-check "attaches to 40 more" within 120 all_attached
+check "attaches to 40 more" within 400 all_attached
 group=/sys/fs/cgroup$(property ControlGroup)
 say "memory $(cat "$group/memory.current")"
 check "takes half of its memory at most" test "$(cat "$group/memory.current")" -lt $((256 << 20))
@@ -168,7 +168,7 @@ kill "${others[@]}"
 # ---- the end
 check "stops" systemctl stop goheapd
 check "cleanly" property_is Result success
-check "leaves nothing in the program" within 20 is_clean
+check "leaves nothing in the program" within 200 is_clean
 check "has not harmed the program in all that" works
 say "done"
 systemctl poweroff -ff
