@@ -66,14 +66,14 @@ std::shared_future<void> Daemon::refresh_spans(Target& target) {
 }
 
 bool Daemon::has_wrong_source(const Target& target) const {
-  if (!target.is_live() || target.mode() != model::Mode::sampled) return false;
-  const auto rate = target.spans() != nullptr    ? target.spans()->reader()->sample_rate()
-                    : target.reader() != nullptr ? target.reader()->sample_rate()
-                                                 : fail("nothing to ask");
+  if (!target.is_live() || target.asked_mode() == model::Mode::buckets) return false;
+  const auto rate = target.spans() != nullptr ? target.spans()->reader()->sample_rate()
+                    : target.reads_records()  ? target.reader()->sample_rate()
+                                              : fail("no source that could be wrong");
   return rate && (*rate == 0) != (target.spans() != nullptr);
 }
 
-// A program may switch its sampler on or off at any time.
+// A program may switch its sampler on or off at any time, also while its allocations are counted beside it.
 void Daemon::follow_sources() {
   for (auto& [key, target] : targets_) {
     if (has_wrong_source(*target)) change_source(*target);

@@ -2,6 +2,7 @@
 import math
 import time
 
+from harness import golang
 from harness.comparison import compare
 from harness.daemon import Daemon
 from harness.target import Target
@@ -48,6 +49,11 @@ def of_large(sample):
     return "main.large" in sample.functions()
 
 
+def is_large(sample):
+    """And not the slice that holds them."""
+    return of_large(sample) and sample.labels["bytes"] == LARGE
+
+
 def test_sampler_off_and_on_again(some_minor, tmp_path):
     with Target.of(some_minor, profile_rate=GO_RATE) as target, \
             Daemon(target.pid, arguments=["--mode", "sampled"]) as daemon:
@@ -91,4 +97,27 @@ def test_sampler_off_and_on_again(some_minor, tmp_path):
         assert abs(ours.total("inuse_space", of_large) - 120 * LARGE) < error
         counters.look()
         assert not daemon.lost_events().keys() - {"stale_session"}, daemon.lost_events()
+        assert daemon.stop()[0] == 0
+
+
+def test_a_switch_is_followed_while_everything_is_counted():
+    """Mode exact with the live heap beside it, which comes from the sampler or from spans."""
+    with Target.of(golang.VERSIONS[-1], profile_rate=GO_RATE) as target, \
+            Daemon(target.pid, arguments=["--mode", "exact", "--live-heap"]) as daemon:
+        counters = Counters(daemon, target.pid)
+        row = daemon.wait_for_state(target.pid)
+        assert (row["mode"], row["source"]) == ("exact", "runtime")
+        target.run("large", 20)
+        for rate, source in (0, "spans"), (GO_RATE, "runtime"):
+            target.ask(f"rate {rate}")
+            row = wait_for_source(daemon, target.pid, source, counters)
+            assert row["mode"] == "exact", row
+            before = daemon.profile(target.pid).total("alloc_objects", is_large)
+            target.run("large", 30)
+            target.settle()
+            profile = daemon.profile(target.pid)
+            assert profile.total("alloc_objects", is_large) - before == 30, profile.comments
+            # 1 MiB at a rate of 512 KiB: all but exp(-2) of the objects are sampled.
+            assert profile.total("inuse_space", of_large) > 15 * LARGE, profile.comments
+        counters.look()
         assert daemon.stop()[0] == 0
