@@ -16,6 +16,7 @@ def in_pod():
     """A Go program in a pod: (target, the pod's uid, the container's id)."""
     uid, container_id = str(uuid.uuid4()), uuid.uuid4().hex * 2
     with Target.of(24, profile_rate=1) as target, pod_cgroup(target.pid, uid, container_id):
+        target.run("direct", 100)   # without it, what there is to be sampled is the runtime's own doing
         yield target, uid, container_id
 
 
