@@ -1,6 +1,7 @@
 // Random runs, sampled as the probes do: what the books say is right in expectation.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <optional>
@@ -118,9 +119,9 @@ class Slices : public SpanLedgerTest {
         for (Open* open : {&fast_, &slow_}) cut(*open, hears_all_cuts || in_slice_);
         next_cycle = ms + 200 + random_() % 200;
       }
-      for (int i = 0; i < 100; ++i) use(fast_, kFast, kSpan64);
+      use(fast_, kFast, kSpan64, 100);
       if (ms % 20 == 0) {
-        use(slow_, kSlow, kSpan64 | 1);
+        use(slow_, kSlow, kSpan64 | 1, 1);
         ++slow_objects;
       }
       if (ms % 100'000 == 99'999) apply();
@@ -141,13 +142,17 @@ class Slices : public SpanLedgerTest {
     std::optional<model::SpanRunOpened> sampled;
   };
 
-  void use(Open& open, uint64_t site, uint32_t span_class) {
-    allocate(kClass64, 1);
-    if (open.used == kPlanned) {
-      open = {.used = 0, .sampled = std::nullopt};
-      if (in_slice_) sample(open, site, span_class);
+  void use(Open& open, uint64_t site, uint32_t span_class, uint32_t objects) {
+    allocate(kClass64, objects);
+    while (objects > 0) {
+      if (open.used == kPlanned) {
+        open = {.used = 0, .sampled = std::nullopt};
+        if (in_slice_) sample(open, site, span_class);
+      }
+      const uint32_t taken = std::min(objects, kPlanned - open.used);
+      open.used += taken;
+      objects -= taken;
     }
-    ++open.used;
   }
   void sample(Open& open, uint64_t site, uint32_t span_class) {
     auto opened = run(next_address_ += 8192, {site}, span_class);
