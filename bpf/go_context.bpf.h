@@ -47,8 +47,8 @@ static __always_inline __u8 site_flags(__u64 cookie) { return cookie >> kSiteFla
 static __always_inline __u8 site_role(__u64 cookie) { return cookie; }
 static __always_inline __u32 site_min_size(__u64 cookie) { return cookie >> kSiteMinSizeShift; }
 
-// So many hits in so short a time cost the target more than its operator allows: nothing is recorded any more, and the
-// daemon is woken to take the probes out. Waking it the usual way would be too late: hits at the full speed of a program
+// So many hits in so short a time cost the target more than its operator allows: only cycles are recorded any more, and the
+// daemon is woken to take the other probes out. Waking it the usual way would be too late: hits at the full speed of a program
 // that does nothing but allocate take more than half of its time.
 static __always_inline void check_storm(const struct Hit* hit, __u64 now) {
   struct WireTarget* target = hit->target;
@@ -56,8 +56,9 @@ static __always_inline void check_storm(const struct Hit* hit, __u64 now) {
   hit->statistics->storm_check_ns = now;
   if (target->window_end_ns) return;
   if (!since || now - since >= target->storm_ns) return;
-  if (!*(volatile __u32*)&target->recording) return;
-  *(volatile __u32*)&target->recording = 0;
+  __u32 recording = *(volatile __u32*)&target->recording;
+  if (!(recording & ~kGroupGc)) return;
+  *(volatile __u32*)&target->recording = recording & kGroupGc;
   struct WireHeader* event = reserve_event(WireHeader, hit->target_index);
   if (!event) return;
   fill_header(event, kEventHitStorm, target->session);

@@ -35,6 +35,7 @@ int sampled_hit(struct pt_regs* ctx) {
       if (role == kRoleProfilePostSweep) on_profile_flush(&hit, 1);
       if (role == kRoleWorldStop) on_world_stop(ctx, &hit);
       if (role == kRoleWorldStart) on_world_start(&hit);
+      if (role == kRoleSpanRelease) on_span_release(ctx, &hit);
     }
   }
   finish_hit(&hit);
@@ -57,7 +58,6 @@ int spans_hit(struct pt_regs* ctx) {
   if (resolve_hit(ctx, &hit) && is_recording(&hit, kGroupSpans)) {
     __u8 role = site_role(hit.cookie);
     if (role == kRoleSpanRefill) on_span_refill(ctx, &hit);
-    if (role == kRoleSpanRelease) on_span_release(ctx, &hit);
     if (role == kRoleSpanUncache) on_span_uncache(ctx, &hit);
     if (role == kRoleSpanLarge) on_span_large(ctx, &hit);
   }

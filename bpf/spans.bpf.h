@@ -204,7 +204,8 @@ static __always_inline void cut_run(const struct Hit* hit, const struct WireOpen
 }
 
 // (*mcache).releaseAll(c): all spans of a cache go back, full or not. A sampled run whose span is no longer the cache's was
-// full; it cannot have come back since, because the sweep that empties it comes after this.
+// full; it cannot have come back since, because the sweep that empties it comes after this. Belongs to the collector's
+// cycles: runs that were opened in a slice are cut when no other probe is in.
 static __always_inline void on_span_release(struct pt_regs* ctx, const struct Hit* hit) {
   struct WireRunKey key = {.owner = GO_ARG0(ctx), .session = hit->target->session};
   struct WireSpanCache* cache = bpf_map_lookup_elem(&span_caches, &key);
@@ -222,6 +223,8 @@ static __always_inline void on_span_release(struct pt_regs* ctx, const struct Hi
 }
 
 // (*mcentral).uncacheSpan(c, s): a span leaves a cache, be it full or taken back. Used where releaseAll cannot be probed.
+// It is hit as often as refills are, so in slices it comes and goes with them: there, runs that are open at the end of one
+// count as if they were filled.
 static __always_inline void on_span_uncache(struct pt_regs* ctx, const struct Hit* hit) {
   struct WireRunKey key = {.owner = GO_ARG1(ctx), .session = hit->target->session};
   struct WireOpenRun* run = bpf_map_lookup_elem(&open_runs, &key);

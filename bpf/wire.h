@@ -63,7 +63,7 @@ enum WireRole {
 // What the probes of a target are there for: each group has its own link per target, and its own bit in
 // WireTarget.recording, so that groups come, go, start and stop by themselves.
 enum WireGroup {
-  kGroupGc = 1,       // the collector's cycles
+  kGroupGc = 1,       // the collector's cycles, and the runs that they cut
   kGroupSampled = 2,  // births and deaths by the runtime's sampler
   kGroupExact = 4,    // every allocation
   kGroupSpans = 8,    // runs of span classes, where the runtime's sampler is off
@@ -111,7 +111,7 @@ struct WireGcPart {
   __u32 reserved;
 };
 enum {
-  kGcParts = 4,       // of runtime.work, gcController, memstats; runtimeInitTime
+  kGcParts = 4,       // as model::GcPart: of runtime.work, gcController, memstats; runtimeInitTime
   kGcController = 1,  // among them
   kGcPartBytes = 384,
 };
@@ -139,8 +139,8 @@ struct WireTarget {
   __u32 special_kind;
   __u32 special_bucket;
   __u32 type_ptr_bytes;
-  // The kill switch: kStormHits hits within less than this on one CPU stop `recording` and tell the daemon at once, which
-  // takes the probes out. 0 = never.
+  // The kill switch: kStormHits hits within less than this on one CPU stop `recording` of all groups but kGroupGc and tell
+  // the daemon at once, which takes the probes out. 0 = never.
   __u64 storm_ns;
   // A short look at every allocation: kGroupExact counts up to this time only, and no storm is looked for, since the
   // kernel itself ends it. 0 = no such look.

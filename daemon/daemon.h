@@ -102,6 +102,11 @@ class Daemon final : public exporters::ProfileSource {
     std::shared_ptr<const gobin::GoBinary> binary;
     uint64_t load_bias = 0;
   };
+  // What the probes have taken of a target since they were attached, and of how much.
+  struct TargetCost {
+    probe::CostSample sample;
+    uint64_t hits = 0;
+  };
   struct OpenWindow {
     model::ProcessKey process;
     uint64_t begin_ns = 0;
@@ -146,7 +151,6 @@ class Daemon final : public exporters::ProfileSource {
   bool open_window(Target& target, std::chrono::nanoseconds duration);
   void close_window();
   bool has_window(const Target& target) const { return window_ && window_->process == target.key(); }
-  uint64_t probe_ns_of(const Target& target) const;
   int millis_to_next_round(uint64_t now_ns) const;
   void follow_sources();
   void reexamine();
@@ -159,7 +163,9 @@ class Daemon final : public exporters::ProfileSource {
   uint64_t storm_limit_ns() const;
   void govern(uint64_t now_ns);
   void take_storms();
-  std::optional<probe::CostSample> cost_of(const Target& target, uint64_t& hits) const;
+  // Nothing: the process is gone; its exit will be told.
+  std::optional<TargetCost> cost_of(const Target& target) const;
+  probe::HitCost hit_cost_or_guess() const;
   void look_at_cost(Target& target);
   void take_turn(Target& target);
   void end_slice(Target& target, uint64_t recorded_ns);

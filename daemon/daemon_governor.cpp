@@ -23,6 +23,9 @@ constexpr uint64_t kSliceRestFactor = 10;
 // At level sparse there is a stack walk for so many fewer samples; each is hit by more bytes, so they still add up.
 constexpr uint64_t kSparseFactor = 16;
 
+// What a trap takes where that was not measured.
+constexpr double kTypicalTrapNs = 1000;
+
 // What samples this target: its runtime, or its runs where that does not sample.
 ProbeGroup sampling_group(const Target& target) {
   return target.spans() != nullptr ? ProbeGroup::spans : ProbeGroup::sampled;
@@ -105,14 +108,21 @@ uint64_t Daemon::next_slice_end_ns(uint64_t latest_ns) const {
   return latest_ns;
 }
 
-// Nothing: the process is gone; its exit will be told.
-std::optional<probe::CostSample> Daemon::cost_of(const Target& target, uint64_t& hits) const {
+probe::HitCost Daemon::hit_cost_or_guess() const {
+  if (hit_cost_) return *hit_cost_;
+  probe::HitCost cost;
+  cost.ns.fill(kTypicalTrapNs);
+  return cost;
+}
+
+std::optional<Daemon::TargetCost> Daemon::cost_of(const Target& target) const {
   const auto counters = collector_->counters(target.pid());
   const auto cpu = process_cpu_time_ns(target.pid());
   if (!counters || !cpu) return std::nullopt;
-  hits = counters->hits;
-  return probe::CostSample{
-      .time_ns = kernel_time_ns(), .cpu_ns = *cpu, .probe_ns = probe::probe_ns(*counters, *hit_cost_)};
+  return TargetCost{.sample = {.time_ns = kernel_time_ns(),
+                               .cpu_ns = *cpu,
+                               .probe_ns = probe::probe_ns(*counters, hit_cost_or_guess())},
+                    .hits = counters->hits};
 }
 
 // A slice begins or ends, if one is due.
@@ -122,8 +132,7 @@ void Daemon::take_turn(Target& target) {
   if (governor.level() != Level::slices || !governor.slices().due(now)) return;
   if (governor.slices().active()) return end_slice(target, now);
   if (now < next_slice_ns_) return;
-  uint64_t hits = 0;
-  const auto before = cost_of(target, hits);
+  const auto before = cost_of(target);
   if (!before) return;
   auto added = add_probes(target, ProbeGroup::spans);
   if (added) {
@@ -134,7 +143,7 @@ void Daemon::take_turn(Target& target) {
   const uint64_t begun = kernel_time_ns();
   next_slice_ns_ = begun + kSliceRestFactor * (begun - now);
   if (added) {
-    governor.slices().begin(*before, begun);
+    governor.slices().begin(before->sample, begun);
     return;
   }
   collector_->remove(target.pid(), ProbeGroup::spans);
@@ -149,26 +158,25 @@ void Daemon::end_slice(Target& target, uint64_t recorded_ns) {
     spdlog::warn("pid {}: cannot end a slice: {}", target.pid(), to_string(stopped.error()));
   drain_probes();
   collector_->remove(target.pid(), ProbeGroup::spans);
-  uint64_t hits = 0;
-  const auto after = cost_of(target, hits);
-  target.governor()->slices().end(after.value_or(probe::CostSample{.time_ns = recorded_ns}), recorded_ns);
+  const auto after = cost_of(target);
+  target.governor()->slices().end(after ? after->sample : probe::CostSample{.time_ns = recorded_ns},
+                                  recorded_ns);
 }
 
 void Daemon::look_at_cost(Target& target) {
   if (has_window(target)) return;  // what it takes is counted when it is over
-  uint64_t hits = 0;
-  auto sample = cost_of(target, hits);
-  if (!sample) return;
-  const uint64_t probe_ns = sample->probe_ns;
+  const auto cost = cost_of(target);
+  if (!cost) return;
+  probe::CostSample sample = cost->sample;
   if (target.spans() != nullptr && target.spans()->windows() != nullptr) {
-    const uint64_t unpaid = target.spans()->windows()->unpaid_ns(sample->time_ns);
-    sample->probe_ns -= std::min(unpaid, sample->probe_ns);
+    const uint64_t unpaid = target.spans()->windows()->unpaid_ns(sample.time_ns);
+    sample.probe_ns -= std::min(unpaid, sample.probe_ns);
   }
   probe::Governor& governor = *target.governor();
-  const auto move = governor.observe(*sample, [&target]() -> uint64_t {
+  const auto move = governor.observe(sample, [&target]() -> uint64_t {
     return target.reader() == nullptr ? 0 : target.reader()->allocated_objects().value_or(0);
   });
-  target.note_cost(sample->time_ns, hits, probe_ns);
+  target.note_cost(sample.time_ns, cost->hits, cost->sample.probe_ns);
   if (move) {
     go(target, *move);
   } else if (governor.overhead_ratio() * 100 > options_.settings.overhead_budget_percent &&

@@ -22,15 +22,6 @@ constexpr uint64_t kTick = 50 * kMillisecond;
 constexpr uint64_t kAfterEnd = kMillisecond / 2;
 // Probes go in and out in this thread: of its time windows may take at most one part in so many.
 constexpr uint64_t kRestFactor = 20;
-// Where it was not measured what a trap costs.
-constexpr double kTypicalTrapNs = 1000;
-
-probe::HitCost cost_or_guess(const std::optional<probe::HitCost>& measured) {
-  if (measured) return *measured;
-  probe::HitCost cost;
-  cost.ns.fill(kTypicalTrapNs);
-  return cost;
-}
 
 }  // namespace
 
@@ -41,17 +32,12 @@ int Daemon::millis_to_next_round(uint64_t now_ns) const {
   return static_cast<int>((wait + kMillisecond - 1) / kMillisecond);
 }
 
-uint64_t Daemon::probe_ns_of(const Target& target) const {
-  const auto counters = collector_->counters(target.pid());
-  return counters ? probe::probe_ns(*counters, cost_or_guess(hit_cost_)) : 0;
-}
-
 void Daemon::start_windows(Target& target) {
   // Other ways to attach take longer for a few probes than a window may last.
   if (target.spans() == nullptr || collector_->method() != probe::AttachMethod::uprobe_multi ||
       !target.binary()->probe_sites().exact())
     return;
-  const double trap_ns = cost_or_guess(hit_cost_).ns[static_cast<size_t>(probe::CostClass::push)];
+  const double trap_ns = hit_cost_or_guess().ns[static_cast<size_t>(probe::CostClass::push)];
   target.spans()->start_windows(
       AliasWindows(options_.settings.overhead_budget_percent / 100, trap_ns, probe::kCountingNs));
 }
@@ -81,10 +67,12 @@ void Daemon::run_windows(uint64_t now_ns) {
 }
 
 bool Daemon::open_window(Target& target, std::chrono::nanoseconds duration) {
+  const auto before = cost_of(target);
+  if (!before) return false;
   OpenWindow window{.process = target.key(),
                     .begin_ns = kernel_time_ns(),
                     .end_ns = 0,
-                    .probe_ns_before = probe_ns_of(target),
+                    .probe_ns_before = before->sample.probe_ns,
                     .seen = {}};
   auto opened = add_probes(target, ProbeGroup::exact, true);
   if (opened) {
@@ -124,7 +112,8 @@ void Daemon::close_window() {
   window_.reset();
   const uint64_t now = kernel_time_ns();
   next_window_ns_ = now + kRestFactor * (now - window.begin_ns);
-  const uint64_t taken = probe_ns_of(*target);
+  const auto after = cost_of(*target);
+  const uint64_t taken = after ? after->sample.probe_ns : window.probe_ns_before;
   const uint64_t cost = taken - std::min(window.probe_ns_before, taken);
   SpanSource& spans = *target->spans();
   bool agrees = false;

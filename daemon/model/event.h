@@ -101,11 +101,12 @@ struct SpanRunCut {
 
 // The runtime's variables as a GC cycle left them, copied at its end (runtime.mProf_Flush); runtime/gc_cycle.h knows what
 // they mean.
+enum GcPart : size_t { kGcWork, kGcController, kGcMemstats, kGcInitTime };
 inline constexpr size_t kGcParts = 4;
 struct GcCycleMemory {
   pid_t pid = 0;
   uint64_t time_ns = 0;
-  std::array<std::vector<std::byte>, kGcParts> parts;
+  std::array<std::vector<std::byte>, kGcParts> parts;  // by GcPart
   // Its gcController when the world last stopped without a cycle running, and when that was; 0 = it was not seen.
   uint64_t start_ns = 0;
   std::vector<std::byte> controller_at_start;

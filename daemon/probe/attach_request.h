@@ -71,7 +71,7 @@ Expected<SpanWindow> span_window(const TargetLayout& layout);
 
 // Probes that come and go together: one link and one recording switch each.
 enum class ProbeGroup : unsigned char {
-  gc,       // the collector's cycles
+  gc,       // the collector's cycles, and the runs that they cut
   sampled,  // births and deaths by the runtime's sampler
   exact,    // every allocation
   spans,    // runs of span classes, where the runtime's sampler is off
@@ -115,7 +115,7 @@ struct AttachRequest {
   StackRoots stack_roots{};
   // probe_sites().sampled(), .exact(), .spans(), .gc(), or several of them.
   std::vector<gobin::ProbePoint> points;
-  // The kill switch: kStormHits hits within less than this on one CPU stop all recording and send a
+  // The kill switch: kStormHits hits within less than this on one CPU stop the recording of all groups but gc and send a
   // model::HitStorm at once. 0 = never.
   uint64_t storm_ns = 0;
   // For the group spans: mheap_.sweepgen in the process, and how many bytes there are to a sample (model::SpanRunOpened).

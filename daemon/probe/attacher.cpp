@@ -59,11 +59,11 @@ ProbeGroup group_of(gobin::ProbeRole role) {
     case gobin::ProbeRole::gc_mark_termination:
     case gobin::ProbeRole::world_stop:
     case gobin::ProbeRole::world_start:
+    case gobin::ProbeRole::span_release:
       return ProbeGroup::gc;
     case gobin::ProbeRole::malloc:
       return ProbeGroup::exact;
     case gobin::ProbeRole::span_refill:
-    case gobin::ProbeRole::span_release:
     case gobin::ProbeRole::span_uncache:
     case gobin::ProbeRole::span_large:
       return ProbeGroup::spans;

@@ -353,7 +353,9 @@ void Collector::remove(pid_t pid, ProbeGroup group) {
     if (const auto told = state_->write(target); !told)
       spdlog::warn("pid {}: {}", pid, to_string(told.error()));
   }
-  if (group == ProbeGroup::spans && target.has_runs) state_->forget_runs(pid, target);
+  // Who releases by caches hears of it in the group gc. By spans nothing is heard any more, and the span may come back.
+  if (group == ProbeGroup::spans && target.has_runs && target.wire.releases_by_span != 0)
+    state_->forget_runs(pid, target);
 }
 
 void Collector::detach(pid_t pid) { detach(std::span(&pid, 1)); }

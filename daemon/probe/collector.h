@@ -68,14 +68,15 @@ class Collector {
   // Puts in more probes of a process that is attached, of groups that it does not have yet; `request` is as for
   // attach() otherwise. Recording of a new group is off.
   Expected<AttachReport> add(const AttachRequest& request);
-  // Takes one group's probes out; the others go on. Of exact the counts are forgotten: read them before.
+  // Takes one group's probes out; the others go on. Of exact the counts are forgotten: read them before. Runs of spans that
+  // are open then are cut by the group gc later, if a cycle does so.
   void remove(pid_t pid, ProbeGroup group);
   // Takes all probes out and forgets the exact counts: read them before. Unknown pids are fine.
   void detach(pid_t pid);
   // Many at once: waiting for the kernel's grace periods is shared.
   void detach(std::span<const pid_t> pids);
   void detach_all();
-  // All sites of all groups start and stop with one write. A HitStorm has stopped all.
+  // All sites of all groups start and stop with one write. A HitStorm has stopped all but gc.
   Expected<bool> set_recording(pid_t pid, ProbeGroups groups);
 
   // As set_recording(), with the group exact, which was added for a window: it counts for `duration` from now, at all its

@@ -43,6 +43,7 @@ Decoded decode_flush(ByteView record) {
 }
 
 static_assert(model::kGcParts == wire::kGcParts);
+static_assert(+model::kGcController == +wire::kGcController);
 
 Decoded decode_gc_cycle(ByteView record) {
   const auto event = record.read<wire::WireGcCycle>(0);

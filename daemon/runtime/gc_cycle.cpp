@@ -7,8 +7,6 @@
 namespace goheapd::runtime {
 namespace {
 
-enum Part : size_t { kWork, kController, kMemstats, kInitTime };
-
 uint32_t work_begin(const gobin::RuntimeLayout& layout) { return layout.work.mode.offset; }
 uint32_t memstats_begin(const gobin::RuntimeLayout& layout) { return layout.mstats.numgc.offset; }
 
@@ -38,20 +36,21 @@ std::array<MemoryRange, model::kGcParts> gc_cycle_parts(const gobin::RuntimeLayo
   const uint32_t work = work_begin(layout);
   const uint32_t memstats = memstats_begin(layout);
   std::array<MemoryRange, model::kGcParts> parts;
-  parts[kWork] = {variables.work + work, layout.work.heap2.end() - work};
-  parts[kController] = {variables.gc_controller, layout.gc_controller.mapped_ready.end()};
-  parts[kMemstats] = {variables.memstats + memstats, layout.mstats.last_heap_in_use.end() - memstats};
-  parts[kInitTime] = {variables.runtime_init_time, sizeof(int64_t)};
+  parts[model::kGcWork] = {variables.work + work, layout.work.heap2.end() - work};
+  parts[model::kGcController] = {variables.gc_controller, layout.gc_controller.mapped_ready.end()};
+  parts[model::kGcMemstats] = {variables.memstats + memstats,
+                               layout.mstats.last_heap_in_use.end() - memstats};
+  parts[model::kGcInitTime] = {variables.runtime_init_time, sizeof(int64_t)};
   return parts;
 }
 
 Expected<model::GcCycle> decode_gc_cycle(const gobin::RuntimeLayout& layout,
                                          const model::GcCycleMemory& memory) {
   bool complete = true;
-  const Reader work(memory.parts[kWork], work_begin(layout), complete);
-  const Reader controller(memory.parts[kController], 0, complete);
-  const Reader memstats(memory.parts[kMemstats], memstats_begin(layout), complete);
-  const Reader init_time(memory.parts[kInitTime], 0, complete);
+  const Reader work(memory.parts[model::kGcWork], work_begin(layout), complete);
+  const Reader controller(memory.parts[model::kGcController], 0, complete);
+  const Reader memstats(memory.parts[model::kGcMemstats], memstats_begin(layout), complete);
+  const Reader init_time(memory.parts[model::kGcInitTime], 0, complete);
   const auto& w = layout.work;
   const auto& c = layout.gc_controller;
   const auto& m = layout.mstats;
@@ -88,7 +87,7 @@ Expected<model::GcCycle> decode_gc_cycle(const gobin::RuntimeLayout& layout,
   cycle.global_bytes = controller[c.globals_scan];
   cycle.gc_percent = static_cast<int32_t>(controller[c.gc_percent]);
   cycle.memory_limit = time(controller[c.memory_limit]);
-  if (auto next = heap_goal_inputs(layout, ByteView(memory.parts[kController])))
+  if (auto next = heap_goal_inputs(layout, ByteView(memory.parts[model::kGcController])))
     cycle.next_goal = heap_goal(*next, layout.minor);
   else
     complete = false;
