@@ -87,10 +87,12 @@ Expected<model::GcCycle> decode_gc_cycle(const gobin::RuntimeLayout& layout,
   cycle.global_bytes = controller[c.globals_scan];
   cycle.gc_percent = static_cast<int32_t>(controller[c.gc_percent]);
   cycle.memory_limit = time(controller[c.memory_limit]);
-  if (auto next = heap_goal_inputs(layout, ByteView(memory.parts[model::kGcController])))
+  if (auto next = heap_goal_inputs(layout, ByteView(memory.parts[model::kGcController]))) {
     cycle.next_goal = heap_goal(*next, layout.minor);
-  else
+    cycle.next_trigger = heap_trigger(*next, layout.minor);
+  } else {
     complete = false;
+  }
 
   if (!complete) return fail("a part of the collector's variables is missing");
   if (cycle.end_ns < cycle.mark_end_ns || cycle.mark_end_ns < cycle.mark_ns) {

@@ -34,6 +34,7 @@ ordered_json cycle_json(const model::GcCycle& c) {
                         {"marked", c.heap_marked},
                         {"goal", c.goal},
                         {"next_goal", c.next_goal},
+                        {"next_trigger", c.next_trigger},
                         {"stacks", c.stack_bytes},
                         {"globals", c.global_bytes}};
   json["gogc_percent"] = c.gc_percent;

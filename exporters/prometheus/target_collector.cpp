@@ -179,15 +179,17 @@ MetricFamily heap_bytes(const Targets& targets) {
   Family family(
       "goheapd_heap_bytes",
       "The target's heap as its last garbage collection left it: marked (found alive), live (marked and "
-      "allocated since), before (when the collection began), goal (for the next), in_use (spans with "
-      "objects), stacks and globals (scanned), limit (GOMEMLIMIT; 2^63-1 is none).",
+      "allocated since), before (when the collection began), trigger and goal (where the next is to begin "
+      "and to end), in_use (spans with objects), stacks and globals (scanned), limit (GOMEMLIMIT; 2^63-1 is "
+      "none).",
       MetricType::Gauge);
   for (const model::TargetStatus* target : targets) {
     if (!target->last_gc) continue;
     const model::GcCycle& gc = *target->last_gc;
     for (const auto& [kind, bytes] :
          {std::pair("before", gc.heap_before), std::pair("marked", gc.heap_marked),
-          std::pair("live", gc.heap_live), std::pair("goal", gc.next_goal),
+          std::pair("live", gc.heap_live), std::pair("trigger", gc.next_trigger),
+          std::pair("goal", gc.next_goal),
           std::pair("in_use", gc.heap_in_use), std::pair("stacks", gc.stack_bytes),
           std::pair("globals", gc.global_bytes),
           std::pair("limit", static_cast<uint64_t>(gc.memory_limit))}) {

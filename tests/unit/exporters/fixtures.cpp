@@ -149,6 +149,7 @@ model::GcCycle gc_cycle(uint32_t number) {
   cycle.heap_in_use = 9'437'184;
   cycle.goal = 8'388'608;
   cycle.next_goal = 6'291'456;
+  cycle.next_trigger = 5'242'880;
   cycle.stack_bytes = 262'144;
   cycle.global_bytes = 1'048'576;
   cycle.gc_percent = 100;

@@ -71,6 +71,7 @@ TEST_P(GcCycleTest, FieldsAreTakenFromTheirPlaces) {
   EXPECT_EQ(cycle->heap_marked, 50u);
   EXPECT_EQ(cycle->goal, 200u);
   EXPECT_EQ(cycle->next_goal, 4u << 20);
+  EXPECT_EQ(cycle->next_trigger, (4u << 20) / 64 * 61);
   EXPECT_EQ(cycle->memory_limit, INT64_MAX);
   EXPECT_EQ(cycle->stack_bytes, GetParam() < 21 ? 11u : 12u);
 }
