@@ -21,6 +21,8 @@ int sampled_hit(struct pt_regs* ctx) {
   struct Hit hit = {};
   if (resolve_hit(ctx, &hit)) {
     __u8 role = site_role(hit.cookie);
+    // First, since the verifier follows its loop once for each way to get there.
+    if (role == kRoleSpanRelease && is_recording(&hit, kGroupGc)) on_span_release(ctx, &hit);
     if (is_recording(&hit, kGroupSampled)) {
       if (role == kRoleSetProfileBucket) on_set_profile_bucket(ctx, &hit);
       if (role == kRoleFreeSpecial) on_free_special(ctx, &hit);
@@ -35,7 +37,6 @@ int sampled_hit(struct pt_regs* ctx) {
       if (role == kRoleProfilePostSweep) on_profile_flush(&hit, 1);
       if (role == kRoleWorldStop) on_world_stop(ctx, &hit);
       if (role == kRoleWorldStart) on_world_start(&hit);
-      if (role == kRoleSpanRelease) on_span_release(ctx, &hit);
     }
   }
   finish_hit(&hit);
