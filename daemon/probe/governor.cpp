@@ -14,6 +14,11 @@ constexpr uint64_t kSecond = 1000 * kMillisecond;
 
 // A breach is judged over this time, so that a burst of milliseconds is none ...
 constexpr uint64_t kWindow = kSecond;
+// ... and, of a program that hardly runs, over as long as it takes to say anything: what probes take is known by one hit in
+// 64, so a handful of hits can look like nothing or like a hundred microseconds.
+constexpr uint64_t kLongestWindow = 60 * kSecond;
+constexpr uint64_t kMeasurableCpu = 200 * kMillisecond;
+constexpr uint64_t kMeasurable = kMillisecond;
 // ... unless it is so large that waiting would cost too much.
 constexpr uint64_t kKillWindow = 100 * kMillisecond;
 // Where probes are in for short slices only, both are judged over this; the slices themselves are planned by their cost.
@@ -44,8 +49,15 @@ double share(const CostSample& begin, const CostSample& end) {
 }
 
 bool is_negligible(const CostSample& begin, const CostSample& end) {
-  return static_cast<double>(end.probe_ns - begin.probe_ns) <
-         kNegligible * static_cast<double>(end.time_ns - begin.time_ns);
+  const uint64_t taken = end.probe_ns - begin.probe_ns;
+  return taken < kMeasurable ||
+         static_cast<double>(taken) < kNegligible * static_cast<double>(end.time_ns - begin.time_ns);
+}
+
+// There is enough of both times for their ratio to mean something, or it will not become more.
+bool is_measured(const CostSample& begin, const CostSample& end) {
+  return (end.cpu_ns - begin.cpu_ns >= kMeasurableCpu && end.probe_ns - begin.probe_ns >= kMeasurable) ||
+         end.time_ns - begin.time_ns >= kLongestWindow;
 }
 
 std::string percent(double ratio) {
@@ -150,10 +162,12 @@ std::optional<Move> Governor::observe(const CostSample& sample,
   }
   if (!mark_ || sample.time_ns - mark_->sample.time_ns >= kLookUpAllocations) learn(sample, allocations());
   window_.push_back(sample);
-  // The oldest that is kept is the youngest that is at least a window old.
+  // The oldest that is kept is the youngest that is at least a window old, and enough has happened since.
   const bool in_slices = level_ == Level::slices;
   const uint64_t window = in_slices ? kSlicesWindow : kWindow;
-  while (window_.size() > 2 && sample.time_ns - window_[1].time_ns >= window) window_.pop_front();
+  while (window_.size() > 2 && sample.time_ns - window_[1].time_ns >= window &&
+         is_measured(window_[1], sample))
+    window_.pop_front();
   const CostSample& oldest = window_.front();
 
   const auto leave = [&](double ratio) {

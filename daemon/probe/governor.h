@@ -71,7 +71,8 @@ class Governor {
 
   Level level() const { return level_; }
   uint64_t level_since_ns() const { return level_since_ns_; }
-  // Share of the target's CPU time that probes took, over the last second or two in which it ran.
+  // Share of the target's CPU time that probes took, over the last second; over up to a minute while it hardly runs or probes
+  // take hardly anything.
   double overhead_ratio() const { return ratio_; }
   // At level slices the caller puts probes in and takes them out as this says. Leaving the level ends no slice.
   SliceSchedule& slices() { return slices_; }

@@ -71,6 +71,38 @@ TEST(Governor, FastAllocatorStaysSampled) {
   EXPECT_NEAR(program.governor.overhead_ratio(), 0.0001, 0.00001);
 }
 
+// Of a handful of hits one is timed and stands for 64: nothing can be said of a program that hardly runs before it has run
+// for a while.
+TEST(Governor, FewHitsOfAnIdleProgramAreNoBreach) {
+  Governor governor(options(), 0);
+  CostSample now{};
+  std::vector<Move> moves;
+  for (int tick = 1; tick <= 20 * 300; ++tick) {
+    now.time_ns += kTick;
+    now.cpu_ns += kTick / 500;                    // 0.2 % of a CPU
+    if (tick % 400 == 0) now.probe_ns += 97'000;  // 5 microseconds a second, 0.24 % of its time
+    if (const auto move = governor.observe(now, [] { return uint64_t{0}; })) moves.push_back(*move);
+  }
+  EXPECT_TRUE(moves.empty());
+  EXPECT_NEAR(governor.overhead_ratio(), 0.0024, 0.001);
+}
+
+// The same share, and more, of a program that does little is a breach once it can be measured.
+TEST(Governor, ABreachOfAProgramThatRunsLittleIsNoticed) {
+  Governor governor(options(), 0);
+  CostSample now{};
+  std::vector<Move> moves;
+  for (int tick = 1; tick <= 20 * 30 && moves.empty(); ++tick) {
+    now.time_ns += kTick;
+    now.cpu_ns += kTick / 50;         // 2 % of a CPU
+    now.probe_ns += kTick / 50 / 20;  // 5 % of that
+    if (const auto move = governor.observe(now, [] { return uint64_t{0}; })) moves.push_back(*move);
+  }
+  ASSERT_EQ(moves.size(), 1u);
+  EXPECT_EQ(moves[0].to, Level::buckets);
+  EXPECT_NEAR(moves[0].ratio, 0.05, 0.001);
+}
+
 TEST(Governor, NotUpWhereOnlyJustEnoughRoomWouldBe) {
   Program program{Governor(options(), 0)};
   program.run(100, 4000);  // 0.8 % of a budget of 1 %
