@@ -210,6 +210,12 @@ void Daemon::scan_processes() {
     return;
   }
   take_changes(*changes);
+  if (std::exchange(has_scanned_, true)) return;
+  for (const pid_t pid : options_.settings.selection.pids) {
+    if (!current_.contains(pid))
+      spdlog::warn("pid {} of --pid is no Go program, or there is no such process; goheapd waits for it",
+                   pid);
+  }
 }
 
 void Daemon::take_changes(const std::vector<process::ProcessChange>& changes) {
@@ -293,7 +299,7 @@ void Daemon::attach(Target& target, OpenedTarget opened) {
     if (!attached) {
       target.set_state(model::TargetState::failed, to_string(attached.error()));
       // A process that lives shorter than it takes to look at it is nothing to warn of.
-      const bool has_exited = attached.error().errno_value == ESRCH;
+      const bool has_exited = attached.error().errno_value == ESRCH || attached.error().errno_value == ENOENT;
       spdlog::log(has_exited ? spdlog::level::debug : spdlog::level::warn, "pid {} ({}): cannot attach: {}",
                   pid, opened.status.comm, to_string(attached.error()));
       return;

@@ -214,8 +214,9 @@ class Daemon final : public exporters::ProfileSource {
   std::map<model::ProcessKey, std::unique_ptr<Target>> targets_;
   std::unordered_map<pid_t, model::ProcessKey> current_;                     // the present life of each pid
   std::multimap<uint64_t, std::pair<model::ProcessKey, uint32_t>> retries_;  // by time: process and attempt
-  std::set<model::ProcessKey> over_budget_;                                  // the log has said so
-  std::deque<pid_t> forgotten_;  // exited, and only this is known of them
+  bool has_scanned_ = false;
+  std::set<model::ProcessKey> over_budget_;  // the log has said so
+  std::deque<pid_t> forgotten_;              // exited, and only this is known of them
   std::vector<model::ProcessExec> exec_hints_;
   std::vector<model::HitStorm> storms_;
   std::optional<OpenWindow> window_;

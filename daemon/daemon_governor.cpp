@@ -179,13 +179,14 @@ void Daemon::look_at_cost(Target& target) {
   target.note_cost(sample.time_ns, cost->hits, cost->sample.probe_ns);
   if (move) {
     go(target, *move);
-  } else if (governor.overhead_ratio() * 100 > options_.settings.overhead_budget_percent &&
+  } else if (target.asked_mode() != model::Mode::automatic &&  // which keeps to it by itself
+             governor.overhead_ratio() * 100 > options_.settings.overhead_budget_percent &&
              over_budget_.insert(target.key()).second) {
     spdlog::warn(
         "pid {}: its probes take about {:.1f} % of its CPU time, more than --overhead-budget {} allows; "
-        "--mode {}",
-        target.pid(), governor.overhead_ratio() * 100, options_.settings.overhead_budget_percent,
-        target.asked_mode() == model::Mode::automatic ? "buckets costs less" : "auto would keep to it");
+        "--mode auto "
+        "would keep to it",
+        target.pid(), governor.overhead_ratio() * 100, options_.settings.overhead_budget_percent);
   }
 }
 

@@ -267,9 +267,9 @@ std::shared_ptr<const profile::RawSnapshot> Target::snapshot(const std::vector<s
     } else if (exact_) {
       add_counts(*snapshot);
     }
-    if (governor_ && governor_->level() <= probe::Level::buckets)
+    if (governor_ && is_live() && governor_->level() <= probe::Level::buckets)
       snapshot->comments.push_back("no samples are taken at the moment: " + status_.reason);
-    if (governor_ && governor_->level() == probe::Level::slices)
+    if (governor_ && is_live() && governor_->level() == probe::Level::slices)
       snapshot->comments.push_back(slices_comment(*governor_, kernel_time_ns()) + status_.reason);
   } else if (exact_) {
     fill_from_counts(*snapshot);

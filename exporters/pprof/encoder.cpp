@@ -196,20 +196,14 @@ class Encoder {
   }
 
   void add_comments() {
-    mode_comment_ = "goheapd: mode " + snapshot_.mode;
-    if (!snapshot_.source.empty()) mode_comment_ += ", source " + snapshot_.source;
-    std::vector<std::string_view> comments;
-    if (!snapshot_.mode.empty()) comments.emplace_back(mode_comment_);
-    if (!snapshot_.has_inuse)
-      comments.emplace_back("goheapd: inuse is not known in this mode and shown as 0");
-    comments.insert(comments.end(), snapshot_.comments.begin(), snapshot_.comments.end());
-    for (const std::string_view comment : comments) writer_.add_int64(kComment, intern(comment));
+    comments_ = comments_of(snapshot_);
+    for (const std::string& comment : comments_) writer_.add_int64(kComment, intern(comment));
   }
 
   const model::HeapSnapshot& snapshot_;
   std::string out_;
   protozero::pbf_writer writer_{out_};
-  std::string mode_comment_;
+  std::vector<std::string> comments_;   // kept: the string table refers to them
   std::vector<uint64_t> location_ids_;  // of one sample; kept for its memory
   std::vector<std::string_view> strings_ = {""};
   std::deque<std::string> cleaned_;  // a deque: views into it stay valid
@@ -217,6 +211,17 @@ class Encoder {
 };
 
 }  // namespace
+
+std::vector<std::string> comments_of(const model::HeapSnapshot& snapshot) {
+  std::vector<std::string> comments;
+  if (!snapshot.mode.empty()) {
+    comments.push_back("goheapd: mode " + snapshot.mode +
+                       (snapshot.source.empty() ? std::string() : ", source " + snapshot.source));
+  }
+  if (!snapshot.has_inuse) comments.emplace_back("goheapd: inuse is not known in this mode and shown as 0");
+  comments.insert(comments.end(), snapshot.comments.begin(), snapshot.comments.end());
+  return comments;
+}
 
 std::string encode(const model::HeapSnapshot& snapshot, Profile profile) {
   return Encoder(snapshot).run(profile);

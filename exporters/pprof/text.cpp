@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "exporters/pprof/encoder.h"
+
 namespace goheapd::exporters::pprof {
 namespace {
 
@@ -97,7 +99,8 @@ std::string counts(const model::HeapValues& values) {
 std::string name_for_print(const std::string& name) {
   const auto open = name.find('[');
   const auto close = name.rfind(']');
-  if (open == std::string::npos || close == std::string::npos || close < open) return name;
+  // What begins with a bracket is no function but a word of goheapd's own: [goheapd: stack unknown].
+  if (open == std::string::npos || open == 0 || close == std::string::npos || close < open) return name;
   return name.substr(0, open) + "[...]" + name.substr(close + 1);
 }
 
@@ -132,6 +135,7 @@ std::string encode_text(const model::HeapSnapshot& snapshot) {
     append_frames(out, frames);
     out += "\n";
   }
+  for (const std::string& comment : comments_of(snapshot)) out += "# " + comment + "\n";
   return out;
 }
 

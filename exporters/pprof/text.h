@@ -10,7 +10,7 @@ namespace goheapd::exporters::pprof {
 // The layout of https://github.com/golang/go/blob/go1.23.0/src/runtime/pprof/pprof.go#L622 (writeHeapInternal):
 // a header with totals and twice the sampling rate, then a record per sample, smallest inuse first (as Go 1.23 and
 // later), values as recorded and NOT scaled, return addresses, and frames behind '#'. Two differences: inlined frames
-// have no address of their own here, and the runtime.MemStats at the end are left out, since they are not known.
+// have no address of their own here, and in place of the runtime.MemStats at the end there are the profile's comments.
 std::string encode_text(const model::HeapSnapshot& snapshot);
 
 // A generic function's name as Go prints it: "main.F[go.shape.int]" is "main.F[...]".
