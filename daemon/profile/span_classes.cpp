@@ -52,7 +52,7 @@ void SpanClasses::apply(const model::HeapStatsReading& reading, uint32_t sweepge
   }
   if (!swept) return;
   live_sweepgen_ = sweepgen;
-  if (marked_cycle_ == sweepgen / 2) fit_to_marked();
+  if (marked()) fit_to_marked();
   for (Class& entry : classes_) {
     entry.live = at_cycle(entry) - entry.frees;
     entry.most_from_before.objects = std::min(entry.most_from_before.objects, entry.live.objects);

@@ -10,6 +10,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 
 #include "daemon/model/liveness.h"
 #include "daemon/model/memory_reading.h"
@@ -57,6 +58,14 @@ class SpanClasses {
   bool knows_live() const { return live_sweepgen_ != 0; }
   uint32_t live_sweepgen() const { return live_sweepgen_; }
   const ClassAmount& live(size_t size_class) const { return classes_[size_class].live; }
+  // What the cycle of the last reading can have left alive at most, swept or not.
+  ClassAmount most_live(size_t size_class) const {
+    return classes_[size_class].after_cycle - classes_[size_class].frees;
+  }
+  // What all classes together have left alive then.
+  std::optional<double> marked() const {
+    return marked_cycle_ == sweepgen_ / 2 ? std::optional(marked_bytes_) : std::nullopt;
+  }
   // Of what was allocated before the first reading at most so much can be alive: what was ever seen to be.
   const ClassAmount& most_from_before(size_t size_class) const {
     return classes_[size_class].most_from_before;

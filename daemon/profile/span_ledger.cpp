@@ -200,7 +200,15 @@ void SpanLedger::judge(const model::LivenessReading& reading) {
   sweepgen_ = reading.sweepgen;
 }
 
-void SpanLedger::sum_in_use(bool is_new_cycle) {
+void SpanLedger::note_survivors() {
+  for (const auto& [address, run] : live_) {
+    if (static_cast<int32_t>(sweepgen_ - run.sweepgen) < 2) continue;
+    accounts_[run.account].survival.note((sweepgen_ - run.sweepgen) / 2 - 1, run.amount().bytes, false);
+  }
+}
+
+void SpanLedger::sum_in_use() {
+  in_use_sweepgen_ = sweepgen_;
   for (Account& account : accounts_) {
     account.in_use = account.young = {};
     account.live_runs = 0;
@@ -215,7 +223,6 @@ void SpanLedger::sum_in_use(bool is_new_cycle) {
     }
     account.in_use += amount;
     ++account.live_runs;
-    if (is_new_cycle) account.survival.note((sweepgen_ - run.sweepgen) / 2 - 1, amount.bytes, false);
     books_[account.size_class()].in_use += amount;
   }
 }
@@ -251,21 +258,44 @@ void SpanLedger::measure_allocations() {
 }
 
 void SpanLedger::measure_in_use() {
-  // Verdicts and counters of the same cycle only; else the factors of the cycle before hold.
-  if (!classes_.knows_live() || classes_.live_sweepgen() != sweepgen_) return;
   for (size_t i = 0; i < kSpanSizeClasses; ++i) {
-    ClassBook& book = books_[i];
     const ClassAmount& live = classes_.live(i);
-    const double per_byte = live.bytes > 0 ? live.objects / live.bytes : 0;
     // What the samples do not explain is from before, if that much can be.
     const double from_before =
-        std::clamp(live.bytes - book.in_use.bytes, 0.0, classes_.most_from_before(i).bytes);
-    const double ours = live.bytes - from_before;
-    const bool is_sampled = book.in_use.bytes > 0;
-    book.ours = {ours * per_byte, ours};
-    book.from_before = {from_before * per_byte, from_before};
-    book.in_use_factor = is_sampled ? ours / book.in_use.bytes : 1;
-    book.unsampled = is_sampled ? ClassAmount{} : ClassAmount{ours * per_byte, ours};
+        std::clamp(live.bytes - books_[i].in_use.bytes, 0.0, classes_.most_from_before(i).bytes);
+    divide_book(books_[i], live, from_before);
+  }
+}
+
+void SpanLedger::divide_book(ClassBook& book, const ClassAmount& live, double from_before) {
+  const double per_byte = live.bytes > 0 ? live.objects / live.bytes : 0;
+  const double ours = live.bytes - from_before;
+  const bool is_sampled = book.in_use.bytes > 0;
+  book.ours = {ours * per_byte, ours};
+  book.from_before = {from_before * per_byte, from_before};
+  book.in_use_factor = is_sampled ? ours / book.in_use.bytes : 1;
+  book.unsampled = is_sampled ? ClassAmount{} : ClassAmount{ours * per_byte, ours};
+}
+
+// The counters have never told what the cycle before has left, and cannot tell it of this one yet: a program that collects
+// so often must not be shown as it was long ago. The samples that are alive weigh as all that were ever taken. That is
+// wrong by as much as samples vary; but no class has more than the counters allow, and all together what was marked.
+void SpanLedger::estimate_in_use() {
+  std::array<double, kSpanSizeClasses> likely{};
+  double sum = 0;
+  for (size_t i = 0; i < kSpanSizeClasses; ++i) {
+    const ClassBook& book = books_[i];
+    const double ours = book.in_use.bytes > 0 ? book.in_use.bytes * factor_of_all(i) : book.unsampled.bytes;
+    likely[i] = std::min(ours + book.from_before.bytes, classes_.most_live(i).bytes);
+    sum += likely[i];
+  }
+  const std::optional<double> marked = classes_.marked();
+  const double fit = marked && sum > 0 ? *marked / sum : 1;
+  for (size_t i = 0; i < kSpanSizeClasses; ++i) {
+    const ClassAmount most = classes_.most_live(i);
+    const double bytes = std::min(likely[i] * fit, most.bytes);
+    const double per_byte = most.bytes > 0 ? most.objects / most.bytes : 0;
+    divide_book(books_[i], {bytes * per_byte, bytes}, std::min(bytes, books_[i].from_before.bytes));
   }
 }
 
@@ -284,15 +314,30 @@ void SpanLedger::leave_out(const CountedElsewhere& counted) {
   counted_before_ = counted.amounts;
 }
 
+// Verdicts and counters of one cycle belong together. Between a cycle's end and that of its sweep there are verdicts only:
+// what samples weigh in another cycle says nothing of what they weigh in this one, least of all where they are taken in
+// slices. Until then all stays as the cycle before has left it.
+void SpanLedger::update_in_use() {
+  if (!classes_.knows_live()) {
+    sum_in_use();
+  } else if (classes_.live_sweepgen() == sweepgen_) {
+    sum_in_use();
+    measure_in_use();
+  } else if (static_cast<int32_t>(sweepgen_ - classes_.live_sweepgen()) > 2) {
+    sum_in_use();
+    estimate_in_use();
+  }
+}
+
 void SpanLedger::apply(const SpanReading& reading, const CountedElsewhere& counted) {
   const bool is_new_cycle = reading.liveness.sweepgen != sweepgen_;
   reading_ns_ = reading.counters.end_ns;
   judge(reading.liveness);
-  sum_in_use(is_new_cycle);
+  if (is_new_cycle) note_survivors();
   classes_.apply(reading.counters, reading.liveness.sweepgen, reading.swept);
   leave_out(counted);
   measure_allocations();
-  measure_in_use();
+  update_in_use();
   division_.reset();
   counted_ = division().allocated;
   for (size_t i = 0; i < kSpanSizeClasses; ++i) counted_unsampled_[i] = unsampled(i);
@@ -379,7 +424,7 @@ void SpanLedger::fill(RawSnapshot& snapshot) const {
   snapshot.is_scaled = true;
   snapshot.logical_stacks = false;
   snapshot.has_inuse = true;
-  snapshot.gc_cycle = sweepgen_ / 2;
+  snapshot.gc_cycle = in_use_sweepgen_ / 2;
   const std::vector<uint32_t> unresolved = unresolved_classes();
   const Division& divided = division();
   const auto add = [&](SampleKey key, const StackPtr& stack, uint64_t object_bytes, const char* note,

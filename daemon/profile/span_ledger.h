@@ -11,7 +11,7 @@
 // the stacks. What cannot be divided, since it was allocated before the first reading or nothing of its class was
 // sampled, is shown without a stack and with a note that says so.
 //
-// In-use values are those that the last garbage collection has left, as in Go's own heap profile.
+// In-use values are those that the last garbage collection has left whose garbage is swept, as in Go's own heap profile.
 //
 // Stacks that take turns within a class open runs for each other. Where windows have counted such a class (add_window()),
 // what was sampled in it is divided by what they saw, see class_mixture.h: once for what came before the first window,
@@ -150,7 +150,7 @@ class SpanLedger {
     ClassAmount settled;             // opened before, scaled for good, not divided
     ClassAmount open;                // opened since, as the samples weigh
     ClassAmount in_use;              // opened, as of the last cycle, as the samples weigh
-    ClassAmount young;               // of runs that no cycle has judged
+    ClassAmount young;               // of runs that are not in `in_use` yet
     uint32_t live_runs = 0;          // of which `in_use` is made
     double opened_bytes = 0;         // all, as the samples weigh
     Survival survival;
@@ -216,9 +216,14 @@ class SpanLedger {
     return classes_.allocated(size_class) - elsewhere_[size_class];
   }
   void judge(const model::LivenessReading& reading);
-  void sum_in_use(bool is_new_cycle);
+  void note_survivors();
+  void update_in_use();
+  void sum_in_use();
   void measure_allocations();
   void measure_in_use();
+  void estimate_in_use();
+  // `live`: of the class. Bytes of it that are `from_before`.
+  static void divide_book(ClassBook& book, const ClassAmount& live, double from_before);
   // Of each account.
   std::vector<ClassAmount> allocations() const;
   struct InUse {
@@ -274,7 +279,8 @@ class SpanLedger {
   mutable std::optional<Division> division_;  // none: something has changed since it was asked for
   uint64_t mean_distance_ = 0;
   uint32_t sweepgen_ = 0;
-  uint64_t reading_ns_ = 0;  // end of the last one
+  uint32_t in_use_sweepgen_ = 0;  // of the cycle whose in-use values the accounts have
+  uint64_t reading_ns_ = 0;       // end of the last one
 
   uint64_t windows_ = 0;
   double unmatched_window_objects_ = 0;

@@ -255,6 +255,81 @@ TEST_F(SpanLedgerTest, UnsweptCountersDoNotMeasure) {
   EXPECT_EQ(profile()[10].inuse_objects, 1300);
 }
 
+// Taken in slices, samples weigh much more in one cycle than in the next. Before its sweep has ended, nobody knows how
+// much; what is shown then is of the cycle before, as a whole, and says so.
+TEST_F(SpanLedgerTest, BetweenACycleAndItsSweepAllIsOfTheCycleBefore) {
+  constexpr double kTimes = 30;
+  allocate(kClass64, 300'000);  // of which all lives for ever
+  apply();
+  std::vector<model::TrackedObject> dead;
+  uint64_t address = 0x1000;
+  const auto in_use = [this] {
+    int64_t bytes = 0;
+    for (const auto& [site, values] : profile()) bytes += values.inuse_bytes;
+    return bytes;
+  };
+  const auto slice = [&](int survivors, int garbage) {
+    for (int i = 0; i < survivors; ++i) ledger_.on_opened(run(address += 0x2000, {10}), kTimes);
+    for (int i = 0; i < garbage; ++i) {
+      const auto opened = run(address += 0x2000, {11});
+      ledger_.on_opened(opened, kTimes);
+      dead.push_back(tracked(opened));
+    }
+  };
+  int64_t last = 0;
+  uint32_t shown_cycle = 0;
+  for (int cycle = 0; cycle < 12; ++cycle) {
+    slice(cycle % 4 == 0 ? 7 : 0, cycle % 3 == 0 ? 5 : 0);
+    allocate(kClass64, 500'000);
+    collect();
+    SpanReading early =
+        reading(cycle % 2 == 0 ? std::exchange(dead, {}) : std::vector<model::TrackedObject>{});
+    early.swept = false;
+    ledger_.apply(early);
+    if (cycle != 0) {
+      EXPECT_EQ(in_use(), last) << cycle;
+      RawSnapshot snapshot;
+      ledger_.fill(snapshot);
+      EXPECT_EQ(snapshot.gc_cycle, shown_cycle);
+    }
+    free(kClass64, 499'000);
+    apply();
+    last = in_use();
+    shown_cycle = sweepgen_ / 2;
+    EXPECT_NEAR(static_cast<double>(last), 64.0 * (300'000 + 1000 * (cycle + 1)), 8) << cycle;
+  }
+}
+
+// A program that collects so often that no reading finds it swept. What its cycles mark is all that lives.
+TEST_F(SpanLedgerTest, WhereNoSweepIsEverSeenTheMarkedBytesHold) {
+  constexpr double kTimes = 30;
+  allocate(kClass64, 10'000);
+  apply();
+  uint64_t address = 0x1000;
+  for (int cycle = 0; cycle < 12; ++cycle) {
+    for (int i = 0; i < (cycle % 3 == 0 ? 9 : 1); ++i)
+      ledger_.on_opened(run(address += 0x2000, {10}), kTimes);
+    allocate(kClass64, 100'000);
+    collect();
+    model::GcCycle marked;
+    marked.number = sweepgen_ / 2;
+    marked.heap_marked = static_cast<uint64_t>(64) * (20'000 + 5000 * static_cast<uint64_t>(cycle));
+    ledger_.on_marked(marked);
+    SpanReading early = reading();
+    early.swept = false;
+    ledger_.apply(early);
+    free(kClass64, 95'000);
+    if (cycle == 0) continue;  // the books still have the cycle before
+    auto values = profile();
+    EXPECT_NEAR(static_cast<double>(values[0].inuse_bytes + values[1].inuse_bytes + values[10].inuse_bytes),
+                static_cast<double>(marked.heap_marked), 8)
+        << cycle;
+    RawSnapshot snapshot;
+    ledger_.fill(snapshot);
+    EXPECT_EQ(snapshot.gc_cycle, sweepgen_ / 2);
+  }
+}
+
 TEST_F(SpanLedgerTest, SaysWhenInuseCannotBeTrusted) {
   apply();
   EXPECT_FALSE(ledger_.inuse_is_unreliable());
