@@ -131,11 +131,22 @@ SpanLedger::InUse SpanLedger::in_use() const {
   result.amounts.resize(accounts_.size());
   for (size_t i = 0; i < accounts_.size(); ++i)
     result.amounts[i] = accounts_[i].in_use * books_[accounts_[i].size_class()].in_use_factor;
+  double held = 0;
+  for (const ClassBook& book : books_) held += book.ours.bytes;
   for (size_t i = 1; i < kSpanSizeClasses; ++i) {
     const auto [scan, noscan] = span_classes_of(i);
-    if (mixture_of(scan) != nullptr || mixture_of(noscan) != nullptr) {
-      if (divide_in_use_of(i, result.amounts) > kDoubt) result.doubtful_classes.insert(i);
+    if (mixture_of(scan) == nullptr && mixture_of(noscan) == nullptr) continue;
+    const double doubt = divide_in_use_of(i, result.amounts);
+    double divided = 0;
+    for (const uint32_t span_class : {scan, noscan}) {
+      const auto ids = class_accounts_.find(span_class);
+      if (ids == class_accounts_.end()) continue;
+      for (const uint32_t id : ids->second) divided += result.amounts[id].bytes;
     }
+    // All that was ever sampled is dead while much is alive, and no stack is without samples.
+    const bool is_unexplained =
+        books_[i].ours.bytes - divided > std::max(kClassThatMatters * held, kDoubt * books_[i].ours.bytes);
+    if (doubt > kDoubt || is_unexplained) result.doubtful_classes.insert(i);
   }
   return result;
 }

@@ -101,6 +101,9 @@ TEST_F(SpanDivision, InUseFollowsWhoHolds) {
     const bool is_flagged = std::any_of(snapshot.samples.begin(), snapshot.samples.end(),
                                         [](const RawSample& sample) { return sample.shares_class; });
     EXPECT_EQ(is_flagged, opens_any);
+    int64_t in_use = 0;  // of all rows, those without a stack too
+    for (const RawSample& sample : snapshot.samples) in_use += sample.published.inuse_objects;
+    EXPECT_NEAR(static_cast<double>(in_use), 6400, 4) << opens_any;
   }
 }
 
