@@ -122,6 +122,7 @@ void SpanLedger::on_opened(model::SpanRunOpened event, double times) {
   const double planned_bytes = static_cast<double>(run.planned) * static_cast<double>(run.object_bytes);
   run.weight = times * unsampling_factor(planned_bytes, event.mean_distance);
   run.counts = !counts_elsewhere_;
+  run.settlements = books_[account.size_class()].settlements;
   const ClassAmount amount = run.amount();
   account.opened_bytes += amount.bytes;
   account.ages.add(run.sweepgen, amount.bytes);
@@ -151,7 +152,8 @@ void SpanLedger::correct(Run& run, uint32_t used, bool is_alive) {
   Account& account = accounts_[run.account];
   account.opened_bytes += change.bytes;
   account.ages.add(run.sweepgen, change.bytes);
-  if (run.counts) {
+  // What is settled stays: taken from what is open now, it would be taken from others.
+  if (run.counts && run.settlements == books_[account.size_class()].settlements) {
     account.open += change;
     books_[account.size_class()].open += change;
   }
@@ -253,6 +255,7 @@ void SpanLedger::measure_allocations() {
     books_[i].settled = to_divide(i);
     books_[i].open = {};
     books_[i].open_runs = 0;
+    ++books_[i].settlements;
     books_[i].factor = 1;
   }
 }
@@ -445,14 +448,14 @@ void SpanLedger::fill(RawSnapshot& snapshot) const {
   for (size_t i = 0; i < accounts_.size(); ++i) {
     const Account& account = accounts_[i];
     add({account.stack_hash, 0, account.span_class, false}, account.stack, account.object_bytes, "",
-        divided.allocated[i], divided.held.amounts[i]);
+        i < counted_.size() ? counted_[i] : ClassAmount{}, divided.held.amounts[i]);
   }
   // Keys that no stack has: their size classes are none.
   for (uint32_t i = 0; i < kSpanSizeClasses; ++i) {
     const uint32_t key = 2 * (static_cast<uint32_t>(kSpanSizeClasses) + i);
     const ClassBook& book = books_[i];
     add({0, 0, key, false}, kNoStack, class_bytes(i), kFromBefore, classes_.before(i), book.from_before);
-    add({0, 0, key + 1, false}, kNoStack, class_bytes(i), kUnsampled, unsampled(i), book.unsampled);
+    add({0, 0, key + 1, false}, kNoStack, class_bytes(i), kUnsampled, counted_unsampled_[i], book.unsampled);
   }
   add_comments(snapshot, shared_classes().size(), unresolved.size(), divided.held.doubtful_classes.size());
 }

@@ -134,7 +134,8 @@ class SpanLedger {
   uint64_t births() const { return births_; }
   uint64_t deaths() const { return deaths_; }
 
-  // Fills samples, rate, cycle and comments.
+  // Fills samples, rate, cycle and comments. Alloc values are those of the last reading, as those of alloc_bytes() are;
+  // their sum never falls.
   void fill(RawSnapshot& snapshot) const;
 
  private:
@@ -165,7 +166,8 @@ class SpanLedger {
     uint32_t used = 0;
     double weight = 0;  // objects that one used object stands for
     uint64_t object_bytes = 0;
-    bool counts = true;  // as allocated; else another source has counted it
+    bool counts = true;        // as allocated; else another source has counted it
+    uint32_t settlements = 0;  // of its class, at birth
     ClassAmount amount() const {
       const double objects = weight * used;
       return {objects, objects * static_cast<double>(object_bytes)};
@@ -176,7 +178,8 @@ class SpanLedger {
     ClassAmount open;     // sum of the accounts
     ClassAmount in_use;
     uint32_t open_runs = 0;
-    double factor = 1;  // of open amounts
+    uint32_t settlements = 0;  // how often all that was open has been settled
+    double factor = 1;         // of open amounts
     double in_use_factor = 1;
     ClassAmount ours;         // in use, of what was allocated since the first reading
     ClassAmount from_before;  // in use
@@ -220,6 +223,7 @@ class SpanLedger {
   void update_in_use();
   void sum_in_use();
   void measure_allocations();
+  void divide_counted();
   void measure_in_use();
   void estimate_in_use();
   // `live`: of the class. Bytes of it that are `from_before`.

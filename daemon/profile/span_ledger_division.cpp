@@ -55,7 +55,22 @@ bool SpanLedger::add_window(const ExactWindow& window) {
     if (difference > kAgreement && weights.contains(span_class)) agrees = false;
   }
   division_.reset();
+  divide_counted();
   return agrees;
+}
+
+// As a window has just shown, but no more in sum than the counters did: what was opened since is not measured yet.
+void SpanLedger::divide_counted() {
+  const std::vector<ClassAmount>& allocated = division().allocated;
+  std::array<double, kSpanSizeClasses> counted{};
+  std::array<double, kSpanSizeClasses> divided{};
+  for (size_t i = 0; i < counted_.size(); ++i) counted[accounts_[i].size_class()] += counted_[i].bytes;
+  for (size_t i = 0; i < accounts_.size(); ++i) divided[accounts_[i].size_class()] += allocated[i].bytes;
+  counted_.resize(accounts_.size());
+  for (size_t i = 0; i < accounts_.size(); ++i) {
+    const size_t size_class = accounts_[i].size_class();
+    if (divided[size_class] > 0) counted_[i] = allocated[i] * (counted[size_class] / divided[size_class]);
+  }
 }
 
 template <typename Bytes>

@@ -330,6 +330,39 @@ TEST_F(SpanLedgerTest, WhereNoSweepIsEverSeenTheMarkedBytesHold) {
   }
 }
 
+// Samples that the counters have not measured yet, and cuts of runs whose class was settled meanwhile, take nothing back.
+TEST_F(SpanLedgerTest, AllocatedNeverFalls) {
+  apply();
+  uint64_t address = 0x1000;
+  int64_t last = 0;
+  const auto expect_grown = [&](int step) {
+    int64_t bytes = 0;
+    for (const auto& [site, values] : profile()) bytes += values.alloc_bytes;
+    EXPECT_GE(bytes, last - 2) << step;  // each stack is rounded
+    last = bytes;
+  };
+  uint64_t objects = 0;
+  for (int step = 0; step < 60; ++step) {
+    // Now and then enough to settle the class; then only corrections of what is settled.
+    std::vector<model::SpanRunOpened> opened;
+    for (int i = 0; i < (step % 5 == 0 ? 200 : 2); ++i) {
+      opened.push_back(run(address += 0x2000, {10 + static_cast<uint64_t>(i % 2)}));
+      ledger_.on_opened(opened.back(), step % 3 == 0 ? 30 : 1);
+      if (i % 8 == 0) expect_grown(step);
+    }
+    allocate(kClass64, 50'000);
+    objects += 50'000;
+    apply();
+    expect_grown(step);
+    EXPECT_NEAR(static_cast<double>(last), 64.0 * static_cast<double>(objects), 2) << step;
+    for (const auto& one : opened) ledger_.on_cut({1, now_, one.address, one.time_ns, 3});
+    expect_grown(step);
+    if (step % 4 != 0) continue;
+    apply();
+    expect_grown(step);
+  }
+}
+
 TEST_F(SpanLedgerTest, SaysWhenInuseCannotBeTrusted) {
   apply();
   EXPECT_FALSE(ledger_.inuse_is_unreliable());
