@@ -455,7 +455,8 @@ void SpanLedger::fill(RawSnapshot& snapshot) const {
     const uint32_t key = 2 * (static_cast<uint32_t>(kSpanSizeClasses) + i);
     const ClassBook& book = books_[i];
     add({0, 0, key, false}, kNoStack, class_bytes(i), kFromBefore, classes_.before(i), book.from_before);
-    add({0, 0, key + 1, false}, kNoStack, class_bytes(i), kUnsampled, counted_unsampled_[i], book.unsampled);
+    add({0, 0, key + 1, false}, kNoStack, class_bytes(i), kUnsampled, counted_unsampled_[i],
+        divided.held.unsampled[i]);
   }
   add_comments(snapshot, shared_classes().size(), unresolved.size(), divided.held.doubtful_classes.size());
 }

@@ -233,6 +233,8 @@ class SpanLedger {
   struct InUse {
     std::vector<ClassAmount> amounts;   // of each account
     std::set<size_t> doubtful_classes;  // size classes in which two ways to divide them differ
+    // Of each size class: what no stack can be given.
+    std::array<ClassAmount, kSpanSizeClasses> unsampled{};
   };
   InUse in_use() const;
   // Both, as of the last event: several questions are asked of one moment, and each answer takes all accounts.

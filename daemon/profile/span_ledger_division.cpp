@@ -147,7 +147,10 @@ SpanLedger::InUse SpanLedger::in_use() const {
   for (size_t i = 0; i < accounts_.size(); ++i)
     result.amounts[i] = accounts_[i].in_use * books_[accounts_[i].size_class()].in_use_factor;
   double held = 0;
-  for (const ClassBook& book : books_) held += book.ours.bytes;
+  for (size_t i = 0; i < kSpanSizeClasses; ++i) {
+    held += books_[i].ours.bytes;
+    result.unsampled[i] = books_[i].unsampled;
+  }
   for (size_t i = 1; i < kSpanSizeClasses; ++i) {
     const auto [scan, noscan] = span_classes_of(i);
     if (mixture_of(scan) == nullptr && mixture_of(noscan) == nullptr) continue;
@@ -162,6 +165,10 @@ SpanLedger::InUse SpanLedger::in_use() const {
     const bool is_unexplained =
         books_[i].ours.bytes - divided > std::max(kClassThatMatters * held, kDoubt * books_[i].ours.bytes);
     if (doubt > kDoubt || is_unexplained) result.doubtful_classes.insert(i);
+    // Given to a stack that has no samples.
+    const double object_bytes = static_cast<double>(class_bytes(i));
+    const double left = std::max(0.0, books_[i].unsampled.bytes - divided);
+    result.unsampled[i] = {left / object_bytes, left};
   }
   return result;
 }
