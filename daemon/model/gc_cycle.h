@@ -44,8 +44,8 @@ struct GcCycle {
   uint64_t goal = 0;         // that this cycle had
   uint64_t next_goal = 0;
   uint64_t next_trigger = 0;  // as things are at its end
-  uint64_t heap_live = 0;    // as this was read: marked, and allocated since
-  uint64_t heap_in_use = 0;  // spans with objects
+  uint64_t heap_live = 0;     // as this was read: marked, and allocated since
+  uint64_t heap_in_use = 0;   // spans with objects
   uint64_t stack_bytes = 0;
   uint64_t global_bytes = 0;
   int32_t gc_percent = 0;    // GOGC; -1 = off

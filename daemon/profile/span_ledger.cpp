@@ -394,7 +394,7 @@ std::vector<SiteTotals> SpanLedger::sites() const {
   SiteTotals& other = by_function[kOtherSite];
   for (size_t i = 0; i < kSpanSizeClasses; ++i) {
     other.alloc_bytes += counted_unsampled_[i].bytes;
-    other.live_bytes += books_[i].from_before.bytes + books_[i].unsampled.bytes;
+    other.live_bytes += books_[i].from_before.bytes + division().held.unsampled[i].bytes;
   }
   const InUse& held = division().held;
   for (size_t i = 0; i < accounts_.size(); ++i) {

@@ -189,9 +189,8 @@ MetricFamily heap_bytes(const Targets& targets) {
     for (const auto& [kind, bytes] :
          {std::pair("before", gc.heap_before), std::pair("marked", gc.heap_marked),
           std::pair("live", gc.heap_live), std::pair("trigger", gc.next_trigger),
-          std::pair("goal", gc.next_goal),
-          std::pair("in_use", gc.heap_in_use), std::pair("stacks", gc.stack_bytes),
-          std::pair("globals", gc.global_bytes),
+          std::pair("goal", gc.next_goal), std::pair("in_use", gc.heap_in_use),
+          std::pair("stacks", gc.stack_bytes), std::pair("globals", gc.global_bytes),
           std::pair("limit", static_cast<uint64_t>(gc.memory_limit))}) {
       family.add(with(target_labels(*target), label("kind", kind)), static_cast<double>(bytes));
     }
