@@ -1,15 +1,17 @@
 // A bounded walk of the frame-pointer chain of a Go stack.
 //
-//        higher addresses                      per-CPU buffer
-//   │ return address        │◀─┐            ┌───────────────────┐
-//   │ saved frame pointer ──┼──┘  copy of   │ window (≤ 2 KiB)  │  one bpf_probe_read_user fetches many
-//   frames, the │ locals                │    ═════════▶ │  ...              │  chain is then followed inside
-//   of the copy │ return address        │               │ frames[0..126]    │ │ saved frame pointer   │◀──
-//   rbp/x29    │ hash              │ │ locals (may be empty) │               └───────────────────┘ │ [rsp]
-//   return address  │    at a site before the frame is set up
+//       higher addresses                          per-CPU buffer
+//   │ return address         │                ┌───────────────────┐
+//   │ saved frame pointer    │◀──┐   copy of  │ window (≤ 2 KiB)  │  one bpf_probe_read_user fetches many frames;
+//   │ locals                 │   │  ════════▶ │  ...              │  the chain is then followed inside of the copy
+//   │ return address         │   │            ├───────────────────┤
+//   │ saved frame pointer  ──┼───┘ ◀── rbp    │ frames[0..126]    │
+//   │ locals (may be none)   │         (x29)  │ hash              │
+//   │ [rsp]: return address  │                └───────────────────┘
+//            └─ at a site before the frame is set up
 //
-// Why so: one read per frame costs 55 ns a frame, the kernel's own walker 26 and a page fault at the bottom
-// of every goroutine stack (its saved frame pointer is 0, which the kernel dereferences); this costs 7.
+// Why so: one read per frame costs 55 ns a frame, the kernel's own walker 26 and a page fault at the bottom of every
+// goroutine stack (its saved frame pointer is 0, which the kernel dereferences); this costs 7.
 #pragma once
 
 #include "go_context.bpf.h"
@@ -18,8 +20,7 @@ enum {
   kWindowBytes = 2048,
   kWindowMask = kWindowBytes - 8,
   kPageBytes = 4096,
-  // A chain rises to higher addresses, except where it changes stacks: system stack to goroutine stack, C and
-  // back.
+  // A chain rises to higher addresses, except where it changes stacks: system stack to goroutine stack, C and back.
   kMaxStackChanges = 4,
   // Walk buffers per CPU: programs on uprobes can be preempted, so several walks can be under way on one CPU.
   kScratchSlots = 4,

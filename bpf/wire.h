@@ -1,16 +1,15 @@
-// What travels between the programs in the kernel (bpf/) and the daemon (daemon/probe): the only header that
-// both sides include, so it must mean the same to C for the BPF target and to C++ for the host. Little
-// endian, 64 bit.
+// What travels between the programs in the kernel (bpf/) and the daemon (daemon/probe): the only header that both sides
+// include, so it must mean the same to C for the BPF target and to C++ for the host. Little endian, 64 bit.
 //
-//   daemon ──▶ kernel   WireTarget per attached process (array `targets`), site cookies, size tables
-//   (.rodata) kernel ──▶ daemon   ring of events: WireHeader + body        `events`
-//                       counts by {stack, type, size class}      `exact_counts`  WireExactKey ->
-//                       WireExactValue hits and losses per target               `statistics` WireStatistics
+//   daemon ──▶ kernel   one WireTarget for each attached process   `targets`
+//                       site cookies; size tables (.rodata)
+//   kernel ──▶ daemon   ring of events: WireHeader + body          `events`
+//                       counts by {stack, type, size class}        `exact_counts`  WireExactKey -> WireExactValue
+//                       hits and losses per target                 `statistics`    WireStatistics
 //
-// Padding is always written out (-Wpadded is an error below) because bytes that nobody set would leave the
-// kernel's memory in the ring, and would make equal keys differ in a hash map.
-// tests/unit/probe/wire_layout_test.cpp checks every struct against the type information of the compiled BPF
-// object.
+// Padding is always written out (-Wpadded is an error below) because bytes that nobody set would leave the kernel's
+// memory in the ring, and would make equal keys differ in a hash map.
+// tests/unit/probe/wire_layout_test.cpp checks every struct against the type information of the compiled BPF object.
 #pragma once
 
 #include <linux/types.h>
@@ -23,8 +22,7 @@ namespace goheapd::wire {
 #pragma GCC diagnostic error "-Wpadded"
 
 enum {
-  // Return addresses kept per stack. 127 as the kernel's own walkers have it; the runtime's profiler keeps 32
-  // to 128.
+  // Return addresses kept per stack. 127 as the kernel's own walkers have it; the runtime's profiler keeps 32 to 128.
   kMaxFrames = 127,
   // Go's size classes, class 0 = large object.
   kSizeClassCount = 68,
@@ -38,8 +36,7 @@ enum {
   kSpanWindowWords = 8,
 };
 
-// ---- sites
-// -------------------------------------------------------------------------------------------------------
+// ---- sites ------------------------------------------------------------------------------------------------
 
 // What a probe is for. The program that a site runs is chosen by the role's group: every site of a group of
 // one target shares one uprobe_multi link, because attaching and detaching costs per link, not per site.
@@ -77,12 +74,10 @@ enum {
   kSiteMinSizeShift = 32,
 };
 enum WireSiteFlags {
-  // The instruction is the `jbe` of the stack check: when it will be taken (CF or ZF set) the function starts
-  // again
+  // The instruction is the `jbe` of the stack check: when it will be taken (CF or ZF set) the function starts again
   // after the stack has grown, so this pass must not count.
   kSiteFilterTaken = 1,
-  // The frame is set up: rbp is the function's own frame. Otherwise the return address is at [rsp] and rbp is
-  // the
+  // The frame is set up: rbp is the function's own frame. Otherwise the return address is at [rsp] and rbp is the
   // caller's.
   kSiteOwnFrame = 2,
   // The function allocates memory with pointers only, or without pointers only: no need to read the type.
@@ -101,8 +96,7 @@ struct WireSiteKey {
   __u64 address;  // of the probed instruction in the process
 };
 
-// ---- targets
-// -----------------------------------------------------------------------------------------------------
+// ---- targets ----------------------------------------------------------------------------------------------
 
 // A range of the process's memory that says how a GC cycle went; at most kGcPartBytes of it are copied.
 struct WireGcPart {
@@ -181,8 +175,7 @@ struct WireTarget {
 // Why something that a probe saw was not kept in full. Index into WireStatistics.lost.
 enum WireLoss {
   kLossRingFull = 0,  // the daemon was too slow: an event is gone
-  kLossStackRingFull =
-      1,  // a stack could not be shipped at this hit (counts are kept; tried again at the next hit)
+  kLossStackRingFull = 1,  // a stack could not be shipped: counts are kept, the next hit tries again
   kLossCountsFull = 2,     // exact_counts is full: counted without stack and type
   kLossStacksFull = 3,     // shipped_stacks is full: the stack was shipped, but will be shipped again
   kLossScratchBusy = 4,    // all walk buffers of the CPU were taken by preempted programs: no stack
@@ -210,8 +203,7 @@ enum {
 // Entry of `statistics` for hits that belong to no target.
 enum { kNoTargetIndex = 0 };
 
-// ---- events
-// ------------------------------------------------------------------------------------------------------
+// ---- events -----------------------------------------------------------------------------------------------
 
 enum WireEventKind {
   kEventSampledBirth = 1,
@@ -303,8 +295,7 @@ enum WireStackFlags {
   kStackUnreadable = 2,  // a frame could not be read
 };
 
-// One layout for everything that carries a stack, since the walk fills it in place. Only `count` frames are
-// sent.
+// One layout for everything that carries a stack, since the walk fills it in place. Only `count` frames are sent.
 struct WireStackEvent {
   struct WireHeader header;
   __u64 address;  // of the object; 0 in kEventExactStack
@@ -318,12 +309,11 @@ struct WireStackEvent {
   __u32 reserved;
   __u32 count;
   __u32 flags;
-  __u64
-      frames[kMaxFrames + 1];  // return addresses, innermost first; one spare so that an index can be masked
+  // Return addresses, innermost first; one spare so that an index can be masked.
+  __u64 frames[kMaxFrames + 1];
 };
 
-// ---- exact counts
-// ------------------------------------------------------------------------------------------------
+// ---- exact counts -----------------------------------------------------------------------------------------
 
 struct WireExactKey {
   __u64 stack_hash;  // 0 = stack unknown
@@ -333,13 +323,13 @@ struct WireExactKey {
   __u16 flags;
 };
 enum WireExactKeyFlags {
-  kExactBelowTiny =
-      1,  // requested size below 16: tiny if the type has no pointers, which separates 15 from 16 bytes
+  // Requested size below 16: tiny if the type has no pointers, which separates 15 from 16 bytes.
+  kExactBelowTiny = 1,
   kExactUnsorted = 2,  // the entry of last resort of a target: any size and type
 };
 
-// All but `flags` are only ever added to, by atomic instructions: a program can be preempted between two of
-// its instructions by another thread's, on the same CPU.
+// All but `flags` are only ever added to, by atomic instructions: a program can be preempted between two of its
+// instructions by another thread's, on the same CPU.
 struct WireExactValue {
   __u64 objects;
   __u64 requested_bytes;
@@ -358,8 +348,7 @@ struct WireStackKey {
   __u32 reserved;
 };
 
-// ---- runs of span classes
-// -----------------------------------------------------------------------------------------
+// ---- runs of span classes ---------------------------------------------------------------------------------
 
 // Of span_caches: owner = a P's mcache. Of open_runs: {mcache, span class}, or {mspan, 0} where runs are closed by
 // kRoleSpanUncache, which does not know the cache.

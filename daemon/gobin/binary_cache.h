@@ -20,9 +20,9 @@ namespace goheapd::gobin {
 //
 //   /proc/PID/exe ──stat──▶ {device, inode, size, times} ──known?──▶ the same GoBinary, or the same refusal
 //                                      │ new
-//                                      └─▶ GoBinary::open ──▶ same content as a known one? (build ids, size,
-//                                          code) ──▶ share that one: containers see one image layer under
-//                                          many device numbers
+//                                      └─▶ GoBinary::open ──▶ same content as a known one (build ids, size, code)?
+//                                                             share that: containers see one image layer under many
+//                                                             device numbers
 //
 // Binaries stay for a while after their last process is gone, so that a program that is started again and
 // again is not read again and again. Refusals are remembered too: most executables of a host are not Go's.

@@ -4,8 +4,7 @@
 //   file bytes   [ ehdr | phdrs | ...... text ...... | ... data ... | (shdrs) ]
 //                           │             │
 //   vaddr space             └─ PT_LOAD ──▶ bytes(vaddr, length)      only what the file backs (not .bss)
-//                           └─ PT_DYNAMIC ▶ DT_RELA ▶ relocated()    pointers as the loader leaves them at
-//                           bias 0
+//                           └─ PT_DYNAMIC ─▶ DT_RELA ─▶ relocated()  pointers as the loader leaves them at bias 0
 #pragma once
 
 #include <cstdint>

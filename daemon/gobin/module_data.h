@@ -1,10 +1,9 @@
-// runtime.firstmoduledata: the record by which a Go program finds its own tables. It is also how we find them
-// where section headers and symbols are gone:
+// runtime.firstmoduledata: the record by which a Go program finds its own tables. It is also how we find them where
+// section headers and symbols are gone:
 //
-//   pclntab ──▶ {address of pclntab, address of its function names} ── the first two words of moduledata ──▶
-//   text, (magic)      searched in writable data, or among the relocations      gofunc (inline trees), types,
-//   ...
-//                of a position independent executable
+//   pclntab ──▶ {address of pclntab, address of its function names} ──▶ moduledata ──▶ text, gofunc (inline trees),
+//   (magic)     its first two words, searched in writable data, or                     types, ...
+//               among the relocations of a position independent executable
 #pragma once
 
 #include <cstdint>

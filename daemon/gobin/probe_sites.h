@@ -40,21 +40,34 @@
 
 namespace goheapd::gobin {
 
+//   profile_alloc        runtime.profilealloc(mp, x, size)         a sample is taken             ┐
+//   set_profile_bucket   runtime.setprofilebucket(p, b)            its object and bucket         │ sampled mode
+//   free_special         runtime.freeSpecial(s, p, size)           the object is freed           ┘
+//   profile_flush        runtime.mProf_Flush()                     end of a GC cycle             ┐
+//   profile_post_sweep   runtime.mProf_PostSweep()                 end of a forced GC            │ the collector, in
+//   gc_mark_termination  runtime.gcMarkTermination()               marking is about to end       │ all modes that have
+//   world_stop           runtime.stopTheWorldWithSema(reason)      all goroutines are stopped    │ probes
+//   world_start          runtime.startTheWorldWithSema(..)         and go on                     ┘
+//   malloc               runtime.mallocgc*(size, typ, ..)          every allocation once         } exact mode
+//   span_refill          behind the call of (*mcentral).cacheSpan  a P takes a span for a class  ┐
+//   span_release         runtime.(*mcache).releaseAll(c)           a GC takes all of them back   │ sampled mode,
+//   span_uncache         runtime.(*mcentral).uncacheSpan(c, s)     .. one of them, for builds    │ source spans
+//                                                                  with copies of releaseAll     │
+//   span_large           behind the call of (*mheap).alloc         a large object's span         ┘
 enum class ProbeRole : unsigned char {
-  profile_alloc,        // runtime.profilealloc(mp, x, size)          a sample is taken      ┐
-  set_profile_bucket,   // runtime.setprofilebucket(p, b)             its object and bucket  │ sampled
-  free_special,         // runtime.freeSpecial(s, p, size)            the object is freed    │ mode
-  profile_flush,        // runtime.mProf_Flush()                      end of a GC cycle      │
-  profile_post_sweep,   // runtime.mProf_PostSweep()                  end of a forced GC     ┘
-  gc_mark_termination,  // runtime.gcMarkTermination()              marking is about to end
-  world_stop,           // runtime.stopTheWorldWithSema(reason)     ┐ all goroutines are
-  world_start,          // runtime.startTheWorldWithSema(..)        ┘ stopped for a while
-  malloc,               // runtime.mallocgc*(size, typ, ..)           every allocation once: exact mode
-  span_refill,  // behind the call of (*mcentral).cacheSpan     a P takes a span for a class ┐ sampled mode,
-  span_release,  // runtime.(*mcache).releaseAll(c)              a GC takes all of them back  │ source spans
-  span_uncache,  // runtime.(*mcentral).uncacheSpan(c, s)        .. one of them, for builds    │
-                 //                                              with copies of releaseAll    │
-  span_large,    // behind the call of (*mheap).alloc            a large object's span        ┘
+  profile_alloc,
+  set_profile_bucket,
+  free_special,
+  profile_flush,
+  profile_post_sweep,
+  gc_mark_termination,
+  world_stop,
+  world_start,
+  malloc,
+  span_refill,
+  span_release,
+  span_uncache,
+  span_large,
 };
 std::string_view name_of(ProbeRole role);
 

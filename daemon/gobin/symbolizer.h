@@ -4,15 +4,15 @@
 //
 //   machine stack                 logical stack (profile buckets)             locations (pprof)
 //   ─────────────                 ───────────────────────────────             ─────────────────
-//   return addresses of a         one pc per frame, inlined ones too:          one per machine frame:
-//   frame-pointer walk            callee.pc, pc of inline mark + 1, ...        {call pc, [inlined...,
-//   function]}
-//        │                              ▲      │
-//        └── inline tree of each pc ────┘      └── merge what belongs to one machine frame ──▶
-//            (wrappers left out)                   (drop leading runtime frames, drop goexit)
+//   return addresses of a         one pc per frame, inlined ones too:         one per machine frame:
+//   frame-pointer walk            callee.pc, pc of inline mark + 1, ...       {call pc, [inlined..., function]}
+//        │                              ▲      │                                    ▲
+//        └── inline tree of each pc ────┘      └── merge what belongs to one ───────┘
+//            (wrappers left out)                   machine frame
+//                                                  (drop leading runtime frames, drop goexit)
 //
-// A return address r stands for the call before it: its call pc is r - 1, which is what Location::address and
-// pprof carry.
+// A return address r stands for the call before it: its call pc is r - 1, which is what Location::address and pprof
+// carry.
 #pragma once
 
 #include <cstdint>

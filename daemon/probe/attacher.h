@@ -1,9 +1,7 @@
 // Puts the probes of one target in, and proves that they are really there.
 //
-//   points ─▶ sort into groups ─▶ one link per group ─refused?─▶ find the site, take its next candidate,
-//   again
-//                                        └─ok─▶ read the bytes at the sites in the process: a breakpoint at
-//                                        each?
+//   points ─▶ sort into groups ─▶ one link per group ─refused?─▶ find the site, take its next candidate, again
+//                                        └─ok─▶ read the bytes at the sites in the process: a breakpoint at each?
 //
 // One link per target with the kernel's pid filter, also where many processes run one file. A link for the
 // whole file would also trap in processes that nobody profiles, and those cannot be told apart before they

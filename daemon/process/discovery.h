@@ -1,8 +1,8 @@
 // Which processes exist, and when one appears, becomes another program, or exits.
 //
 //   scan()          readdir of /proc, at most 1/16 of the old processes looked at again ──┐
-//   on_exec_hint()  the kernel says: PID has just executed a program ─────────────────────┼──▶ check(pid) ──▶
-//   changes exit_fd()       readable: the pidfd of a watched process says that it has exited ─────┘
+//   on_exec_hint()  the kernel says: PID has just executed a program ─────────────────────┼─▶ check(pid) ─▶ changes
+//   exit_fd()       readable: the pidfd of a watched process says that it has exited ─────┘
 //
 // The hints make it fast, the scan makes it right: a lost hint costs seconds, never a process.
 //
