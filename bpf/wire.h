@@ -174,7 +174,7 @@ struct WireTarget {
 
 // Why something that a probe saw was not kept in full. Index into WireStatistics.lost.
 enum WireLoss {
-  kLossRingFull = 0,  // the daemon was too slow: an event is gone
+  kLossRingFull = 0,       // the daemon was too slow: an event is gone
   kLossStackRingFull = 1,  // a stack could not be shipped: counts are kept, the next hit tries again
   kLossCountsFull = 2,     // exact_counts is full: counted without stack and type
   kLossStacksFull = 3,     // shipped_stacks is full: the stack was shipped, but will be shipped again
