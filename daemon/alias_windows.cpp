@@ -49,7 +49,8 @@ std::optional<std::chrono::nanoseconds> AliasWindows::look(uint64_t now_ns, uint
   // It cannot spend more than the time that it runs.
   const double expected =
       std::min(rate * (all * trap_ns_ + counting * counting_ns_), all * std::max(1.0, cpu_rate_));
-  if (expected > budget_ * kBudgetTime * cpu_rate_) return std::nullopt;
+  too_dear_ = expected > budget_ * kBudgetTime * cpu_rate_;
+  if (too_dear_) return std::nullopt;
   return std::chrono::nanoseconds(static_cast<int64_t>(counting));
 }
 

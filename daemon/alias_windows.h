@@ -36,6 +36,8 @@ class AliasWindows {
   // It could not be opened.
   void failed(uint64_t now_ns);
 
+  // One that is due is put off, since it would cost more than the budget allows; as of the last look.
+  bool too_dear() const { return too_dear_; }
   void set_budget(double budget) { budget_ = budget; }
   // What windows took and is not paid back yet.
   uint64_t unpaid_ns(uint64_t now_ns) const;
@@ -55,7 +57,8 @@ class AliasWindows {
   uint64_t next_window_ns_ = 0;
   uint64_t rest_ns_ = 0;  // between windows, while they agree
   unsigned tries_ = 0;    // windows after which not all was measured
-  double cpu_rate_ = 0;   // CPUs that the program keeps busy
+  bool too_dear_ = false;
+  double cpu_rate_ = 0;  // CPUs that the program keeps busy
   // Being paid back evenly.
   uint64_t debt_ns_ = 0;
   uint64_t debt_begin_ns_ = 0;

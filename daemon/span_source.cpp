@@ -23,6 +23,13 @@ void SpanSource::on(const model::GcProfileFlush& flush) {
   cycle_ended_ = true;
 }
 
+std::string_view SpanSource::why_no_windows() const {
+  if (!windows_) return "they need uprobe_multi (Linux 6.6) and a program that can be counted exactly";
+  if (windows_->too_dear())
+    return "one would take more of the program's CPU time than --overhead-budget allows";
+  return {};
+}
+
 bool SpanSource::reading_due(uint64_t now_ns) const {
   return !in_flight_ && now_ns >= not_before_ns_ && (cycle_ended_ || now_ns >= next_ns_);
 }

@@ -10,6 +10,7 @@
 #include <future>
 #include <memory>
 #include <optional>
+#include <string_view>
 #include <vector>
 
 #include "daemon/alias_windows.h"
@@ -31,6 +32,8 @@ class SpanSource {
   AliasWindows* windows() { return windows_ ? &*windows_ : nullptr; }
   const AliasWindows* windows() const { return windows_ ? &*windows_ : nullptr; }
   void start_windows(AliasWindows windows) { windows_ = windows; }
+  // Why no window is opened that would divide shared size classes; empty: nothing is in the way.
+  std::string_view why_no_windows() const;
 
   void on(const model::GcProfileFlush& flush);
 

@@ -20,7 +20,6 @@ constexpr uint64_t kMaxReadingAge = 10'000 * kMillisecond;
 constexpr uint64_t kMinReadingGap = 100 * kMillisecond;
 // A reading may keep us busy for at most 1/50 of the time.
 constexpr uint64_t kReadingDutyFactor = 50;
-constexpr uint64_t kRateWindow = 2'000 * kMillisecond;
 // What the probes take is looked at so often; where every allocation or every span hits one, it can become too much in no
 // time.
 constexpr uint64_t kCostLook = 500 * kMillisecond;
@@ -116,7 +115,8 @@ void Target::set_status(model::TargetStatus status) {
 }
 
 void Target::mark_exited(int64_t wall_ns, uint64_t kernel_ns) {
-  set_state(model::TargetState::exited, "the process has exited; its last profile is kept for 10 minutes");
+  set_state(model::TargetState::exited,
+            "the process has exited; its last profile is kept for as long as exited-retention says");
   status_.exited_wall_ns = wall_ns;
   exited_ns_ = kernel_ns;
   reader_.reset();
@@ -262,6 +262,9 @@ std::shared_ptr<const profile::RawSnapshot> Target::snapshot(const std::vector<s
     snapshot->start_wall_ns = status_.started_wall_ns;
     spans_->ledger().fill(*snapshot);
     if (snapshot->gc_cycle != 0) snapshot->comments.push_back(gc_.inuse_comment(snapshot->gc_cycle));
+    if (const auto why = spans_->why_no_windows();
+        is_live() && !is_exact() && !why.empty() && !spans_->ledger().unresolved_classes().empty())
+      snapshot->comments.push_back("no windows are opened at the moment: " + std::string(why));
     if (exact_ && asked_mode_ == model::Mode::exact) {
       leave_alloc_to_counts(*snapshot);
     } else if (exact_) {
@@ -376,15 +379,11 @@ void Target::tick(uint64_t now_ns) {
     status_.alloc_bytes_per_second = 0;
     return;
   }
-  if (rate_time_ns_ != 0 && now_ns - rate_time_ns_ < kRateWindow) return;
   update_counters();
-  const double total = std::accumulate(shown_bytes_.begin(), shown_bytes_.end(), 0.0);
-  if (rate_time_ns_ != 0) {
-    status_.alloc_bytes_per_second =
-        (total - rate_total_) / (static_cast<double>(now_ns - rate_time_ns_) * 1e-9);
-  }
-  rate_time_ns_ = now_ns;
-  rate_total_ = total;
+  // What runs of spans have allocated is known as of the last reading.
+  const uint64_t time_ns = spans_ && !is_exact() ? spans_->ledger().reading_ns() : now_ns;
+  rate_.observe(time_ns, std::accumulate(shown_bytes_.begin(), shown_bytes_.end(), 0.0), status_.samples);
+  status_.alloc_bytes_per_second = rate_.bytes_per_second();
 }
 
 // One row per function.

@@ -13,6 +13,7 @@
 #include "daemon/model/target.h"
 #include "daemon/pod_policy.h"
 #include "daemon/probe/governor.h"
+#include "daemon/profile/allocation_rate.h"
 #include "daemon/profile/bucket_ledger.h"
 #include "daemon/profile/exact_ledger.h"
 #include "daemon/profile/site_board.h"
@@ -168,8 +169,7 @@ class Target {
   uint64_t counting_since_ns_ = 0;  // in mode exact, beside another source
   std::optional<probe::Governor> governor_;
   uint64_t cost_look_ns_ = 0;  // the last one
-  double rate_total_ = 0;
-  uint64_t rate_time_ns_ = 0;
+  profile::AllocationRate rate_;
 };
 
 }  // namespace goheapd

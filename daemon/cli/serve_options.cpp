@@ -9,6 +9,7 @@
 #include "daemon/base/text_file.h"
 #include "daemon/base/yaml.h"
 #include "daemon/cli/redaction.h"
+#include "exporters/http/address.h"
 
 namespace goheapd::cli {
 namespace {
@@ -50,7 +51,10 @@ Expected<void> apply_key(CLI::App& app, const std::string& key, const YAML::Node
     for (const std::string& value : *values) option->add_result(value);
     option->run_callback();
   } catch (const CLI::Error& error) {
-    return fail(std::string(error.what()) + line_of(node), key);
+    std::string what = error.what();
+    // The caller names the key.
+    if (const std::string flag = "--" + key + ": "; what.starts_with(flag)) what.erase(0, flag.size());
+    return fail(what + line_of(node), key);
   }
   return {};
 }
@@ -191,6 +195,10 @@ Expected<void> validate(const ServeOptions& options) {
         "--allow-runtime-sampling needs --data-dir: what was written must be set back after a crash, too");
   }
   if (options.listen_addresses.empty()) return fail("at least one --web.listen-address is needed");
+  for (const std::string& address : options.listen_addresses) {
+    if (auto parsed = exporters::http::parse_listen_address(address); !parsed)
+      return Unexpected(parsed.error());
+  }
   return validate_kubernetes(options);
 }
 

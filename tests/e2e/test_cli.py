@@ -93,9 +93,12 @@ def test_times_that_are_none(time):
     assert "1m30s" in fails_with(2, "record", "--pid", "1", "-o", "x", "--duration", time)
 
 
-@pytest.mark.parametrize("arguments", [["--web.listen-address", "nonsense"], ["--web.config.file", "/nowhere/web.yml"]])
-def test_what_cannot_be_served_is_refused_before_programs_are_loaded(arguments):
-    assert "probes attach" not in fails_with(1, "serve", "--pid", "1", *arguments)
+def test_a_listen_address_that_is_none():
+    assert "HOST:PORT" in fails_with(2, "serve", "--pid", "1", "--web.listen-address", "nonsense")
+
+
+def test_what_cannot_be_served_is_refused_before_programs_are_loaded():
+    assert "probes attach" not in fails_with(1, "serve", "--pid", "1", "--web.config.file", "/nowhere/web.yml")
 
 
 def test_record_of_nothing(tmp_path):

@@ -78,6 +78,10 @@ TEST_F(ServeOptionsTest, ErrorsNameKeyAndLine) {
   auto bad = parse({}, "overhead-budget: lots\n");
   ASSERT_FALSE(bad);
   EXPECT_NE(to_string(bad.error()).find("overhead-budget"), std::string::npos) << to_string(bad.error());
+  auto mode = parse({}, "mode: fast\n");
+  ASSERT_FALSE(mode);
+  EXPECT_NE(to_string(mode.error()).find(": mode: fast not in"), std::string::npos)
+      << to_string(mode.error());
   EXPECT_FALSE(parse({}, "mode: [exact, sampled]\n"));
   EXPECT_FALSE(parse({}, "- a\n- b\n"));
   EXPECT_FALSE(parse({}, "mode: {a: b}\n"));
@@ -110,6 +114,7 @@ TEST_F(ServeOptionsTest, BadFlagsAreRefused) {
   EXPECT_FALSE(parse({"--overhead-budget=0"}));
   EXPECT_FALSE(parse({"--include=("}));
   EXPECT_FALSE(parse({"--no-such-flag"}));
+  EXPECT_FALSE(parse({"--web.listen-address=nonsense"}));
 }
 
 }  // namespace
