@@ -30,7 +30,7 @@ def test_contents(unpacked):
     files = {str(file.relative_to(unpacked)) for file in unpacked.rglob("*") if file.is_file()}
     expected = {"usr/bin/goheapd", "usr/lib/systemd/system/goheapd.service", "etc/default/goheapd", "etc/goheapd/goheapd.yml",
                 "usr/share/doc/goheapd/copyright", "usr/share/doc/goheapd/README.md",
-                "usr/share/goheapd/systemd/older-kernel.conf"}
+                "usr/share/goheapd/systemd/older-kernel.conf", "usr/lib/sysusers.d/goheapd.conf"}
     expected |= {f"usr/share/goheapd/prometheus/{file.name}" for file in (DEPLOY / "prometheus").glob("*.yml")}
     expected |= {f"usr/share/goheapd/grafana/{file.name}" for file in (DEPLOY / "grafana").glob("*.json")}
     control = {f"DEBIAN/{name}" for name in ("control", "md5sums", "conffiles", "postinst", "prerm", "postrm")}
@@ -99,7 +99,9 @@ def test_installs_where_no_systemd_runs(package, tmp_path):
     run(*chroot, "dpkg", "-i", "/goheapd.deb")
     assert (root / "etc/systemd/system/multi-user.target.wants/goheapd.service").is_symlink()
     run(*chroot, "goheapd", "--version")
+    run(*chroot, "getent", "group", "goheapd")
     run(*chroot, "dpkg", "--purge", "goheapd")
+    run(*chroot, "getent", "group", "goheapd", fails=True)
     assert not [file for file in root.rglob("*goheapd*") if file.name != "goheapd.deb"]
     shutil.rmtree(root)
 
@@ -178,6 +180,10 @@ def test_lives_in_systemd(package, tmp_path):
     run("tar", "-C", root, "-xf", OPERATIONS / "rootfs.tar")
     shutil.copy(package, root / "outside/goheapd.deb")
     shutil.copy(PROMETHEUS / "prometheus", root / "outside/prometheus")
+    for name in ("first", "renewed"):
+        run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1",
+            "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
+            "-keyout", root / f"outside/{name}.key", "-out", root / f"outside/{name}.crt")
     shutil.copy(HERE / "inside.sh", root / "inside.sh")
     shutil.copy(HERE / "checks.sh", root / "outside/checks.sh")
     units = root / "etc/systemd/system"

@@ -46,6 +46,26 @@ printf 'mode: buckets\n' >/etc/goheapd/goheapd.yml
 check "reloads again" systemctl reload goheapd
 check "says that it is well again" within 10 metric_is goheapd_config_last_reload_successful 1
 
+# ---- TLS with a key that is private
+tls_ready() { curl -sf --max-time 20 --cacert "/outside/$1.crt" https://localhost:9786/-/ready >/dev/null; }
+give() { install -g goheapd -m 0640 "/outside/$1.$2" "/etc/goheapd/server.$2"; }
+check "keeps the configuration to root and its group" test "$(stat -c %U:%G:%a /etc/goheapd)" = root:goheapd:750
+give first crt
+give first key
+printf 'tls_server_config: {cert_file: server.crt, key_file: server.key}\n' >/etc/goheapd/web.yml
+chown root:goheapd /etc/goheapd/web.yml
+chmod 0640 /etc/goheapd/web.yml
+printf 'mode: buckets\nweb.config.file: /etc/goheapd/web.yml\n' >/etc/goheapd/goheapd.yml
+check "restarts with TLS" systemctl restart goheapd
+check "serves by TLS with its group's key" within 20 tls_ready first
+check "is still not root" test "$(stat -c %u /proc/"$(property MainPID)")" -ge 61184
+# Read again for each connection, so a renewed one needs no restart.
+give renewed crt
+give renewed key
+check "takes over a renewed key" within 10 tls_ready renewed
+rm /etc/goheapd/web.yml /etc/goheapd/server.*
+printf 'mode: buckets\n' >/etc/goheapd/goheapd.yml
+
 # ---- a daemon that hangs, and one that is killed
 mkdir -p /run/systemd/system/goheapd.service.d
 printf '[Service]\nWatchdogSec=3\nRestartSec=0.2\n' >/run/systemd/system/goheapd.service.d/test.conf
@@ -83,6 +103,7 @@ check "is stopped by that" bash -c '! systemctl is-active goheapd'
 check "leaves the configuration" test -e /etc/goheapd/goheapd.yml
 check "purges" dpkg --purge goheapd
 check "leaves nothing" bash -c '! find / -xdev \( -path /proc -o -path /sys -o -path /outside -o -path /run/log -o -path /var/log -o -path /tmp \) -prune -o -name "*goheapd*" -print | grep .'
+check "leaves no group" bash -c '! getent group goheapd'
 check "leaves no failed unit" bash -c '! systemctl --failed --no-legend | grep goheapd'
 
 kill %1
