@@ -117,6 +117,12 @@ def test_chart_options_have_effect():
     assert ":9787" in container["args"]
     assert container["livenessProbe"]["httpGet"]["scheme"] == "HTTPS"
     assert pod["spec"]["priorityClassName"] == "system-node-critical"
+    values = yaml.safe_load((CHART / "ci" / "everything-values.yaml").read_text())["prometheus"]
+    for kind, endpoints, name in (("PodMonitor", "podMetricsEndpoints", "podMonitor"), ("ServiceMonitor", "endpoints", "serviceMonitor")):
+        endpoint, = next(o for (k, _), o in objects.items() if k == kind)["spec"][endpoints]
+        given = {key: values[name][key] for key in ("tlsConfig", "basicAuth", "authorization") if key in values[name]}
+        assert len(given) == 2 and given.items() <= endpoint.items()
+        assert endpoint["scheme"] == "https"
     groups = [group["name"] for (kind, _), o in objects.items() if kind == "PrometheusRule" for group in o["spec"]["groups"]]
     assert sorted(groups) == ["go-programs", "goheapd", "goheapd-recording"]
 
@@ -144,7 +150,8 @@ def test_chart_rolls_pods_when_the_configuration_changes():
 
 
 @pytest.mark.parametrize("setting", ["prviilegeMode=minimal", "privilegeMode=root", "podNames=cri", "port=0", "config.config=/x",
-                                     "image.digest=sha256:12", "prometheus.podMonitor.interval=often"])
+                                     "image.digest=sha256:12", "prometheus.podMonitor.interval=often",
+                                     "prometheus.podMonitor.tlsConfig.caFile=/ca.crt", "prometheus.serviceMonitor.basicAuth.user=me"])
 def test_chart_refuses_mistakes(setting):
     output = run(HELM, "template", "probe", CHART, "--set", setting, fails=True)
     assert "schema" in output

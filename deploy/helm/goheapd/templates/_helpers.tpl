@@ -98,6 +98,12 @@ scrapeTimeout: {{ .values.scrapeTimeout }}
 {{- if eq .root.Values.probes.scheme "HTTPS" }}
 scheme: https
 {{- end }}
+{{- range $field := list "tlsConfig" "basicAuth" "authorization" }}
+{{- with index $.values $field }}
+{{ $field }}:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
 # The labels namespace, pod and container of goheapd's series name the profiled program.
 honorLabels: true
 relabelings:
