@@ -6,9 +6,18 @@
 
 namespace goheapd::exporters::prometheus_text {
 
-// The memory limit in bytes that this process's cgroup and the groups above it set, of either cgroup version; none if
-// nothing limits it. `root` is what holds proc/ and sys/.
+// What the kernel's OOM killer goes by, in bytes. It counts more than the process's pages: BPF maps and the ring are
+// charged to the group, too.
+struct CgroupMemory {
+  // The least limit of this process's cgroup and the groups above it; none if nothing limits it.
+  std::optional<uint64_t> limit;
+  // What is charged to the group that sets this limit, or without a limit to the own one, but for pages of files that
+  // the kernel would drop first. None where the kernel does not say, as in the root group.
+  std::optional<uint64_t> usage;
+};
+
+// Of either cgroup version. `root` is what holds proc/ and sys/.
 // https://docs.kernel.org/admin-guide/cgroup-v2.html#memory-interface-files
-std::optional<uint64_t> memory_limit_bytes(const std::filesystem::path& root = "/");
+CgroupMemory cgroup_memory(const std::filesystem::path& root = "/");
 
 }  // namespace goheapd::exporters::prometheus_text

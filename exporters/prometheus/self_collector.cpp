@@ -11,7 +11,7 @@
 #include <string>
 #include <utility>
 
-#include "exporters/prometheus/memory_limit.h"
+#include "exporters/prometheus/cgroup_memory.h"
 #include "exporters/prometheus/single_family.h"
 
 namespace goheapd::exporters::prometheus_text {
@@ -84,11 +84,19 @@ std::vector<MetricFamily> SelfCollector::Collect() const {
     families.push_back(single_family("process_max_fds", "Limit of open file descriptors of goheapd itself.",
                                      MetricType::Gauge, static_cast<double>(limit.rlim_cur)));
   }
-  if (const auto bytes = memory_limit_bytes()) {
+  const CgroupMemory memory = cgroup_memory();
+  if (memory.limit) {
     families.push_back(
         single_family("goheapd_memory_limit_bytes",
                       "Memory that the cgroups of goheapd let it use; not there if they set no limit.",
-                      MetricType::Gauge, static_cast<double>(*bytes)));
+                      MetricType::Gauge, static_cast<double>(*memory.limit)));
+  }
+  if (memory.usage) {
+    families.push_back(single_family(
+        "goheapd_memory_usage_bytes",
+        "Memory charged to the cgroup that sets this limit, or else to goheapd's own: with BPF maps, without "
+        "inactive pages of files; not there in the root group.",
+        MetricType::Gauge, static_cast<double>(*memory.usage)));
   }
   static const std::optional<double> kStart = start_time();
   if (kStart) {

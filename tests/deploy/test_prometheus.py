@@ -16,8 +16,8 @@ PROMTOOL = PROMETHEUS / "promtool"
 RULES = sorted((DEPLOY / "prometheus").glob("*.rules.yml"))
 DASHBOARDS = sorted((DEPLOY / "grafana").glob("*.json"))
 RULE_TESTS = sorted((TREE / "tests/deploy/prometheus").glob("*.test.yml"))
-# There only where a cgroup sets a limit.
-MAY_BE_MISSING = {"goheapd_memory_limit_bytes"}
+# There only where a cgroup sets a limit, or is not the root.
+MAY_BE_MISSING = {"goheapd_memory_limit_bytes", "goheapd_memory_usage_bytes"}
 FROM_PROMETHEUS = {"up"}
 NAME = re.compile(r"\b(?:[a-z]+:)?(?:goheapd|process|go)_[a-z0-9_]+(?::[a-z0-9_]+)?\b|\bup\b")
 
