@@ -1,4 +1,5 @@
 """Manifests and chart: what they render is valid Kubernetes, and names only flags that goheapd has."""
+import json
 import re
 import shutil
 
@@ -125,6 +126,34 @@ def test_chart_options_have_effect():
         assert endpoint["scheme"] == "https"
     groups = [group["name"] for (kind, _), o in objects.items() if kind == "PrometheusRule" for group in o["spec"]["groups"]]
     assert sorted(groups) == ["go-programs", "goheapd", "goheapd-recording"]
+
+
+def jobs_of_monitors(text):
+    """The label "job" that each monitor gives, whatever the objects are called."""
+    jobs = []
+    for monitor in (o for o in yaml.safe_load_all(text) if o and o["kind"] in ("PodMonitor", "ServiceMonitor")):
+        endpoint, = monitor["spec"].get("podMetricsEndpoints") or monitor["spec"]["endpoints"]
+        jobs += [rule["replacement"] for rule in endpoint["relabelings"] if rule.get("targetLabel") == "job"]
+    return jobs
+
+
+def test_alerts_know_the_monitors_jobs():
+    def watched(text):
+        down, = (rule for o in yaml.safe_load_all(text) if o and o["kind"] == "PrometheusRule"
+                 for group in o["spec"]["groups"] for rule in group["rules"] if rule.get("alert") == "GoheapdDown")
+        return json.loads(re.search(r'job=~("(?:[^"\\]|\\.)*")', down["expr"])[1])
+    renamed = rendered("privileged-values.yaml")   # nothing in it is called goheapd
+    assert "name: heap\n" in renamed
+    cases = [(renamed, "goheapd"), (rendered("everything-values.yaml", "--set", "prometheus.job=a.b"), "a.b"),
+             (rendered("everything-values.yaml", "--set", "prometheus.rules.job=one|goheapd"), "goheapd")]
+    for text, job in cases:
+        assert jobs_of_monitors(text) == [job, job]
+        assert re.fullmatch(watched(text), job)
+    assert not re.fullmatch(watched(cases[1][0]), "acb")
+    in_file = (DEPLOY / "prometheus" / "goheapd-alerts.rules.yml").read_text()
+    assert watched(renamed) == re.search('job=~"([^"]*)"', in_file)[1]
+    plain = run(KUBECTL, "kustomize", DEPLOY / "kubernetes" / "monitoring")
+    assert jobs_of_monitors(plain) == ["goheapd"]
 
 
 def test_chart_mounts_of_the_node_only_what_it_needs():

@@ -111,6 +111,9 @@ relabelings:
     targetLabel: node
   - sourceLabels: [__meta_kubernetes_pod_node_name]
     targetLabel: instance
+  # By default it would be NAMESPACE/NAME, which the alerts need not recognize.
+  - targetLabel: job
+    replacement: {{ .root.Values.prometheus.job | quote }}
   {{- with .values.relabelings }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
