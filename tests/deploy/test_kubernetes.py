@@ -51,13 +51,26 @@ def check_daemon_set(text):
     node, = (entry for entry in container["env"] if entry["name"] == "NODE_NAME")
     assert node["valueFrom"]["fieldRef"]["fieldPath"] == "spec.nodeName"
     check_access(pod, container, objects)
+    check_logs(pod, container)
     return container
+
+
+def check_logs(pod, container):
+    """The names of log files are there if and only if they are looked at."""
+    volumes = {volume["name"]: volume["hostPath"]["path"] for volume in pod["volumes"] if "hostPath" in volume}
+    mounts = {mount["mountPath"]: volumes[mount["name"]] for mount in container["volumeMounts"] if mount["name"] in volumes}
+    assert ("/var/log/containers" in mounts) is (source_of_names(container) in ("auto", "logs"))
+    assert all(here == there for here, there in mounts.items())
+
+
+def source_of_names(container):
+    words = container["args"]
+    return words[words.index("--kubernetes") + 1] if "--kubernetes" in words else "auto"
 
 
 def check_access(pod, container, objects):
     """A token if and only if there is a role for it, and the role is for pods alone."""
-    words = container["args"]
-    source = words[words.index("--kubernetes") + 1] if "--kubernetes" in words else "auto"
+    source = source_of_names(container)
     roles = [o for o in objects if o["kind"] == "ClusterRole"]
     assert pod["automountServiceAccountToken"] is (source in ("auto", "api")) is bool(roles)
     for role in roles:
@@ -82,6 +95,20 @@ def test_manifests(overlay, tmp_path):
     assert security["capabilities"]["drop"] == ["ALL"]
     more = ["SYS_ADMIN", "DAC_READ_SEARCH", "SYS_RESOURCE"] if overlay == "older-kernel" else []
     assert security["capabilities"]["add"] == LEAST + more
+    annotations = daemon_set(text)["spec"]["template"]["metadata"]["annotations"]
+    unconfined = annotations.get("container.apparmor.security.beta.kubernetes.io/goheapd") == "unconfined"
+    assert unconfined is (overlay == "before-1.30")
+    assert ("appArmorProfile" in security) is not unconfined
+
+
+def test_rules_for_the_manifests(tmp_path):
+    """The command that monitoring/kustomization.yaml names gives the rules and nothing else."""
+    text = (DEPLOY / "kubernetes" / "monitoring" / "kustomization.yaml").read_text()
+    command = re.search(r"helm (template .*?)\|", re.sub(r"\\\n#", "", text))[1].split()
+    printed = run(HELM, *command, cwd=TREE)
+    objects = [o for o in yaml.safe_load_all(re.sub(r"^level=.*\n", "", printed, flags=re.MULTILINE)) if o]
+    assert [o["kind"] for o in objects] == ["PrometheusRule"] * 2
+    assert {o["metadata"]["namespace"] for o in objects} == {"goheapd"}
 
 
 @pytest.mark.parametrize("kubernetes", ["1.25.0", "1.29.0", "1.31.0", "1.35.0"])
