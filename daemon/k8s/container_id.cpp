@@ -7,7 +7,8 @@ namespace {
 
 constexpr size_t kIdDigits = 64;
 constexpr size_t kUidLength = 36;   // 8-4-4-4-12
-constexpr size_t kHashDigits = 32;  // static pods: the MD5 of their manifest
+constexpr size_t kHashDigits = 32;  // static pods: the MD5 of their manifest; tasks of ECS: their id
+constexpr size_t kMaxNumberDigits = 20;
 
 bool is_hex(char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); }
 bool is_hex(std::string_view text) {
@@ -36,10 +37,20 @@ std::string pod_uid_of(std::string_view element) {
   return uid;
 }
 
-// "ID", "RUNTIME-ID.scope" or "RUNTIME-ID". Empty: something else.
+// "TASK-NUMBER", which is what ECS calls a container on Fargate.
+bool is_task_container(std::string_view element) {
+  if (element.size() < kHashDigits + 2 || element[kHashDigits] != '-') return false;
+  const std::string_view number = element.substr(kHashDigits + 1);
+  return is_hex(element.substr(0, kHashDigits)) &&
+         number.find_first_not_of("0123456789") == std::string_view::npos &&
+         number.size() <= kMaxNumberDigits;
+}
+
+// "ID", "RUNTIME-ID.scope", "RUNTIME-ID" or "TASK-NUMBER". Empty: something else.
 std::string_view container_id_of(std::string_view element) {
   if (element.ends_with(".slice")) return {};  // podman's pods have ids too: machine-libpod_pod_ID.slice
   drop_suffix(element, ".scope");
+  if (is_task_container(element)) return element;
   if (element.size() < kIdDigits) return {};
   const std::string_view id = element.substr(element.size() - kIdDigits);
   const std::string_view runtime = element.substr(0, element.size() - kIdDigits);

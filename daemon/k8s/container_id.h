@@ -4,6 +4,7 @@
 //   /kubepods/burstable/podUID/ID                                                                         cgroupfs driver
 //   /system.slice/containerd.service/kubepods-burstable-podUID.slice:cri-containerd:ID                    drivers at odds
 //   /docker/NODE/kubelet/kubepods/podUID/ID,  /machine.slice/libpod-ID.scope/container,  /../../podUID... nested, private
+//   /ecs/TASK/TASK-NUMBER                                                                                  ECS on Fargate
 #pragma once
 
 #include <optional>
@@ -15,7 +16,8 @@ namespace goheapd::k8s {
 
 struct Placement {
   std::string pod_uid;  // with dashes as the API writes it, or 32 hex digits (static pods); empty: in no pod
-  std::string container_id;  // 64 hex digits; empty: in none, or the runtime's own helper process
+  std::string
+      container_id;  // 64 hex digits, or ECS' 32 and a number; empty: in none, or the runtime's own helper process
   bool empty() const { return pod_uid.empty() && container_id.empty(); }
   bool operator==(const Placement&) const = default;
 };

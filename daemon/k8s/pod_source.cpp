@@ -88,6 +88,7 @@ void PodSource::read_logs(const std::stop_token& stop, const PodSourceOptions& o
     // While the API server answers, it knows better.
     if (watch_ == nullptr || !watch_->current()) {
       if (auto pods = read_pod_logs(options.log_directory)) {
+        for (model::Pod& pod : *pods) pod.node = options.node;
         from_logs_.replace(std::move(*pods));
         logs_read_ = true;
       }

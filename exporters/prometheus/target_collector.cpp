@@ -207,9 +207,13 @@ MetricFamily target_info(const Targets& targets) {
     labels.push_back(label("module", target->module));
     labels.push_back(label("mode", model::name_of(target->mode)));
     labels.push_back(label("source", target->source));
-    if (target->pod_facts && !target->pod_facts->workload.name.empty()) {
-      labels.push_back(label("workload_kind", target->pod_facts->workload.kind));
-      labels.push_back(label("workload", target->pod_facts->workload.name));
+    if (target->pod_facts) {
+      const model::Pod& pod = *target->pod_facts;
+      if (!pod.node.empty()) labels.push_back(label("node", pod.node));
+      if (!pod.workload.name.empty()) {
+        labels.push_back(label("workload_kind", pod.workload.kind));
+        labels.push_back(label("workload", pod.workload.name));
+      }
     }
     family.add(std::move(labels), 1);
   }

@@ -5,7 +5,7 @@ import uuid
 import pytest
 
 from harness.daemon import Daemon
-from harness.kubernetes import ApiServer, pod, pod_cgroup
+from harness.kubernetes import NODE, ApiServer, pod, pod_cgroup
 from harness.target import Target
 
 LABELS = {"app": "shop", "pod-template-hash": "5d9f7c6b8"}
@@ -33,7 +33,7 @@ def test_the_api_server_names_a_process(in_pod, tmp_path):
             names = {"pid": str(target.pid), "namespace": "shop", "container": "web", "pod": "shop-5d9f7c6b8-x2k4p"}
             daemon.wait_until(lambda: daemon.metrics().sum("goheapd_live_bytes", **names) > 0, "no live heap of the pod")
             metrics = daemon.metrics()
-            assert metrics.sum("goheapd_target_info", workload="shop", workload_kind="Deployment") == 1
+            assert metrics.sum("goheapd_target_info", node="node-1", workload="shop", workload_kind="Deployment") == 1
             assert metrics.sum("goheapd_kubernetes_api_up") == 1
             [group] = daemon.get("/api/v1/sd").json()
             assert group["labels"]["__meta_kubernetes_pod_name"] == "shop-5d9f7c6b8-x2k4p"
@@ -88,7 +88,8 @@ def test_a_pod_that_is_known_late_is_judged_late(in_pod, tmp_path):
             daemon.wait_for_state(target.pid)
 
 
-def test_log_files_name_a_process_and_a_reload_selects(in_pod, tmp_path):
+def test_log_files_name_a_process_and_a_reload_selects(in_pod, tmp_path, monkeypatch):
+    monkeypatch.setenv("NODE_NAME", NODE)
     target, uid, container_id = in_pod
     containers = tmp_path / "containers"
     containers.mkdir()
@@ -99,6 +100,10 @@ def test_log_files_name_a_process_and_a_reload_selects(in_pod, tmp_path):
     with Daemon(target.pid, arguments=arguments) as daemon:
         row = daemon.wait_for_state(target.pid)
         assert (row["namespace"], row["pod"], row["container"]) == ("shop", "web-0", "web")
+        assert row["kubernetes"]["node"] == NODE
+        [group] = daemon.get("/api/v1/sd").json()
+        assert group["labels"]["__meta_kubernetes_pod_node_name"] == NODE
+        assert daemon.metrics().sum("goheapd_target_info", node=NODE) == 1
         config.write_text("kubernetes.exclude-namespace: [shop]\n")
         daemon.process.send_signal(signal.SIGHUP)
         reason = daemon.wait_for_state(target.pid, "ignored")["reason"]

@@ -106,7 +106,13 @@ TEST(PlacementOfPath, KnowsThePathsOfRealHosts) {
       {"podman, cgroupfs", "/libpod_parent/libpod-" + kId, {"", kId}},
       {"containerd by ctr", "/default/" + kId, {"", kId}},
       {"ECS on EC2", "/ecs/3b7d5c9a1e2f4a6b8c0d2e4f6a8b0c1d/" + kId, {"", kId}},
+      {"ECS on Fargate", "/ecs/" + kHash + "/" + kHash + "-2574741896", {"", kHash + "-2574741896"}},
+      {"the same, systemd", "/ecstasks.slice/" + kHash + "-7.scope", {"", kHash + "-7"}},
       // In no container.
+      {"a task's own level", "/ecs/" + kHash, {"", ""}},
+      {"a task with a name for a number", "/ecs/" + kHash + "-web", {"", ""}},
+      {"a task without a number", "/ecs/" + kHash + "-", {"", ""}},
+      {"a task of 31 digits", "/ecs/" + kHash.substr(1) + "-1", {"", ""}},
       {"a service", "/system.slice/ssh.service", {"", ""}},
       {"the root", "/", {"", ""}},
       {"nothing", "", {"", ""}},
@@ -135,13 +141,14 @@ TEST(PlacementOf, TakesTheHierarchyThatTells) {
 
 TEST(PlacementOfPath, TakesAnyBytes) {
   std::mt19937 random(20);
-  const std::vector<std::string> pieces = {"/",      ":",      "pod",      "-", kUid,  kId,
-                                           ".slice", ".scope", "kubepods", "_", "\xff"};
+  const std::vector<std::string> pieces = {"/",      ":",        "pod", "-",    kUid,  kId, ".slice",
+                                           ".scope", "kubepods", "_",   "\xff", kHash, "17"};
   for (int i = 0; i < 20'000; ++i) {
     std::string path;
     for (unsigned n = random() % 8; n > 0; --n) path += pieces[random() % pieces.size()];
     const Placement placement = placement_of_path(path);
-    ASSERT_TRUE(placement.container_id.empty() || placement.container_id.size() == 64) << path;
+    const std::string& id = placement.container_id;
+    ASSERT_TRUE(id.empty() || id.size() == 64 || (id.size() >= 34 && id[32] == '-')) << path;
     ASSERT_TRUE(placement.pod_uid.empty() || path.find(placement.pod_uid) != std::string::npos) << path;
   }
 }
