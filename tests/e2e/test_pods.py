@@ -111,3 +111,50 @@ def test_log_files_name_a_process_and_a_reload_selects(in_pod, tmp_path, monkeyp
         config.write_text("mode: sampled\n")
         daemon.process.send_signal(signal.SIGHUP)
         daemon.wait_for_state(target.pid)
+
+
+def test_log_files_stand_in_for_the_api_server_while_it_is_away(in_pod, tmp_path):
+    """Mode auto: an API server that denies, then answers, then is away, then answers again."""
+    target, uid, container_id = in_pod
+    late_uid, late_id = str(uuid.uuid4()), uuid.uuid4().hex * 2
+
+    def log_file(name, container):
+        (tmp_path / "containers").mkdir(exist_ok=True)
+        (tmp_path / "containers" / f"{name}_shop_web-{container}.log").symlink_to("/nowhere/0.log")
+
+    with Target.of(24, profile_rate=1) as late, pod_cgroup(late.pid, late_uid, late_id), ApiServer(tmp_path) as api:
+        api.put(pod("web-0", uid, "web", container_id, labels=LABELS))
+        api.answer("denied")
+        log_file("web-0", container_id)
+        arguments = ["--kubernetes", "auto", *api.address, "--kubernetes.log-dir", tmp_path]
+        with Daemon(target.pid, late.pid, arguments=arguments) as daemon:
+            def facts(pid):
+                row = daemon.targets()[pid]
+                return row["namespace"], row["pod"], row["container"], (row["kubernetes"] or {}).get("labels")
+
+            def api_is(up, failure):
+                metrics = daemon.metrics()
+                return metrics.sum("goheapd_kubernetes_api_up") == up and (
+                    metrics.sum("goheapd_kubernetes_failures_total", reason=failure) > 0)
+
+            daemon.wait_for_state(target.pid)
+            assert facts(target.pid) == ("shop", "web-0", "web", {})
+            assert daemon.targets()[target.pid]["kubernetes"]["node"] == NODE
+            assert api_is(0, "denied")
+
+            api.answer("rightly")
+            daemon.wait_until(lambda: facts(target.pid) == ("shop", "web-0", "web", LABELS), "no labels from the API server")
+            daemon.wait_until(lambda: api_is(1, "denied"), "the API server is not said to answer")
+            assert facts(late.pid)[1] is None
+
+            api.answer("not")
+            daemon.wait_until(lambda: api_is(0, "connection"), "the API server is not said to be away")
+            log_file("late-0", late_id)
+            daemon.wait_until(lambda: facts(late.pid) == ("shop", "late-0", "web", {}), "no name from the log files")
+            assert facts(target.pid) == ("shop", "web-0", "web", LABELS)   # what it said still holds
+
+            api.put(pod("late-0", late_uid, "web", late_id, labels={"app": "late"}))
+            api.answer("rightly")
+            daemon.wait_until(lambda: facts(late.pid) == ("shop", "late-0", "web", {"app": "late"}),
+                              "the API server's word does not win once it is back")
+            assert api_is(1, "connection")

@@ -66,6 +66,7 @@ class ApiServer:
         self._oldest = 0    # versions below are forgotten
         self._changed = threading.Condition()
         self._stopping = False
+        self._how = "rightly"
         self.requests = []  # (verb, resourceVersion)
         (self.directory / "token").write_text(TOKEN + "\n")
         self._make_certificate()
@@ -113,9 +114,18 @@ class ApiServer:
     @property
     def arguments(self):
         """What makes the daemon ask this server."""
-        return ["--kubernetes", "api", "--kubernetes.node", NODE,
-                "--kubernetes.api-server", f"https://127.0.0.1:{self._server.server_port}",
+        return ["--kubernetes", "api", *self.address]
+
+    @property
+    def address(self):
+        return ["--kubernetes.node", NODE, "--kubernetes.api-server", f"https://127.0.0.1:{self._server.server_port}",
                 "--kubernetes.ca-file", self.directory / "server.crt", "--kubernetes.token-file", self.directory / "token"]
+
+    def answer(self, how):
+        """From now on `how`: "rightly", "denied" (403) or "not" (hangs up); watches that go on break off."""
+        with self._changed:
+            self._how = how
+            self._changed.notify_all()
 
     def put(self, pod):
         with self._changed:
@@ -143,6 +153,11 @@ class ApiServer:
 
     def _answer(self, handler):
         query = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(handler.path).query, keep_blank_values=True))
+        if self._how == "not":
+            handler.close_connection = True
+            return None
+        if self._how == "denied":
+            return self._send(handler, 403, {"kind": "Status", "code": 403, "message": "pods is forbidden"})
         if handler.headers["Authorization"] != f"Bearer {TOKEN}":
             return self._send(handler, 401, {"kind": "Status", "code": 401, "message": "Unauthorized"})
         if query.get("fieldSelector") != f"spec.nodeName={NODE}":
@@ -177,8 +192,9 @@ class ApiServer:
 
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._stopping or version < self._version or version < self._oldest, 1)
-                if self._stopping:
+                self._changed.wait_for(lambda: self._stopping or self._how != "rightly" or version < self._version
+                                       or version < self._oldest, 1)
+                if self._stopping or self._how != "rightly":
                     handler.close_connection = True
                     return
                 gone = version < self._oldest
