@@ -60,7 +60,11 @@ def check_logs(pod, container):
     volumes = {volume["name"]: volume["hostPath"]["path"] for volume in pod["volumes"] if "hostPath" in volume}
     mounts = {mount["mountPath"]: volumes[mount["name"]] for mount in container["volumeMounts"] if mount["name"] in volumes}
     assert ("/var/log/containers" in mounts) is (source_of_names(container) in ("auto", "logs"))
-    assert all(here == there for here, there in mounts.items())
+    assert all(here == there for here, there in mounts.items() if here.startswith("/var/log"))
+    # The only writable place, and the flag that says to use it.
+    words = container["args"]
+    data = [mount["mountPath"] for mount in container["volumeMounts"] if not mount.get("readOnly")]
+    assert data == ([words[words.index("--data-dir") + 1]] if "--data-dir" in words else [])
 
 
 def source_of_names(container):
@@ -191,7 +195,7 @@ def test_chart_mounts_of_the_node_only_what_it_needs():
         policy, = (o for o in yaml.safe_load_all(text) if o and o["kind"] == "NetworkPolicy")
         return policy["spec"]["egress"]
     assert host_paths(rendered("default-values.yaml")) == ["/var/log/containers"]
-    assert host_paths(rendered("everything-values.yaml")) == []
+    assert host_paths(rendered("everything-values.yaml")) == ["/var/lib/goheapd-node"]
     assert host_paths(rendered("no-api-values.yaml")) == ["/var/log/containers"]
     assert egress(rendered("no-api-values.yaml")) == []
     assert [port["port"] for port in egress(rendered("everything-values.yaml"))[0]["ports"]] == [443, 6443]
@@ -205,12 +209,28 @@ def test_chart_rolls_pods_when_the_configuration_changes():
     assert checksum() != checksum("--set", "config.mode=exact")
 
 
-@pytest.mark.parametrize("setting", ["prviilegeMode=minimal", "privilegeMode=root", "podNames=cri", "port=0", "config.config=/x",
+@pytest.mark.parametrize("setting", ["prviilegeMode=minimal", "privilegeMode=root", "podNames=cri", "port=0", "config.config=/x", "config.mood=auto", "dataDir.hostPath=relative",
                                      "image.digest=sha256:12", "prometheus.podMonitor.interval=often",
                                      "prometheus.podMonitor.tlsConfig.caFile=/ca.crt", "prometheus.serviceMonitor.basicAuth.user=me"])
 def test_chart_refuses_mistakes(setting):
     output = run(HELM, "template", "probe", CHART, "--set", setting, fails=True)
     assert "schema" in output
+
+
+def test_chart_knows_every_key_of_the_configuration():
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    # What has a value of its own, or no place in a file.
+    elsewhere = {"web.listen-address", "web.config.file", "config", "pid", "data-dir", "kubernetes", "version", "help"}
+    assert elsewhere <= flags()
+    assert set(schema["properties"]["config"]["propertyNames"]["enum"]) == flags() - elsewhere
+
+
+def test_one_version():
+    version = re.search(r"project\(goheapd VERSION ([0-9.]+)", (TREE / "CMakeLists.txt").read_text())[1]
+    base = yaml.safe_load((DEPLOY / "kubernetes" / "base" / "kustomization.yaml").read_text())
+    assert yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"] == version
+    assert [image["newTag"] for image in base["images"]] == [version]
+    assert run(GOHEAPD, "--version").split()[1] == version
 
 
 def test_checker_finds_mistakes(tmp_path):
