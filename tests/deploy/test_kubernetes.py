@@ -217,6 +217,11 @@ def test_chart_refuses_mistakes(setting):
     assert "schema" in output
 
 
+def test_chart_wants_a_place_for_notes():
+    output = run(HELM, "template", "probe", CHART, "--set", "config.allow-runtime-sampling={^/app/}", fails=True)
+    assert "needs dataDir.hostPath" in output
+
+
 def test_chart_knows_every_key_of_the_configuration():
     schema = json.loads((CHART / "values.schema.json").read_text())
     # What has a value of its own, or no place in a file.

@@ -94,10 +94,19 @@ check "cleanly" property_is Result success
 systemctl start goheapd
 check "has a mistake that an administrator made" test -s /etc/goheapd/goheapd.yml
 before=$(property MainPID)
+# As if it had been installed under an older kernel.
+dropin=/etc/systemd/system/goheapd.service.d/older-kernel.conf
+install -D -m 0644 /usr/share/goheapd/systemd/older-kernel.conf $dropin
 check "upgrades" dpkg -i --force-confold /outside/goheapd.deb
 check "runs after the upgrade" within 20 alive
 check "is another process after it" bash -c '[[ $1 != "$2" ]]' - "$before" "$(property MainPID)"
 check "keeps what an administrator changed" grep -q '^mode: buckets' /etc/goheapd/goheapd.yml
+if dpkg --compare-versions "$(uname -r)" ge 6.6; then kept=false; else kept=true; fi
+check "takes back what this kernel does not need" test "$(test -e $dropin && echo true || echo false)" = $kept
+mkdir -p "${dropin%/*}"
+{ cat /usr/share/goheapd/systemd/older-kernel.conf; echo '# mine'; } >$dropin
+check "upgrades again" dpkg -i --force-confold /outside/goheapd.deb
+check "leaves a drop-in that somebody has changed" grep -qx '# mine' $dropin
 check "removes" dpkg --remove goheapd
 check "is stopped by that" bash -c '! systemctl is-active goheapd'
 check "leaves the configuration" test -e /etc/goheapd/goheapd.yml
