@@ -164,6 +164,7 @@ def jobs_of_monitors(text):
     jobs = []
     for monitor in (o for o in yaml.safe_load_all(text) if o and o["kind"] in ("PodMonitor", "ServiceMonitor")):
         endpoint, = monitor["spec"].get("podMetricsEndpoints") or monitor["spec"]["endpoints"]
+        assert {"action": "labeldrop", "regex": "namespace|pod|container"} in endpoint["relabelings"]
         jobs += [rule["replacement"] for rule in endpoint["relabelings"] if rule.get("targetLabel") == "job"]
     return jobs
 

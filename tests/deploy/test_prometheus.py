@@ -157,6 +157,8 @@ def test_alerts_say_what_to_do():
         assert set(alert["annotations"]) == {"summary", "description"}
         assert alert["labels"]["severity"] in ("info", "warning", "critical")
         assert f"\n## {alert['alert']}\n" in page
+        # Of a program: where it runs, if that is known.
+        assert ("$labels.pid" in alert["annotations"]["summary"]) is ("$labels.pod" in alert["annotations"]["summary"])
     assert len(re.findall(r"^## Go", page, re.MULTILINE)) == len(alerts)
 
 
@@ -190,7 +192,8 @@ def test_every_rule_can_be_evaluated(fleet):
 @pytest.mark.parametrize("dashboard", DASHBOARDS, ids=lambda file: file.name)
 def test_dashboard_has_data(dashboard, fleet):
     _, ask = fleet
-    values = {"job": "goheapd", "instance": ".*", "comm": "prometheus", "pid": ".*", "__rate_interval": "30s"}
+    # Outside of Kubernetes: ".*" is what Grafana makes of "All" there.
+    values = {"job": "goheapd", "instance": ".*", "namespace": ".*", "workload": ".*", "pod": ".*", "comm": "prometheus", "pid": ".*", "__rate_interval": "30s"}
     if dashboard.name == "goheapd-process.json":
         values["instance"] = ask("goheapd_build_info")[0]["metric"]["instance"]
         values["comm"] = ask("goheapd_target_info")[0]["metric"]["comm"]

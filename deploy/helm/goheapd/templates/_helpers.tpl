@@ -107,6 +107,9 @@ scheme: https
 # The labels namespace, pod and container of goheapd's series name the profiled program.
 honorLabels: true
 relabelings:
+  # Which else would be goheapd's own in the series of programs that are in no pod.
+  - action: labeldrop
+    regex: namespace|pod|container
   - sourceLabels: [__meta_kubernetes_pod_node_name]
     targetLabel: node
   - sourceLabels: [__meta_kubernetes_pod_node_name]
