@@ -85,6 +85,7 @@ class Daemon final : public exporters::ProfileSource {
   void reject_configuration();
 
   // exporters::ProfileSource
+  model::DaemonHealth health() const override;
   std::vector<model::TargetStatus> targets() override;
   model::DaemonStatus status() override;
   exporters::SourceResult<model::HeapSnapshotPtr> heap(pid_t pid) override;
@@ -214,7 +215,7 @@ class Daemon final : public exporters::ProfileSource {
   std::map<model::ProcessKey, std::unique_ptr<Target>> targets_;
   std::unordered_map<pid_t, model::ProcessKey> current_;                     // the present life of each pid
   std::multimap<uint64_t, std::pair<model::ProcessKey, uint32_t>> retries_;  // by time: process and attempt
-  bool has_scanned_ = false;
+  std::atomic<bool> has_scanned_{false};
   std::set<model::ProcessKey> over_budget_;  // the log has said so
   std::deque<pid_t> forgotten_;              // exited, and only this is known of them
   std::vector<model::ProcessExec> exec_hints_;
@@ -230,6 +231,7 @@ class Daemon final : public exporters::ProfileSource {
   int64_t config_loaded_wall_ns_ = wall_time_ns();
 
   std::atomic<bool> stopping_{false};
+  std::atomic<uint64_t> last_round_ns_{kernel_time_ns()};  // when the owner loop last began one
   mutable std::mutex stop_mutex_;
   std::condition_variable_any stop_wake_;  // wakes delta()
 

@@ -32,6 +32,8 @@ using SourceResult = tl::expected<T, SourceError>;
 class ProfileSource {
  public:
   virtual ~ProfileSource() = default;
+  // Never blocks: it is told without the thread that all the others may have to wait for.
+  virtual model::DaemonHealth health() const = 0;
   virtual std::vector<model::TargetStatus> targets() = 0;
   virtual model::DaemonStatus status() = 0;
   virtual SourceResult<model::HeapSnapshotPtr> heap(pid_t pid) = 0;

@@ -104,6 +104,13 @@ struct KubernetesStatus {
   std::vector<LabelledCount> failures;  // by reason; every reason present where the API server is asked
 };
 
+// How the daemon itself does.
+struct DaemonHealth {
+  double loop_age_seconds = 0;           // since its main loop last began a round
+  std::optional<std::string> unhealthy;  // set: why; what it has published is out of date
+  std::optional<std::string> not_ready;  // set: why; also whenever it is unhealthy
+};
+
 // What /metrics needs beside the targets.
 struct DaemonStatus {
   std::string version;
@@ -113,7 +120,6 @@ struct DaemonStatus {
   uint64_t target_writes = 0;  // into memory of targets, which only --allow-runtime-sampling permits
   // Runtimes' samplers that it permits but that were not switched on, or not left on, by reason; empty = none permitted.
   std::vector<LabelledCount> refused_samplers;
-  std::optional<std::string> not_ready;  // set: why
   double overhead_budget_ratio = 0;      // share of a target's CPU time that probes may take
   // Of the configuration: whether the last attempt to load it succeeded, and when one last did.
   bool config_loaded = true;

@@ -250,6 +250,7 @@ MetricFamily targets_by_state(const std::vector<model::TargetStatus>& targets) {
 
 std::vector<MetricFamily> TargetCollector::Collect() const {
   using Target = model::TargetStatus;
+  const auto health = source_.health();
   const auto all = source_.targets();
   const auto status = source_.status();
   const auto attached = static_cast<size_t>(std::count_if(
@@ -264,6 +265,11 @@ std::vector<MetricFamily> TargetCollector::Collect() const {
   build.add({label("version", status.version), label("libbpf", status.libbpf_version)}, 1);
   std::vector<MetricFamily> families;
   families.push_back(build.take());
+  families.push_back(single("goheapd_main_loop_age_seconds",
+                            "How long ago goheapd's main loop last began a round, which it does many times a "
+                            "second; above 15 it hangs, and nothing is told of targets.",
+                            MetricType::Gauge, health.loop_age_seconds));
+  if (health.unhealthy) return families;
   families.push_back(targets_by_state(all));
   families.push_back(single("goheapd_targets_without_series",
                             "Attached processes that have no series of their own because there are too many.",

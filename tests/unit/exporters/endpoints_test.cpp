@@ -163,6 +163,22 @@ TEST_F(Endpoints, HealthAndReadiness) {
   }
 }
 
+TEST_F(Endpoints, WhatHangsTellsNothingOfTargets) {
+  source_.unhealthy = "the main loop hangs";
+  for (const char* path : {"/-/healthy", "/healthz", "/-/ready", "/readyz", "/api/v1/targets", "/api/v1/sd"}) {
+    const auto response = get(path);
+    EXPECT_EQ(response.status, 503) << path;
+    EXPECT_NE(error_of(response).find("the main loop hangs"), std::string::npos) << path;
+  }
+  EXPECT_NE(get("/").body.find("the main loop hangs"), std::string::npos);
+  const auto metrics = get("/metrics");
+  EXPECT_EQ(metrics.status, 200);
+  for (const char* name : {"\ngoheapd_main_loop_age_seconds ", "\nprocess_resident_memory_bytes "})
+    EXPECT_NE(metrics.body.find(name), std::string::npos) << name;
+  for (const char* name : {"goheapd_targets", "goheapd_live_bytes", "goheapd_events_total"})
+    EXPECT_EQ(metrics.body.find(name), std::string::npos) << name;
+}
+
 TEST_F(Endpoints, TargetsAsJson) {
   const auto response = get("/api/v1/targets");
   EXPECT_EQ(response.get_header_value("Content-Type"), "application/json");

@@ -226,6 +226,10 @@ std::vector<model::TargetStatus> FixedSource::targets() {
   return {shop, counter, old, ended};
 }
 
+model::DaemonHealth FixedSource::health() const {
+  return {.loop_age_seconds = 0.0625, .unhealthy = unhealthy, .not_ready = unhealthy ? unhealthy : not_ready};
+}
+
 model::DaemonStatus FixedSource::status() {
   model::DaemonStatus status;
   status.version = "0.1.0";
@@ -233,7 +237,6 @@ model::DaemonStatus FixedSource::status() {
   status.events = {{"birth", 100}, {"death", 80}};
   status.lost_events = {{"ring_full", 0}, {"stack_table_full", 7}};
   status.kubernetes = {110, 2, true, 3, 41, {{"connection", 5}, {"denied", 0}}};
-  status.not_ready = not_ready;
   status.overhead_budget_ratio = 0.01;
   status.config_loaded = false;
   status.config_loaded_wall_ns = 1'795'000'000'500'000'000;

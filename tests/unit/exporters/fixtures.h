@@ -24,6 +24,7 @@ model::GcCycle gc_cycle(uint32_t number);
 // 104: exited and still served. 105: gone. Every other pid is unknown.
 class FixedSource : public ProfileSource {
  public:
+  model::DaemonHealth health() const override;
   std::vector<model::TargetStatus> targets() override;
   model::DaemonStatus status() override;
   SourceResult<model::HeapSnapshotPtr> heap(pid_t pid) override;
@@ -34,7 +35,8 @@ class FixedSource : public ProfileSource {
   SourceResult<model::ProgramStatistics> statistics(pid_t pid) override;
   SourceResult<model::GcLog> gc_log(pid_t pid) override;
 
-  // Set: what /-/ready has to say.
+  // Set: what /-/healthy and /-/ready have to say.
+  std::optional<std::string> unhealthy;
   std::optional<std::string> not_ready;
   // heap_delta calls that were ended by their stop token.
   std::atomic<int> cancelled{0};
