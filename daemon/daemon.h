@@ -90,12 +90,14 @@ class Daemon final : public exporters::ProfileSource {
   model::DaemonStatus status() override;
   exporters::SourceResult<model::HeapSnapshotPtr> heap(pid_t pid) override;
   exporters::SourceResult<model::HeapSnapshotPtr> heap_delta(pid_t pid, std::chrono::seconds seconds,
-                                                             std::stop_token stop) override;
+                                                             std::stop_token stop,
+                                                             const exporters::MayMake& may_make) override;
   exporters::SourceResult<model::ProgramStatistics> statistics(pid_t pid) override;
   exporters::SourceResult<model::GcLog> gc_log(pid_t pid) override;
   // heap_delta for any time.
   exporters::SourceResult<model::HeapSnapshotPtr> delta(pid_t pid, std::chrono::milliseconds duration,
-                                                        const std::stop_token& stop);
+                                                        const std::stop_token& stop,
+                                                        const exporters::MayMake& may_make = {});
 
  private:
   struct Taken {

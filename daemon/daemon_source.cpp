@@ -269,12 +269,14 @@ exporters::SourceResult<model::HeapSnapshotPtr> Daemon::heap(pid_t pid) {
 }
 
 exporters::SourceResult<model::HeapSnapshotPtr> Daemon::heap_delta(pid_t pid, std::chrono::seconds seconds,
-                                                                   std::stop_token stop) {
-  return delta(pid, seconds, stop);
+                                                                   std::stop_token stop,
+                                                                   const exporters::MayMake& may_make) {
+  return delta(pid, seconds, stop, may_make);
 }
 
 exporters::SourceResult<model::HeapSnapshotPtr> Daemon::delta(pid_t pid, std::chrono::milliseconds duration,
-                                                              const std::stop_token& stop) {
+                                                              const std::stop_token& stop,
+                                                              const exporters::MayMake& may_make) {
   auto begin = take(pid);
   if (!begin) return tl::unexpected(redacted(begin.error()));
   {
@@ -288,6 +290,8 @@ exporters::SourceResult<model::HeapSnapshotPtr> Daemon::delta(pid_t pid, std::ch
   auto change = profile::difference(*end->raw, *begin->raw);
   if (!change) return tl::unexpected(redacted({Refusal::gone_target, to_string(change.error())}));
   end->raw = std::make_shared<const profile::RawSnapshot>(std::move(*change));
+  begin->raw.reset();  // it may take a while until we may go on
+  if (may_make && !may_make()) return tl::unexpected(unavailable("too many profiles are being made; try later"));
   return symbolised(*end);
 }
 

@@ -195,12 +195,14 @@ class SessionOver : public Session, public std::enable_shared_from_this<SessionO
     std::string head = serialize_head(response, version_, keep_alive);
     // One segment, and one TLS record, for small answers; large bodies are not copied.
     if (!head_only_ && response.body.size() <= kJoinBytes) head += std::exchange(response.body, {});
-    if (head_only_) response.body.clear();
+    if (head_only_) response.body = {};
+    if (!response.body.empty()) held_ = std::move(response.held);
     outgoing_ = {std::move(head), std::move(response.body)};
-    tcp().expires_after(deadlines().write);
+    tcp().expires_after(shared_.router.budget().is_scarce() ? deadlines().scarce_write : deadlines().write);
     asio::async_write(stream_, std::array{asio::buffer(outgoing_[0]), asio::buffer(outgoing_[1])},
                       [this, self = this->shared_from_this(), keep_alive](error_code error, size_t) {
                         outgoing_ = {};  // a profile is large, and the connection may idle
+                        held_.reset();
                         if (error || stopped_) return;
                         ++answered_;
                         if (keep_alive) return wait_for_request();
@@ -223,6 +225,7 @@ class SessionOver : public Session, public std::enable_shared_from_this<SessionO
   beast::flat_buffer buffer_{kMaxBufferBytes};
   std::optional<beast::http::request_parser<beast::http::empty_body>> parser_;
   std::array<std::string, 2> outgoing_;  // head, body
+  std::shared_ptr<const void> held_;     // as Response::held
   std::array<char, kReadBytes> scratch_{};
   unsigned version_ = 11;  // of the present request, as the next two
   bool head_only_ = false;

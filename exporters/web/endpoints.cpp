@@ -83,7 +83,9 @@ http::Response serve_page(ProfileSource& source, const http::Request& request) {
 }  // namespace
 
 void add_routes(http::Router& router, ProfileSource& source) {
-  router.get("/", [&source](const http::Request& request) { return serve_page(source, request); });
+  router.get("/", router.limited(http::AnswerBudget::Kind::table, [&source](const http::Request& request) {
+    return serve_page(source, request);
+  }));
 }
 
 }  // namespace goheapd::exporters::web

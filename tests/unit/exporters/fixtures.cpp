@@ -308,7 +308,7 @@ SourceResult<model::ProgramStatistics> FixedSource::statistics(pid_t pid) {
 }
 
 SourceResult<model::HeapSnapshotPtr> FixedSource::heap_delta(pid_t pid, std::chrono::seconds seconds,
-                                                             std::stop_token stop) {
+                                                             std::stop_token stop, const MayMake& may_make) {
   std::mutex mutex;
   std::condition_variable_any never;
   std::unique_lock lock(mutex);
@@ -319,6 +319,7 @@ SourceResult<model::HeapSnapshotPtr> FixedSource::heap_delta(pid_t pid, std::chr
     ++cancelled;
     return tl::unexpected<SourceError>(SourceError{Refusal::unavailable, "cancelled"});
   }
+  if (!may_make()) return tl::unexpected<SourceError>(SourceError{Refusal::unavailable, "no turn"});
   return heap(pid).map([](const model::HeapSnapshotPtr& whole) {
     auto delta = *whole;
     delta.is_delta = true;

@@ -30,7 +30,7 @@ class FixedSource : public ProfileSource {
   SourceResult<model::HeapSnapshotPtr> heap(pid_t pid) override;
   // Waits for `seconds` in earnest, until `stop`.
   SourceResult<model::HeapSnapshotPtr> heap_delta(pid_t pid, std::chrono::seconds seconds,
-                                                  std::stop_token stop) override;
+                                                  std::stop_token stop, const MayMake& may_make) override;
 
   SourceResult<model::ProgramStatistics> statistics(pid_t pid) override;
   SourceResult<model::GcLog> gc_log(pid_t pid) override;
