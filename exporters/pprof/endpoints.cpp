@@ -1,6 +1,5 @@
 #include "exporters/pprof/endpoints.h"
 
-#include <algorithm>
 #include <atomic>
 #include <charconv>
 #include <chrono>
@@ -132,9 +131,13 @@ http::Response serve_index(ProfileSource& source, const http::Request& request) 
   const auto pid = parse_pid(request.capture("pid"));
   if (!pid) return pid.error();
   const auto targets = source.targets();
-  const auto target =
-      std::find_if(targets.begin(), targets.end(), [&](const auto& t) { return t.process.pid == *pid; });
-  if (target == targets.end()) {
+  // Of several lives of the pid the latest one, as its profiles are.
+  const model::TargetStatus* target = nullptr;
+  for (const model::TargetStatus& candidate : targets) {
+    if (candidate.process.pid == *pid && (target == nullptr || target->process < candidate.process))
+      target = &candidate;
+  }
+  if (target == nullptr) {
     return http::error_response(404, "no such target; /api/v1/targets lists those there are");
   }
   const std::string base = "/targets/" + std::to_string(*pid) + "/debug/pprof/";

@@ -1,6 +1,9 @@
 #include "exporters/prometheus/target_collector.h"
 
 #include <algorithm>
+#include <array>
+#include <cstdint>
+#include <cstdio>
 #include <limits>
 #include <map>
 #include <string>
@@ -109,14 +112,25 @@ MetricFamily per_kind(std::string name, std::string help, const Targets& targets
   return family.take();
 }
 
+// Two names that would become one by cutting or cleaning stay two by a digest of the whole (FNV-1a): their sum would be a
+// counter that falls when one of them is no longer among the top ones.
+std::string function_label(const std::string& name) {
+  std::string clean = clean_utf8(name, kMaxLabelBytes);
+  if (clean == name) return clean;
+  uint32_t digest = 2166136261U;
+  for (const char c : name) digest = (digest ^ static_cast<uint8_t>(c)) * 16777619U;
+  std::array<char, 10> suffix{};
+  std::snprintf(suffix.data(), suffix.size(), "#%08x", static_cast<unsigned>(digest));
+  return clean_utf8(name, kMaxLabelBytes - suffix.size() + 1) + suffix.data();
+}
+
 MetricFamily per_site(std::string name, std::string help, MetricType type, const Targets& targets,
                       double model::TargetStatus::Site::*value) {
   Family family(std::move(name), std::move(help), type);
   for (const model::TargetStatus* target : targets) {
-    // Two names may become one by cutting and cleaning, and a program may have a function "other".
+    // A program may have a function "other".
     std::map<std::string, double> sites = {{"other", 0}};
-    for (const auto& site : target->top_sites)
-      sites[clean_utf8(site.function, kMaxLabelBytes)] += site.*value;
+    for (const auto& site : target->top_sites) sites[function_label(site.function)] += site.*value;
     for (const auto& [function, sum] : sites) {
       family.add(with(target_labels(*target), label("function", function)), sum);
     }

@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
 #include <set>
+#include <string>
 
 #include "exporters/prometheus/self_collector.h"
 #include "tests/unit/exporters/fixtures.h"
@@ -67,15 +69,26 @@ TEST(TargetCollector, NoSeriesIsThereTwice) {
   }
 }
 
-TEST(TargetCollector, NamesThatBecomeOneByCuttingAreSummed) {
-  fixtures::FixedSource source;
+// As one series their sum would fall, in a counter, when one of them leaves the top ones.
+TEST(TargetCollector, NamesThatWouldBecomeOneByCuttingOrCleaningStayApart) {
+  model::TargetStatus target = attached(1, 1);
+  target.has_live = true;
+  target.top_sites = {{std::string(300, 'x') + "1", 1, 1}, {std::string(300, 'x') + "2", 2, 2},
+                      {"main.\xff", 4, 4},                  {"main.\xfe", 8, 8},
+                      {"main.fill", 16, 16}};
+  GivenTargets source = GivenTargets({target});
   const auto families = TargetCollector(source).Collect();
-  double cut = 0;
+  std::map<std::string, double> sites;
   for (const auto& metric : family(families, "goheapd_site_live_bytes").metric) {
-    if (metric.label.back().value.starts_with("xxx")) cut += metric.gauge.value;
+    sites[metric.label.back().value] = metric.gauge.value;
     EXPECT_LE(metric.label.back().value.size(), kMaxLabelBytes + 3);
   }
-  EXPECT_EQ(cut, 3);
+  EXPECT_EQ(sites.size(), 6u);
+  EXPECT_EQ(sites["main.fill"], 16);
+  EXPECT_EQ(sites["other"], 0);
+  std::set<double> values;
+  for (const auto& [name, value] : sites) values.insert(value);
+  EXPECT_EQ(values, (std::set<double>{0, 1, 2, 4, 8, 16}));
 }
 
 TEST(TargetCollector, OfTwoLivesOfOnePidTheNewerIsShown) {
