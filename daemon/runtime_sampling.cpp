@@ -253,8 +253,12 @@ uint64_t RuntimeSampling::writes() const {
 
 std::vector<model::LabelledCount> RuntimeSampling::refusals() const {
   std::lock_guard lock(mutex_);
+  return with_names(refusals_);
+}
+
+std::vector<model::LabelledCount> RuntimeSampling::with_names(const Refusals& refusals) {
   std::vector<model::LabelledCount> counts;
-  for (size_t i = 0; i < refusals_.size(); ++i) counts.push_back({kRefusalNames[i], refusals_[i]});
+  for (size_t i = 0; i < refusals.size(); ++i) counts.push_back({kRefusalNames[i], refusals[i]});
   return counts;
 }
 

@@ -301,13 +301,11 @@ std::vector<MetricFamily> TargetCollector::Collect() const {
       "goheapd_target_writes_total",
       "Times that MemProfileRate was written into a target, which only --allow-runtime-sampling permits.",
       MetricType::Counter, static_cast<double>(status.target_writes)));
-  if (!status.refused_samplers.empty()) {
-    families.push_back(
-        per_label("goheapd_runtime_sampling_refused_total",
-                  "Times that --allow-runtime-sampling permits to switch a sampler on, but it was not "
-                  "switched on or was switched off for good, by reason.",
-                  "reason", status.refused_samplers));
-  }
+  families.push_back(
+      per_label("goheapd_runtime_sampling_refused_total",
+                "Times that --allow-runtime-sampling permits to switch a sampler on, but it was not "
+                "switched on or was switched off for good, by reason.",
+                "reason", status.refused_samplers));
   if (status.kubernetes) add_kubernetes(*status.kubernetes, families);
   families.push_back(target_info(targets));
   families.push_back(per_label("goheapd_events_total", "Events taken in, by kind.", "kind", status.events));

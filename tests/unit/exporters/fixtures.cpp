@@ -236,6 +236,7 @@ model::DaemonStatus FixedSource::status() {
   status.libbpf_version = "1.4.6";
   status.events = {{"birth", 100}, {"death", 80}};
   status.lost_events = {{"ring_full", 0}, {"stack_table_full", 7}};
+  status.refused_samplers = {{"address", 0}, {"journal", 1}};
   status.kubernetes = {110, 2, true, 3, 41, {{"connection", 5}, {"denied", 0}}};
   status.overhead_budget_ratio = 0.01;
   status.config_loaded = false;
