@@ -31,7 +31,7 @@ class RuntimeSampling {
  public:
   static bool has_journal(const std::filesystem::path& data_dir);
   // Reads the journal in `data_dir` and sets back what an earlier daemon could not. That the journal cannot be written
-  // is found out by enable(), and no reason not to profile. Errors: no such directory, another daemon uses it, a journal
+  // is found out by enable(), and no reason not to profile. Errors: no such directory, one that others may write, another daemon uses it, a journal
   // that cannot be read.
   static Expected<std::unique_ptr<RuntimeSampling>> create(const process::ProcFs& proc,
                                                            const std::filesystem::path& data_dir);
