@@ -445,7 +445,8 @@ void Daemon::publish(uint64_t now_ns) {
   status.lost_events.push_back({"span_sample_unfollowed", untracked_runs_});
   status.lost_events.push_back({"file_page_vanished", MappedFile::vanished_pages()});
   if (pods_) status.kubernetes = pods_->status();
-  status.refused_samplers = runtime_sampling_ ? runtime_sampling_->refusals() : RuntimeSampling::no_refusals();
+  status.refused_samplers =
+      runtime_sampling_ ? runtime_sampling_->refusals() : RuntimeSampling::no_refusals();
   if (runtime_sampling_) status.target_writes = runtime_sampling_->writes();
   status.overhead_budget_ratio = options_.settings.overhead_budget_percent / 100;
   status.config_loaded = config_loaded_;

@@ -291,7 +291,8 @@ exporters::SourceResult<model::HeapSnapshotPtr> Daemon::delta(pid_t pid, std::ch
   if (!change) return tl::unexpected(redacted({Refusal::gone_target, to_string(change.error())}));
   end->raw = std::make_shared<const profile::RawSnapshot>(std::move(*change));
   begin->raw.reset();  // it may take a while until we may go on
-  if (may_make && !may_make()) return tl::unexpected(unavailable("too many profiles are being made; try later"));
+  if (may_make && !may_make())
+    return tl::unexpected(unavailable("too many profiles are being made; try later"));
   return symbolised(*end);
 }
 

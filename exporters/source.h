@@ -42,8 +42,7 @@ class ProfileSource {
   virtual model::DaemonStatus status() = 0;
   virtual SourceResult<model::HeapSnapshotPtr> heap(pid_t pid) = 0;
   virtual SourceResult<model::HeapSnapshotPtr> heap_delta(pid_t pid, std::chrono::seconds seconds,
-                                                          std::stop_token stop,
-                                                          const MayMake& may_make) = 0;
+                                                          std::stop_token stop, const MayMake& may_make) = 0;
   // Memory statistics as of now; of every process whose runtime can be read, whether it is profiled or not.
   virtual SourceResult<model::ProgramStatistics> statistics(pid_t pid) = 0;
   // The last garbage collections and other stops that were seen; of a process that has exited, too.

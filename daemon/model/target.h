@@ -121,7 +121,7 @@ struct DaemonStatus {
   uint64_t target_writes = 0;  // into memory of targets, which only --allow-runtime-sampling permits
   // Runtimes' samplers that it permits but that were not switched on, or not left on, by reason; every one from the start.
   std::vector<LabelledCount> refused_samplers;
-  double overhead_budget_ratio = 0;      // share of a target's CPU time that probes may take
+  double overhead_budget_ratio = 0;  // share of a target's CPU time that probes may take
   // Of the configuration: whether the last attempt to load it succeeded, and when one last did.
   bool config_loaded = true;
   int64_t config_loaded_wall_ns = 0;

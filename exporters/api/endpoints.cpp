@@ -71,10 +71,13 @@ http::Response serve_ready(const ProfileSource& source) {
 void add_routes(http::Router& router, ProfileSource& source) {
   using Kind = http::AnswerBudget::Kind;
   router.get("/api/v1/targets",
-             router.limited(Kind::table, [&source](const http::Request&) { return serve_targets(source); }), {});
-  router.get("/api/v1/sd", router.limited(Kind::table, [&source](const http::Request& request) {
-    return serve_discovery(source, request);
-  }), {});
+             router.limited(Kind::table, [&source](const http::Request&) { return serve_targets(source); }),
+             {});
+  router.get(
+      "/api/v1/sd",
+      router.limited(Kind::table,
+                     [&source](const http::Request& request) { return serve_discovery(source, request); }),
+      {});
   for (const std::string_view path : {"/-/healthy", "/healthz"}) {
     router.get(path, [&source](const http::Request&) { return serve_healthy(source); });
   }

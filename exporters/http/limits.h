@@ -23,7 +23,8 @@ struct Deadlines {
   std::chrono::milliseconds idle{30'000};        // from an answer to the next request
   std::chrono::milliseconds head{10'000};        // from its first byte to its last, however slowly they come
   std::chrono::milliseconds write{30'000};       // all of an answer
-  std::chrono::milliseconds scarce_write{5'000};  // the same, while others wait for the memory that answers take
+  std::chrono::milliseconds scarce_write{
+      5'000};  // the same, while others wait for the memory that answers take
 };
 
 }  // namespace goheapd::exporters::http

@@ -54,8 +54,8 @@ std::vector<FrameText> frames_of(const model::HeapSnapshot& snapshot, const mode
       show = true;
       std::string name = one_line(name_for_print(function.name));
       if (location.entry != 0) name += "+" + hex(location.address - location.entry);
-      frames.push_back(
-          {hex(location.address), std::move(name), one_line(function.file) + ":" + std::to_string(line.line)});
+      frames.push_back({hex(location.address), std::move(name),
+                        one_line(function.file) + ":" + std::to_string(line.line)});
     }
   }
   return frames;

@@ -69,9 +69,11 @@ class Metrics {
 }  // namespace
 
 void add_routes(http::Router& router, ProfileSource& source) {
-  router.get("/metrics", router.limited(http::AnswerBudget::Kind::table,
-                                        [metrics = std::make_shared<Metrics>(source)](
-                                            const http::Request& request) { return metrics->serve(request); }));
+  router.get("/metrics",
+             router.limited(http::AnswerBudget::Kind::table,
+                            [metrics = std::make_shared<Metrics>(source)](const http::Request& request) {
+                              return metrics->serve(request);
+                            }));
 }
 
 }  // namespace goheapd::exporters::prometheus_text

@@ -9,6 +9,7 @@
 #include <iterator>
 #include <mutex>
 #include <random>
+#include <thread>
 
 namespace goheapd::exporters::fixtures {
 namespace {
@@ -223,6 +224,11 @@ std::vector<model::TargetStatus> FixedSource::targets() {
 
   auto ended = target(104, "ended", TargetState::exited);
   ended.exited_wall_ns = kStart + 60 * kSecond;
+  if (earlier_life_of_shop) {
+    auto earlier = target(101, "earlier", TargetState::exited);
+    earlier.process.start_time -= 100;
+    return {earlier, shop, counter, old, ended};
+  }
   return {shop, counter, old, ended};
 }
 
@@ -321,6 +327,10 @@ SourceResult<model::HeapSnapshotPtr> FixedSource::heap_delta(pid_t pid, std::chr
     return tl::unexpected<SourceError>(SourceError{Refusal::unavailable, "cancelled"});
   }
   if (!may_make()) return tl::unexpected<SourceError>(SourceError{Refusal::unavailable, "no turn"});
+  const int now = ++making_;
+  for (int most = most_making; most < now && !most_making.compare_exchange_weak(most, now);) continue;
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));  // so that others would be seen
+  --making_;
   return heap(pid).map([](const model::HeapSnapshotPtr& whole) {
     auto delta = *whole;
     delta.is_delta = true;

@@ -41,6 +41,12 @@ class FixedSource : public ProfileSource {
   // heap_delta calls that were ended by their stop token.
   std::atomic<int> cancelled{0};
   std::atomic<int> waiting{0};
+  // Differences that were made into profiles at one time, at most.
+  std::atomic<int> most_making{0};
+  bool earlier_life_of_shop = false;
+
+ private:
+  std::atomic<int> making_{0};
 };
 
 // The whole file; fails the test when it cannot be read.

@@ -74,8 +74,10 @@ TEST(TargetCollector, NoSeriesIsThereTwice) {
 TEST(TargetCollector, NamesThatWouldBecomeOneByCuttingOrCleaningStayApart) {
   model::TargetStatus target = attached(1, 1);
   target.has_live = true;
-  target.top_sites = {{std::string(300, 'x') + "1", 1, 1}, {std::string(300, 'x') + "2", 2, 2},
-                      {"main.\xff", 4, 4},                  {"main.\xfe", 8, 8},
+  target.top_sites = {{std::string(300, 'x') + "1", 1, 1},
+                      {std::string(300, 'x') + "2", 2, 2},
+                      {"main.\xff", 4, 4},
+                      {"main.\xfe", 8, 8},
                       {"main.fill", 16, 16}};
   GivenTargets source = GivenTargets({target});
   const auto families = TargetCollector(source).Collect();
