@@ -129,6 +129,7 @@ void Daemon::run() {
     std::array<epoll_event, 4> ready{};
     ::epoll_wait(epoll.get(), ready.data(), static_cast<int>(ready.size()),
                  millis_to_next_round(kernel_time_ns()));
+    last_round_ns_ = kernel_time_ns();
     drain_probes();
     run_windows(kernel_time_ns());
     mailbox_.run_pending(kMailboxTurn);
@@ -210,7 +211,7 @@ void Daemon::scan_processes() {
     return;
   }
   take_changes(*changes);
-  if (std::exchange(has_scanned_, true)) return;
+  if (has_scanned_.exchange(true)) return;
   for (const pid_t pid : options_.settings.selection.pids) {
     if (!current_.contains(pid))
       spdlog::warn("pid {} of --pid is no Go program, or there is no such process; goheapd waits for it",
@@ -444,10 +445,9 @@ void Daemon::publish(uint64_t now_ns) {
   status.lost_events.push_back({"span_sample_unfollowed", untracked_runs_});
   status.lost_events.push_back({"file_page_vanished", MappedFile::vanished_pages()});
   if (pods_) status.kubernetes = pods_->status();
-  if (runtime_sampling_) {
-    status.target_writes = runtime_sampling_->writes();
-    status.refused_samplers = runtime_sampling_->refusals();
-  }
+  status.refused_samplers =
+      runtime_sampling_ ? runtime_sampling_->refusals() : RuntimeSampling::no_refusals();
+  if (runtime_sampling_) status.target_writes = runtime_sampling_->writes();
   status.overhead_budget_ratio = options_.settings.overhead_budget_percent / 100;
   status.config_loaded = config_loaded_;
   status.config_loaded_wall_ns = config_loaded_wall_ns_;

@@ -85,16 +85,19 @@ class Daemon final : public exporters::ProfileSource {
   void reject_configuration();
 
   // exporters::ProfileSource
+  model::DaemonHealth health() const override;
   std::vector<model::TargetStatus> targets() override;
   model::DaemonStatus status() override;
   exporters::SourceResult<model::HeapSnapshotPtr> heap(pid_t pid) override;
   exporters::SourceResult<model::HeapSnapshotPtr> heap_delta(pid_t pid, std::chrono::seconds seconds,
-                                                             std::stop_token stop) override;
+                                                             std::stop_token stop,
+                                                             const exporters::MayMake& may_make) override;
   exporters::SourceResult<model::ProgramStatistics> statistics(pid_t pid) override;
   exporters::SourceResult<model::GcLog> gc_log(pid_t pid) override;
   // heap_delta for any time.
   exporters::SourceResult<model::HeapSnapshotPtr> delta(pid_t pid, std::chrono::milliseconds duration,
-                                                        const std::stop_token& stop);
+                                                        const std::stop_token& stop,
+                                                        const exporters::MayMake& may_make = {});
 
  private:
   struct Taken {
@@ -214,7 +217,7 @@ class Daemon final : public exporters::ProfileSource {
   std::map<model::ProcessKey, std::unique_ptr<Target>> targets_;
   std::unordered_map<pid_t, model::ProcessKey> current_;                     // the present life of each pid
   std::multimap<uint64_t, std::pair<model::ProcessKey, uint32_t>> retries_;  // by time: process and attempt
-  bool has_scanned_ = false;
+  std::atomic<bool> has_scanned_{false};
   std::set<model::ProcessKey> over_budget_;  // the log has said so
   std::deque<pid_t> forgotten_;              // exited, and only this is known of them
   std::vector<model::ProcessExec> exec_hints_;
@@ -230,6 +233,7 @@ class Daemon final : public exporters::ProfileSource {
   int64_t config_loaded_wall_ns_ = wall_time_ns();
 
   std::atomic<bool> stopping_{false};
+  std::atomic<uint64_t> last_round_ns_{kernel_time_ns()};  // when the owner loop last began one
   mutable std::mutex stop_mutex_;
   std::condition_variable_any stop_wake_;  // wakes delta()
 

@@ -18,6 +18,9 @@ using exporters::SourceError;
 // Whoever asks gets nothing older than this; many who ask at once cost one update.
 constexpr uint64_t kFreshEnoughNs = 100'000'000;
 constexpr auto kAskOwnerTimeout = std::chrono::seconds(10);
+// The owner loop comes round many times a second; where hundreds of processes end at once and probes are slow to
+// remove, it may take seconds.
+constexpr uint64_t kHangsAfterNs = 15'000'000'000;
 
 SourceError unavailable(std::string message) { return {Refusal::unavailable, std::move(message)}; }
 
@@ -36,7 +39,25 @@ struct Daemon::StatisticsAccess {
   std::shared_ptr<TargetStatistics> reader;  // null: nobody has asked yet
 };
 
+model::DaemonHealth Daemon::health() const {
+  const uint64_t last = last_round_ns_;  // before the clock is read, so that it is not later
+  const uint64_t age_ns = kernel_time_ns() - last;
+  model::DaemonHealth health;
+  health.loop_age_seconds = static_cast<double>(age_ns) * 1e-9;
+  if (age_ns > kHangsAfterNs) {
+    health.unhealthy = "the main loop has hung for " + std::to_string(age_ns / 1'000'000'000) +
+                       " s: look at the log and restart goheapd";
+    health.not_ready = health.unhealthy;
+  } else if (stopping_) {
+    health.not_ready = "goheapd is stopping";
+  } else if (!has_scanned_) {
+    health.not_ready = "the processes of this host have not been listed yet";
+  }
+  return health;
+}
+
 void Daemon::refresh() {
+  if (health().unhealthy) return;  // nobody would answer
   {
     std::lock_guard lock(published_mutex_);
     if (kernel_time_ns() < published_at_ns_ + kFreshEnoughNs) return;
@@ -248,12 +269,14 @@ exporters::SourceResult<model::HeapSnapshotPtr> Daemon::heap(pid_t pid) {
 }
 
 exporters::SourceResult<model::HeapSnapshotPtr> Daemon::heap_delta(pid_t pid, std::chrono::seconds seconds,
-                                                                   std::stop_token stop) {
-  return delta(pid, seconds, stop);
+                                                                   std::stop_token stop,
+                                                                   const exporters::MayMake& may_make) {
+  return delta(pid, seconds, stop, may_make);
 }
 
 exporters::SourceResult<model::HeapSnapshotPtr> Daemon::delta(pid_t pid, std::chrono::milliseconds duration,
-                                                              const std::stop_token& stop) {
+                                                              const std::stop_token& stop,
+                                                              const exporters::MayMake& may_make) {
   auto begin = take(pid);
   if (!begin) return tl::unexpected(redacted(begin.error()));
   {
@@ -267,6 +290,9 @@ exporters::SourceResult<model::HeapSnapshotPtr> Daemon::delta(pid_t pid, std::ch
   auto change = profile::difference(*end->raw, *begin->raw);
   if (!change) return tl::unexpected(redacted({Refusal::gone_target, to_string(change.error())}));
   end->raw = std::make_shared<const profile::RawSnapshot>(std::move(*change));
+  begin->raw.reset();  // it may take a while until we may go on
+  if (may_make && !may_make())
+    return tl::unexpected(unavailable("too many profiles are being made; try later"));
   return symbolised(*end);
 }
 

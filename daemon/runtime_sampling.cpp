@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <spdlog/spdlog.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -57,6 +58,29 @@ Expected<void> write_synced(const std::filesystem::path& path, const std::string
   return {};
 }
 
+// What is missing of the path, for nobody but us, whatever the umask is.
+Expected<void> make_private(const std::filesystem::path& directory) {
+  if (directory.has_relative_path() && directory.has_parent_path()) {
+    if (std::error_code error; !std::filesystem::exists(directory.parent_path(), error)) {
+      if (auto made = make_private(directory.parent_path()); !made) return made;
+    }
+  }
+  if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST)
+    return fail("cannot make the data directory", directory, errno);
+  return {};
+}
+
+// The journal says where to write into programs: whoever can write it can have that done.
+Expected<void> check_private(int fd, const std::string& what, const std::filesystem::path& path) {
+  struct stat status {};
+  if (::fstat(fd, &status) != 0) return fail("cannot look at " + what, path, errno);
+  if ((status.st_mode & (S_IWGRP | S_IWOTH)) != 0)
+    return fail("others may write " + what + ": take that right away (chmod go-w)", path);
+  if (status.st_uid != ::geteuid() && status.st_uid != 0)
+    return fail(what + " belongs to another user, who could write into it: chown it", path);
+  return {};
+}
+
 }  // namespace
 
 RuntimeSampling::RuntimeSampling(const process::ProcFs& proc, std::filesystem::path journal, UniqueFd lock)
@@ -69,11 +93,11 @@ bool RuntimeSampling::has_journal(const std::filesystem::path& data_dir) {
 
 Expected<std::unique_ptr<RuntimeSampling>> RuntimeSampling::create(const process::ProcFs& proc,
                                                                    const std::filesystem::path& data_dir) {
-  std::error_code error;
-  std::filesystem::create_directories(data_dir, error);
-  if (error) return fail("cannot make the data directory", data_dir, error.value());
+  if (auto made = make_private(data_dir); !made) return Unexpected(made.error());
   UniqueFd lock(::open(data_dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!lock) return fail("cannot open the data directory", data_dir, errno);
+  if (auto safe = check_private(lock.get(), "the data directory", data_dir); !safe)
+    return Unexpected(safe.error());
   // Of two daemons with one journal each would set back what the other has just enabled.
   if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno == EWOULDBLOCK) return fail("another goheapd uses this data directory", data_dir);
@@ -127,6 +151,9 @@ void RuntimeSampling::set_back(const Entry& entry) {
 }
 
 Expected<void> RuntimeSampling::restore() {
+  if (const UniqueFd fd(::open(journal_.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC)); fd) {
+    if (auto safe = check_private(fd.get(), "the journal of runtime sampling", journal_); !safe) return safe;
+  }
   std::ifstream file(journal_, std::ios::binary);
   if (!file && has_journal(journal_.parent_path())) return fail("cannot read the journal", journal_, EACCES);
   if (file) {
@@ -253,8 +280,12 @@ uint64_t RuntimeSampling::writes() const {
 
 std::vector<model::LabelledCount> RuntimeSampling::refusals() const {
   std::lock_guard lock(mutex_);
+  return with_names(refusals_);
+}
+
+std::vector<model::LabelledCount> RuntimeSampling::with_names(const Refusals& refusals) {
   std::vector<model::LabelledCount> counts;
-  for (size_t i = 0; i < refusals_.size(); ++i) counts.push_back({kRefusalNames[i], refusals_[i]});
+  for (size_t i = 0; i < refusals.size(); ++i) counts.push_back({kRefusalNames[i], refusals[i]});
   return counts;
 }
 

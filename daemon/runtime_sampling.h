@@ -31,7 +31,7 @@ class RuntimeSampling {
  public:
   static bool has_journal(const std::filesystem::path& data_dir);
   // Reads the journal in `data_dir` and sets back what an earlier daemon could not. That the journal cannot be written
-  // is found out by enable(), and no reason not to profile. Errors: no such directory, another daemon uses it, a journal
+  // is found out by enable(), and no reason not to profile. Errors: no such directory, one that others may write, another daemon uses it, a journal
   // that cannot be read.
   static Expected<std::unique_ptr<RuntimeSampling>> create(const process::ProcFs& proc,
                                                            const std::filesystem::path& data_dir);
@@ -56,10 +56,14 @@ class RuntimeSampling {
   uint64_t writes() const;
   // How often a sampler was not switched on although it might be, or was switched off for good; every reason is there.
   std::vector<model::LabelledCount> refusals() const;
+  // The same where nothing may be switched on.
+  static std::vector<model::LabelledCount> no_refusals() { return with_names({}); }
 
  private:
   enum class Refusal : size_t { address, value, journal, access, memory };
   static constexpr std::array kRefusalNames = {"address", "value", "journal", "access", "memory"};
+  using Refusals = std::array<uint64_t, kRefusalNames.size()>;
+  static std::vector<model::LabelledCount> with_names(const Refusals& refusals);
   struct Entry {
     pid_t pid = 0;
     uint64_t start_time = 0;
@@ -85,7 +89,7 @@ class RuntimeSampling {
   std::map<model::ProcessKey, Entry> enabled_;
   std::vector<Entry> failed_;  // could not be set back: left in the journal for the next daemon
   std::map<model::ProcessKey, std::string> refused_;
-  std::array<uint64_t, kRefusalNames.size()> refusals_{};
+  Refusals refusals_{};
   uint64_t writes_ = 0;
   bool closed_ = false;
 };

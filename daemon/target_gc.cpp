@@ -73,6 +73,13 @@ void TargetGc::fill(model::TargetStatus& status) const {
   status.gc_pause_sum_seconds = pause_sum_seconds_;
   status.gc_totals = history_.totals();
   status.stops = stops_.totals();
+  if (expected_minor_) {
+    for (const auto& [reason, for_gc] : runtime::stop_reasons(*expected_minor_)) {
+      if (std::none_of(status.stops.begin(), status.stops.end(),
+                       [text = reason](const auto& total) { return total.reason == text; }))
+        status.stops.push_back({reason, for_gc, 0, 0});
+    }
+  }
   if (!history_.cycles().empty()) status.last_gc = history_.cycles().back();
 }
 

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -28,6 +29,8 @@ class TargetGc {
   void apply(const model::GcReading& reading);
 
   void on(const model::WorldStop& stop, const gobin::RuntimeLayout& layout);
+  // Stops of Go 1.`minor` will be seen: fill() has each of its reasons from now on.
+  void expect_stops(int minor) { expected_minor_ = minor; }
 
   const profile::GcHistory& history() const { return history_; }
   model::GcLog log() const;
@@ -45,6 +48,7 @@ class TargetGc {
 
   profile::GcHistory history_;
   profile::StopHistory stops_;
+  std::optional<int> expected_minor_;
   bool leak_check_ = false;  // in the cycle that has not ended yet
   uint32_t post_swept_ = 0;  // the last cycle whose frees were published at once
   uint32_t cycles_ = 0;

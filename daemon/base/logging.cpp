@@ -3,6 +3,8 @@
 #include <spdlog/formatter.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -26,6 +28,21 @@ std::string_view level_name(spdlog::level::level_enum level) {
       return "warn";
     default:
       return "error";
+  }
+}
+
+// syslog(3)'s numbers, as sd-daemon(3) writes them.
+std::string_view journal_prefix(spdlog::level::level_enum level) {
+  switch (level) {
+    case spdlog::level::trace:
+    case spdlog::level::debug:
+      return "<7>";
+    case spdlog::level::info:
+      return "<6>";
+    case spdlog::level::warn:
+      return "<4>";
+    default:
+      return "<3>";
   }
 }
 
@@ -53,13 +70,14 @@ void append(std::string_view text, spdlog::memory_buf_t& line) {
 
 class LineFormatter final : public spdlog::formatter {
  public:
-  LineFormatter(LogFormat format, bool with_time, RewriteMessage rewrite)
-      : format_(format), with_time_(with_time), rewrite_(std::move(rewrite)) {}
+  LineFormatter(LogFormat format, bool for_journal, RewriteMessage rewrite)
+      : format_(format), for_journal_(for_journal), rewrite_(std::move(rewrite)) {}
 
   void format(const spdlog::details::log_msg& message, spdlog::memory_buf_t& line) override {
     const bool json = format_ == LogFormat::json;
+    if (for_journal_) append(journal_prefix(message.level), line);
     if (json) line.push_back('{');
-    if (with_time_) {
+    if (!for_journal_) {
       append(json ? "\"ts\":\"" : "ts=", line);
       append_time(message.time, line);
       append(json ? "\"," : " ", line);
@@ -78,7 +96,7 @@ class LineFormatter final : public spdlog::formatter {
   }
 
   std::unique_ptr<spdlog::formatter> clone() const override {
-    return std::make_unique<LineFormatter>(format_, with_time_, rewrite_);
+    return std::make_unique<LineFormatter>(format_, for_journal_, rewrite_);
   }
 
  private:
@@ -97,11 +115,18 @@ class LineFormatter final : public spdlog::formatter {
   }
 
   LogFormat format_;
-  bool with_time_;
+  bool for_journal_;
   RewriteMessage rewrite_;
 };
 
 }  // namespace
+
+bool logs_to_journal() {
+  const char* const variable = std::getenv("JOURNAL_STREAM");  // nobody sets it while there are threads
+  struct stat status {};
+  if (variable == nullptr || ::fstat(STDERR_FILENO, &status) != 0) return false;
+  return variable == std::to_string(status.st_dev) + ":" + std::to_string(status.st_ino);
+}
 
 void set_up_logging(std::string_view level, LogFormat format, RewriteMessage rewrite) {
   // A reload comes here again while other threads log: they may hold the logger, so it is changed, not replaced.
@@ -110,8 +135,7 @@ void set_up_logging(std::string_view level, LogFormat format, RewriteMessage rew
   if (!is_ours) {
     logger = std::make_shared<spdlog::logger>(kLoggerName, std::make_shared<spdlog::sinks::stderr_sink_mt>());
   }
-  logger->set_formatter(
-      std::make_unique<LineFormatter>(format, std::getenv("JOURNAL_STREAM") == nullptr, std::move(rewrite)));
+  logger->set_formatter(std::make_unique<LineFormatter>(format, logs_to_journal(), std::move(rewrite)));
   logger->flush_on(spdlog::level::debug);
   if (level == "debug") {
     logger->set_level(spdlog::level::debug);

@@ -54,7 +54,7 @@ void set_up_logging_for(const ServeOptions& options) {
 }
 
 int report(const Error& error) {
-  std::fprintf(stderr, "goheapd: %s\n", to_string(error).c_str());
+  std::fprintf(stderr, "%sgoheapd: %s\n", logs_to_journal() ? "<3>" : "", to_string(error).c_str());
   return kExitFailed;
 }
 

@@ -73,7 +73,8 @@ struct TargetStatus {
   double gc_pause_sum_seconds = 0;
   GcTotals gc_totals;              // of cycles whose end was seen by a probe
   std::optional<GcCycle> last_gc;  // none: none was seen yet
-  std::vector<StopTotal> stops;    // of all goroutines, by reason; those that were seen by a probe
+  // Of all goroutines, by reason, as far as probes saw them: every usual reason from the start where there are probes.
+  std::vector<StopTotal> stops;
 
   struct Site {
     std::string function;  // "other" = all that are not in the top N
@@ -104,6 +105,13 @@ struct KubernetesStatus {
   std::vector<LabelledCount> failures;  // by reason; every reason present where the API server is asked
 };
 
+// How the daemon itself does.
+struct DaemonHealth {
+  double loop_age_seconds = 0;           // since its main loop last began a round
+  std::optional<std::string> unhealthy;  // set: why; what it has published is out of date
+  std::optional<std::string> not_ready;  // set: why; also whenever it is unhealthy
+};
+
 // What /metrics needs beside the targets.
 struct DaemonStatus {
   std::string version;
@@ -111,10 +119,9 @@ struct DaemonStatus {
   std::vector<LabelledCount> events;       // by kind; every kind present from the start
   std::vector<LabelledCount> lost_events;  // by reason; every reason present from the start
   uint64_t target_writes = 0;  // into memory of targets, which only --allow-runtime-sampling permits
-  // Runtimes' samplers that it permits but that were not switched on, or not left on, by reason; empty = none permitted.
+  // Runtimes' samplers that it permits but that were not switched on, or not left on, by reason; every one from the start.
   std::vector<LabelledCount> refused_samplers;
-  std::optional<std::string> not_ready;  // set: why
-  double overhead_budget_ratio = 0;      // share of a target's CPU time that probes may take
+  double overhead_budget_ratio = 0;  // share of a target's CPU time that probes may take
   // Of the configuration: whether the last attempt to load it succeeded, and when one last did.
   bool config_loaded = true;
   int64_t config_loaded_wall_ns = 0;

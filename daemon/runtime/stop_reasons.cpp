@@ -74,11 +74,27 @@ std::string_view reason_text(int minor, const model::WorldStop& stop) {
   return kUnknown;
 }
 
+StopReason reason_of(std::string_view text) {
+  return {text, text == kMarkTermination || text == kSweepTermination};
+}
+
 }  // namespace
 
 StopReason stop_reason(int minor, const model::WorldStop& stop) {
-  const std::string_view text = reason_text(minor, stop);
-  return {text, text == kMarkTermination || text == kSweepTermination};
+  return reason_of(reason_text(minor, stop));
+}
+
+std::vector<StopReason> stop_reasons(int minor) {
+  std::vector<StopReason> reasons;
+  if (minor >= kFirstMinorWithReasons) {
+    for (const std::string_view text : kReasons) {
+      if (!text.ends_with("(test)")) reasons.push_back(reason_of(text));
+    }
+    return reasons;
+  }
+  reasons.push_back(reason_of(kUnknown));
+  for (const NotedReason& known : kNoted) reasons.push_back(reason_of(known.reason));
+  return reasons;
 }
 
 }  // namespace goheapd::runtime

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string_view>
+#include <vector>
 
 #include "daemon/model/event.h"
 
@@ -14,5 +15,7 @@ struct StopReason {
 
 // In Go 1.`minor`.
 StopReason stop_reason(int minor, const model::WorldStop& stop);
+// All of its table but those that only the runtime's own tests have.
+std::vector<StopReason> stop_reasons(int minor);
 
 }  // namespace goheapd::runtime

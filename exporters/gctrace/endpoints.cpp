@@ -1,6 +1,7 @@
 #include "exporters/gctrace/endpoints.h"
 
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "daemon/base/clock.h"
 #include "exporters/gctrace/line.h"
@@ -95,10 +96,13 @@ http::Response serve(ProfileSource& source, const http::Request& request, bool a
 }  // namespace
 
 void add_routes(http::Router& router, ProfileSource& source) {
-  router.get("/targets/{pid}/gctrace",
-             [&source](const http::Request& request) { return serve(source, request, false); });
-  router.get("/api/v1/targets/{pid}/gc",
-             [&source](const http::Request& request) { return serve(source, request, true); });
+  for (const auto& [path, as_json] :
+       {std::pair("/targets/{pid}/gctrace", false), std::pair("/api/v1/targets/{pid}/gc", true)}) {
+    router.get(path, router.limited(http::AnswerBudget::Kind::table,
+                                    [&source, as_json = as_json](const http::Request& request) {
+                                      return serve(source, request, as_json);
+                                    }));
+  }
 }
 
 }  // namespace goheapd::exporters::gctrace

@@ -166,7 +166,8 @@ std::optional<Response> AccessControl::refusal(const WebConfig& config, const Re
     if (known_good_.count(digest) != 0) return std::nullopt;
   }
   const bool matches = password_matches(hash, credentials->password, request.stop);
-  if (request.stop.stop_requested()) return error_response(503, "goheapd is stopping");
+  if (request.stop.stop_requested())
+    return error_response(503, "the request was given up: its client left, or goheapd is stopping");
   if (!known || !matches) return unauthorized();
   const std::lock_guard lock(password_mutex_);
   if (known_good_.size() >= kMaxKnownGood) known_good_.clear();

@@ -34,8 +34,8 @@ class AccessControl {
   bool uses_tls() const { return uses_tls_; }
   std::shared_ptr<const Current> current();
 
-  // The answer that a request gets instead of what it asked for: 429, 401, or 503 when the server stops while the
-  // request waits for its turn. nullopt: it may pass.
+  // The answer that a request gets instead of what it asked for: 429, 401, or 503 when the client leaves or the server
+  // stops while the request waits for its turn. nullopt: it may pass.
   std::optional<Response> refusal(const WebConfig& config, const Request& request);
 
  private:

@@ -13,6 +13,8 @@ inline constexpr size_t kMaxHeadBytes = 16 * 1024;
 inline constexpr size_t kMaxTargetBytes = 4 * 1024;
 // Answered on one connection before it is closed.
 inline constexpr int kMaxRequests = 1000;
+// Of large answers that are being sent, all connections together.
+inline constexpr size_t kMaxHeldBytes = size_t{64} << 20;
 
 // A client that misses one of these is cut off.
 struct Deadlines {
@@ -21,6 +23,8 @@ struct Deadlines {
   std::chrono::milliseconds idle{30'000};        // from an answer to the next request
   std::chrono::milliseconds head{10'000};        // from its first byte to its last, however slowly they come
   std::chrono::milliseconds write{30'000};       // all of an answer
+  std::chrono::milliseconds scarce_write{
+      5'000};  // the same, while others wait for the memory that answers take
 };
 
 }  // namespace goheapd::exporters::http

@@ -2,6 +2,7 @@
 // request's body, and has each answer in memory before it sends it.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -33,6 +34,8 @@ struct Response {
   std::string content_type = "text/plain; charset=utf-8";
   std::string body;
   Fields headers;
+  // Lives until the body is sent or given up (AnswerBudget); null: the body is small.
+  std::shared_ptr<const void> held = nullptr;
 };
 
 // {"error": "..."}; `message` says what is wrong and what to do. Bytes that are not UTF-8 are replaced.

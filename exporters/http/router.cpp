@@ -58,6 +58,16 @@ void Router::get_or_post(std::string_view pattern, Handler handler) {
   rows_.push_back(Row{split(pattern), std::move(handler), true});
 }
 
+Handler Router::limited(AnswerBudget::Kind kind, Handler handler) {
+  return [&budget = *budget_, kind, handler = std::move(handler)](const Request& request) {
+    const auto turn = budget.enter(kind, request.stop);
+    if (!turn) return busy("too many large answers are being made; try later");
+    Response response = handler(request);
+    budget.hold(response, request.stop);
+    return response;
+  };
+}
+
 Response Router::route(Request request) const {
   const auto segments = split(request.path);
   for (const Row& row : rows_) {

@@ -31,6 +31,8 @@ using boost::system::error_code;
 constexpr std::chrono::milliseconds kShortage{100};
 // Connections above the limit that are told so; what comes on top of these is closed without a word.
 constexpr size_t kMaxRefused = 16;
+// What a client has for reading an answer before it may have to make room for another client.
+constexpr std::chrono::seconds kReadingTime{5};
 
 // Blocks every signal for the threads that are started in its scope.
 class SignalsBlocked {
@@ -89,8 +91,10 @@ class Server::Impl {
     if (!thread_.joinable()) return;
     boost::asio::post(io_, [this] {
       listeners_.clear();
-      for (const auto& session : sessions_) {
-        if (const auto alive = session.lock()) alive->stop();
+      for (const auto* sessions : {&served_, &refused_}) {
+        for (const auto& session : *sessions) {
+          if (const auto alive = session.lock()) alive->stop();
+        }
       }
       io_.stop();
     });
@@ -133,11 +137,35 @@ class Server::Impl {
 
   void start_session(tcp::socket socket) {
     close_on_exec(socket.native_handle());
-    std::erase_if(sessions_, [](const auto& session) { return session.expired(); });
-    if (sessions_.size() >= max_connections_ + kMaxRefused) return;
-    const auto admission = sessions_.size() < max_connections_ ? Session::Admission::served  //
-                                                               : Session::Admission::refused;
-    sessions_.push_back(Session::start(std::move(socket), *shared_, admission));
+    for (auto* sessions : {&served_, &refused_})
+      std::erase_if(*sessions, [](const auto& session) { return session.expired(); });
+    if (served_.size() >= max_connections_) make_room();
+    if (served_.size() < max_connections_) {
+      served_.push_back(Session::start(std::move(socket), *shared_, Session::Admission::served));
+    } else if (refused_.size() < kMaxRefused) {
+      refused_.push_back(Session::start(std::move(socket), *shared_, Session::Admission::refused));
+    }
+  }
+
+  // Ends the session that has owed us a request for longest, else the one that has been reading its answer for
+  // longest. So those who keep connections without using them do not keep out anybody else, a service's health probe
+  // least of all; and who asks at once is not ended, however many others come.
+  void make_room() {
+    const auto now = std::chrono::steady_clock::now();
+    std::shared_ptr<Session> worst;
+    for (const auto& entry : served_) {
+      auto session = entry.lock();
+      if (!session) continue;
+      const Session::State& state = session->state();
+      if (state.waits == Session::Waits::for_answer ||
+          (state.waits == Session::Waits::for_reader && now - state.since < kReadingTime))
+        continue;
+      const auto rank = [](const Session& s) { return std::pair(s.state().waits, s.state().since); };
+      if (!worst || rank(*session) < rank(*worst)) worst = std::move(session);
+    }
+    if (!worst) return;
+    worst->stop();
+    std::erase_if(served_, [&worst](const auto& entry) { return entry.lock() == worst; });
   }
 
   const Router router_;
@@ -148,8 +176,9 @@ class Server::Impl {
   // Sessions live in the steps that io_ has still to take, and listeners are io_'s too. Sessions use what is
   // above, and the workers use io_, so they end in the opposite order.
   boost::asio::io_context io_{1};
-  std::list<Listener> listeners_;                 // the I/O thread's own, as the next
-  std::vector<std::weak_ptr<Session>> sessions_;  // some have ended
+  std::list<Listener> listeners_;               // the I/O thread's own, as the next two
+  std::vector<std::weak_ptr<Session>> served_;  // some have ended
+  std::vector<std::weak_ptr<Session>> refused_;
   std::optional<WorkerPool> workers_;
   std::optional<Session::Shared> shared_;
   std::mutex stop_mutex_;

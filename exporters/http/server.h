@@ -24,7 +24,8 @@ namespace goheapd::exporters::http {
 struct ServerOptions {
   std::vector<std::string> listen_addresses;  // as parse_listen_address takes them
   std::string web_config_file;                // empty = neither TLS nor authentication
-  size_t max_connections = 128;               // more are answered 503
+  // Where there are more, the one that has not asked for anything for longest is closed, else the new one answered 503.
+  size_t max_connections = 128;
   Deadlines deadlines = {};
 };
 

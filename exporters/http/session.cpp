@@ -39,6 +39,7 @@ constexpr milliseconds kRefusedTimeout{2000};
 constexpr milliseconds kGoodbyeTimeout{200};
 constexpr milliseconds kWatchInterval{250};
 constexpr size_t kReadBytes = 4096;
+constexpr int kSendBufferBytes = 128 * 1024;
 constexpr size_t kMaxBufferBytes = kMaxHeadBytes + kReadBytes;
 constexpr size_t kJoinBytes = 16 * 1024;
 constexpr size_t kGoodbyeBytes = 256 * 1024;
@@ -85,6 +86,8 @@ class SessionOver : public Session, public std::enable_shared_from_this<SessionO
         watch_timer_(stream_.get_executor()) {
     error_code ignored;  // without it, answers are only slower
     tcp().socket().set_option(asio::ip::tcp::no_delay(true), ignored);
+    // The kernel would take up to 4 MiB of each answer that nobody reads, which counts as ours in a container.
+    tcp().socket().set_option(asio::socket_base::send_buffer_size(kSendBufferBytes), ignored);
   }
 
   Stream& stream() { return stream_; }
@@ -92,6 +95,7 @@ class SessionOver : public Session, public std::enable_shared_from_this<SessionO
   beast::tcp_stream& tcp() { return beast::get_lowest_layer(stream_); }
 
   void wait_for_request() {
+    now_waits(Waits::for_request);
     tcp().expires_after(admission_ == Admission::refused ? kRefusedTimeout
                         : answered_ == 0                 ? deadlines().first_byte
                                                          : deadlines().idle);
@@ -167,6 +171,7 @@ class SessionOver : public Session, public std::enable_shared_from_this<SessionO
     stop_source_ = std::stop_source();
     request.stop = stop_source_.get_token();
     making_ = true;
+    now_waits(Waits::for_answer);
     tcp().expires_never();
     watch();
     shared_.workers.post([this, self = this->shared_from_this(), request = std::move(request)]() mutable {
@@ -192,15 +197,18 @@ class SessionOver : public Session, public std::enable_shared_from_this<SessionO
   }
 
   void send(Response response, bool keep_alive) {
+    now_waits(Waits::for_reader);
     std::string head = serialize_head(response, version_, keep_alive);
     // One segment, and one TLS record, for small answers; large bodies are not copied.
     if (!head_only_ && response.body.size() <= kJoinBytes) head += std::exchange(response.body, {});
-    if (head_only_) response.body.clear();
+    if (head_only_) response.body = {};
+    if (!response.body.empty()) held_ = std::move(response.held);
     outgoing_ = {std::move(head), std::move(response.body)};
-    tcp().expires_after(deadlines().write);
+    tcp().expires_after(shared_.router.budget().is_scarce() ? deadlines().scarce_write : deadlines().write);
     asio::async_write(stream_, std::array{asio::buffer(outgoing_[0]), asio::buffer(outgoing_[1])},
                       [this, self = this->shared_from_this(), keep_alive](error_code error, size_t) {
                         outgoing_ = {};  // a profile is large, and the connection may idle
+                        held_.reset();
                         if (error || stopped_) return;
                         ++answered_;
                         if (keep_alive) return wait_for_request();
@@ -223,6 +231,7 @@ class SessionOver : public Session, public std::enable_shared_from_this<SessionO
   beast::flat_buffer buffer_{kMaxBufferBytes};
   std::optional<beast::http::request_parser<beast::http::empty_body>> parser_;
   std::array<std::string, 2> outgoing_;  // head, body
+  std::shared_ptr<const void> held_;     // as Response::held
   std::array<char, kReadBytes> scratch_{};
   unsigned version_ = 11;  // of the present request, as the next two
   bool head_only_ = false;

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <boost/asio/ip/tcp.hpp>
+#include <chrono>
 #include <memory>
 
 #include "daemon/base/task_queue.h"
@@ -40,11 +41,23 @@ class Session {
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
+  // Whom the connection waits for, and since when.
+  enum class Waits : unsigned char { for_request, for_reader, for_answer };
+  struct State {
+    Waits waits = Waits::for_request;
+    std::chrono::steady_clock::time_point since = std::chrono::steady_clock::now();
+  };
+  const State& state() const { return state_; }
+
   // Cancels whatever is under way and closes the socket.
   virtual void stop() = 0;
 
  protected:
   Session() = default;
+  void now_waits(Waits waits) { state_ = {waits}; }
+
+ private:
+  State state_;
 };
 
 }  // namespace goheapd::exporters::http

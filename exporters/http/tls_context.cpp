@@ -4,6 +4,7 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
+#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <array>
@@ -159,13 +160,25 @@ Expected<SslContext> set_algorithms(SslContext context, const TlsSettings& setti
   }
   std::string groups;
   for (const std::string& curve : settings.curves) {
-    static constexpr std::array<std::pair<const char*, const char*>, 4> kCurves = {
-        {{"CurveP256", "P-256"}, {"CurveP384", "P-384"}, {"CurveP521", "P-521"}, {"X25519", "X25519"}}};
+    static constexpr std::array<std::pair<const char*, const char*>, 5> kCurves = {
+        {{"CurveP256", "P-256"},
+         {"CurveP384", "P-384"},
+         {"CurveP521", "P-521"},
+         {"X25519", "X25519"},
+         {"X25519MLKEM768", "X25519MLKEM768"}}};
     const auto* row =
         std::find_if(kCurves.begin(), kCurves.end(), [&](const auto& r) { return r.first == curve; });
     if (row == kCurves.end()) return fail("unknown curve", curve);
+    // OpenSSL refuses the whole list for one that it does not have, as X25519MLKEM768 before version 3.5.
+    if (SSL_CTX_set1_groups_list(context.get(), row->second) != 1) {
+      ERR_clear_error();
+      spdlog::warn("web config file: the curve {} is left out, OpenSSL here does not have it", curve);
+      continue;
+    }
     groups += (groups.empty() ? "" : ":") + std::string(row->second);
   }
+  if (groups.empty() && !settings.curves.empty())
+    return fail("no curve of curve_preferences can be used: OpenSSL here has none of them; add X25519");
   if (!groups.empty() && SSL_CTX_set1_groups_list(context.get(), groups.c_str()) != 1) {
     return tls_failure("no curve of curve_preferences can be used", groups);
   }

@@ -35,7 +35,7 @@ struct TlsSettings {
   TlsVersion max_version = TlsVersion::tls13;
   std::vector<std::string> cipher_suites;  // IANA names
   bool prefer_server_cipher_suites = true;
-  std::vector<std::string> curves;  // Go's names: CurveP256, CurveP384, CurveP521, X25519
+  std::vector<std::string> curves;  // Go's names: CurveP256, CurveP384, CurveP521, X25519, X25519MLKEM768
 };
 
 // A bucket of `burst` requests that fills by one per interval.
@@ -54,7 +54,7 @@ struct WebConfig {
 
 // `directory` is where relative paths start. Unknown and repeated keys are errors, as in the toolkit: a
 // typing error must not leave a server open. http2 is accepted and means nothing: every client can also speak
-// HTTP/1.1.
+// HTTP/1.1. For the same reason cipher suites that HTTP/2 does not allow are no mistake here.
 Expected<WebConfig> parse_web_config(const std::string& yaml, const std::string& directory);
 
 }  // namespace goheapd::exporters::http

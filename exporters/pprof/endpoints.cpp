@@ -1,13 +1,10 @@
 #include "exporters/pprof/endpoints.h"
 
-#include <algorithm>
+#include <atomic>
 #include <charconv>
 #include <chrono>
-#include <condition_variable>
 #include <memory>
-#include <mutex>
 #include <optional>
-#include <stop_token>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -65,87 +62,67 @@ tl::expected<Parameters, http::Response> parse_parameters(const http::Request& r
   return parameters;
 }
 
-// How many profiles are made at once. Each takes memory and a core for a moment, and a difference keeps its first half for
-// all its time.
-class Slots {
+// How many differences are taken at once: each keeps its first half for all its time.
+class Differences {
  public:
-  // Waits for a turn; false: it took too long.
-  bool enter_making(std::stop_token stop) {
-    std::unique_lock lock(mutex_);
-    if (!free_.wait_for(lock, std::move(stop), kPatience, [this] { return making_ < kMaxMaking; }))
-      return false;
-    ++making_;
-    return true;
+  // Does not wait: they last long.
+  bool enter() {
+    if (++running_ <= kMax) return true;
+    --running_;
+    return false;
   }
-  void leave_making() {
-    {
-      const std::lock_guard lock(mutex_);
-      --making_;
-    }
-    free_.notify_one();
-  }
-  // Does not wait: differences last long.
-  bool enter_difference() {
-    const std::lock_guard lock(mutex_);
-    return differences_ < kMaxDifferences && ++differences_ > 0;
-  }
-  void leave_difference() {
-    const std::lock_guard lock(mutex_);
-    --differences_;
-  }
+  void leave() { --running_; }
 
  private:
-  static constexpr int kMaxMaking = 4;
-  static constexpr int kMaxDifferences = 64;
-  static constexpr std::chrono::seconds kPatience{20};
-  std::mutex mutex_;
-  std::condition_variable_any free_;
-  int making_ = 0;
-  int differences_ = 0;
+  static constexpr int kMax = 64;
+  std::atomic<int> running_{0};
 };
 
-http::Response busy(const std::string& message) {
-  http::Response response = http::error_response(503, message);
-  response.headers.emplace_back("Retry-After", "5");
-  return response;
-}
+constexpr const char* kTooManyProfiles = "too many profiles are being made; try later";
 
-http::Response make_profile(ProfileSource& source, const http::Request& request, pid_t pid,
-                            const Parameters& parameters, Profile profile) {
-  const auto snapshot =
-      parameters.seconds ? source.heap_delta(pid, *parameters.seconds, request.stop) : source.heap(pid);
-  if (!snapshot) return refusal_response(snapshot.error());
-
+http::Response encoded(const model::HeapSnapshot& snapshot, const Parameters& parameters, Profile profile) {
   http::Response response;
   response.headers.emplace_back("X-Content-Type-Options", "nosniff");
   if (parameters.text) {
-    response.body = encode_text(**snapshot);
+    response.body = encode_text(snapshot);
     return response;
   }
   std::string name = profile == Profile::heap ? "heap" : "allocs";
   if (parameters.seconds) name += "-delta";
   response.content_type = "application/octet-stream";
   response.headers.emplace_back("Content-Disposition", "attachment; filename=\"" + name + "\"");
-  response.body = encode_gzip(**snapshot, profile);
+  response.body = encode_gzip(snapshot, profile);
   return response;
 }
 
-http::Response serve_profile(ProfileSource& source, Slots& slots, const http::Request& request,
-                             std::string_view pid_text, Profile profile) {
+http::Response serve_profile(ProfileSource& source, http::AnswerBudget& budget, Differences& differences,
+                             const http::Request& request, std::string_view pid_text, Profile profile) {
   const auto pid = parse_pid(pid_text);
   if (!pid) return pid.error();
   const auto parameters = parse_parameters(request);
   if (!parameters) return parameters.error();
+  http::AnswerBudget::Turn turn;
+  const auto enter = [&] {
+    turn = budget.enter(http::AnswerBudget::Kind::profile, request.stop);
+    return turn != nullptr;
+  };
   // Left however the answer is made, by an exception too.
+  std::unique_ptr<Differences, void (*)(Differences*)> running(nullptr, [](Differences* d) { d->leave(); });
   if (parameters->seconds) {
-    if (!slots.enter_difference())
-      return busy("too many differences are being taken; try later, or leave out seconds");
-    const std::unique_ptr<Slots, void (*)(Slots*)> left(&slots, [](Slots* s) { s->leave_difference(); });
-    return make_profile(source, request, *pid, *parameters, profile);
+    if (!differences.enter())
+      return http::busy("too many differences are being taken; try later, or leave out seconds");
+    running.reset(&differences);
+  } else if (!enter()) {
+    return http::busy(kTooManyProfiles);
   }
-  if (!slots.enter_making(request.stop)) return busy("too many profiles are being made; try later");
-  const std::unique_ptr<Slots, void (*)(Slots*)> left(&slots, [](Slots* s) { s->leave_making(); });
-  return make_profile(source, request, *pid, *parameters, profile);
+  // A difference only takes its turn when its time is over.
+  const auto snapshot = parameters->seconds
+                            ? source.heap_delta(*pid, *parameters->seconds, request.stop, enter)
+                            : source.heap(*pid);
+  if (!snapshot) return refusal_response(snapshot.error());
+  http::Response response = encoded(**snapshot, *parameters, profile);
+  budget.hold(response, request.stop);
+  return response;
 }
 
 std::string text(std::string_view raw) { return http::html_escape(clean_utf8(raw, kMaxTextBytes)); }
@@ -154,9 +131,13 @@ http::Response serve_index(ProfileSource& source, const http::Request& request) 
   const auto pid = parse_pid(request.capture("pid"));
   if (!pid) return pid.error();
   const auto targets = source.targets();
-  const auto target =
-      std::find_if(targets.begin(), targets.end(), [&](const auto& t) { return t.process.pid == *pid; });
-  if (target == targets.end()) {
+  // Of several lives of the pid the latest one, as its profiles are.
+  const model::TargetStatus* target = nullptr;
+  for (const model::TargetStatus& candidate : targets) {
+    if (candidate.process.pid == *pid && (target == nullptr || target->process < candidate.process))
+      target = &candidate;
+  }
+  if (target == nullptr) {
     return http::error_response(404, "no such target; /api/v1/targets lists those there are");
   }
   const std::string base = "/targets/" + std::to_string(*pid) + "/debug/pprof/";
@@ -179,22 +160,23 @@ http::Response serve_index(ProfileSource& source, const http::Request& request) 
 }  // namespace
 
 void add_routes(http::Router& router, ProfileSource& source) {
-  const auto slots = std::make_shared<Slots>();
+  const auto differences = std::make_shared<Differences>();
+  http::AnswerBudget& budget = router.budget();
   for (const auto& [name, profile] :
        {std::pair("heap", Profile::heap), std::pair("allocs", Profile::allocs)}) {
     router.get(std::string("/targets/{pid}/debug/pprof/") + name,
-               [&source, slots, profile = profile](const http::Request& request) {
-                 return serve_profile(source, *slots, request, request.capture("pid"), profile);
+               [&source, &budget, differences, profile = profile](const http::Request& request) {
+                 return serve_profile(source, budget, *differences, request, request.capture("pid"), profile);
                },
                {"seconds", "debug", "gc"});
     router.get(std::string("/debug/pprof/") + name,
-               [&source, slots, profile = profile](const http::Request& request) {
+               [&source, &budget, differences, profile = profile](const http::Request& request) {
                  const auto pid = request.parameter("pid");
                  if (!pid) {
                    return http::error_response(
                        400, "say which process: add ?pid=N; /api/v1/targets lists those there are");
                  }
-                 return serve_profile(source, *slots, request, *pid, profile);
+                 return serve_profile(source, budget, *differences, request, *pid, profile);
                },
                {"pid", "seconds", "debug", "gc"});
   }

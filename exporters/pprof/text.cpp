@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <limits>
 #include <string_view>
 #include <vector>
 
+#include "daemon/base/utf8.h"
 #include "exporters/pprof/encoder.h"
 
 namespace goheapd::exporters::pprof {
@@ -21,6 +23,13 @@ std::string hex(uint64_t value) {
   std::array<char, 18> text{'0', 'x'};
   const auto end = std::to_chars(text.data() + 2, text.data() + text.size(), value, 16).ptr;
   return {text.data(), end};
+}
+
+// Names are bytes that a program chose, and lines and tabs are what this format is made of: none may pass for another.
+std::string one_line(std::string_view text) {
+  std::string line = clean_utf8(text, std::numeric_limits<size_t>::max());
+  std::replace(line.begin(), line.end(), '\n', ' ');
+  return line;
 }
 
 bool is_runtime(std::string_view name) {
@@ -43,10 +52,10 @@ std::vector<FrameText> frames_of(const model::HeapSnapshot& snapshot, const mode
       const model::Function& function = snapshot.functions[line.function];
       if (function.name == "runtime.goexit" || (!show && is_runtime(function.name))) continue;
       show = true;
-      std::string name = name_for_print(function.name);
+      std::string name = one_line(name_for_print(function.name));
       if (location.entry != 0) name += "+" + hex(location.address - location.entry);
-      frames.push_back(
-          {hex(location.address), std::move(name), function.file + ":" + std::to_string(line.line)});
+      frames.push_back({hex(location.address), std::move(name),
+                        one_line(function.file) + ":" + std::to_string(line.line)});
     }
   }
   return frames;
@@ -135,7 +144,7 @@ std::string encode_text(const model::HeapSnapshot& snapshot) {
     append_frames(out, frames);
     out += "\n";
   }
-  for (const std::string& comment : comments_of(snapshot)) out += "# " + comment + "\n";
+  for (const std::string& comment : comments_of(snapshot)) out += "# " + one_line(comment) + "\n";
   return out;
 }
 

@@ -2,13 +2,14 @@
 
 #include <prometheus/text_serializer.h>
 
-#include "exporters/prometheus/open_metrics.h"
-
 namespace goheapd::exporters::prometheus_text {
 
 http::Response metrics_response(const http::Request& request,
                                 const std::vector<prometheus::MetricFamily>& families) {
-  const Format format = negotiate(request.header("accept").value_or(""));
+  return metrics_response(negotiate(request.header("accept").value_or("")), families);
+}
+
+http::Response metrics_response(Format format, const std::vector<prometheus::MetricFamily>& families) {
   http::Response response;
   response.content_type = content_type_of(format);
   response.body = format == Format::open_metrics ? OpenMetricsSerializer().Serialize(families)

@@ -1,7 +1,12 @@
 #include "exporters/prometheus/endpoints.h"
 
+#include <array>
+#include <atomic>
 #include <chrono>
 #include <iterator>
+#include <memory>
+#include <mutex>
+#include <optional>
 #include <utility>
 
 #include "exporters/prometheus/answer.h"
@@ -12,7 +17,10 @@
 namespace goheapd::exporters::prometheus_text {
 namespace {
 
-http::Response serve_metrics(ProfileSource& source, const http::Request& request) {
+// Nothing in it is fresher than the source's figures are.
+constexpr std::chrono::milliseconds kSharedFor{100};
+
+http::Response make_metrics(ProfileSource& source, Format format) {
   const auto start = std::chrono::steady_clock::now();
   auto families = TargetCollector(source).Collect();
   auto own = SelfCollector().Collect();
@@ -23,13 +31,49 @@ http::Response serve_metrics(ProfileSource& source, const http::Request& request
                                    "How long it took to collect the values of this answer.",
                                    prometheus::MetricType::Gauge, taken.count()));
 
-  return metrics_response(request, families);
+  return metrics_response(format, families);
 }
+
+// Those who ask at the same time get the same answer, made once.
+class Metrics {
+ public:
+  explicit Metrics(ProfileSource& source) : source_(source) {}
+
+  http::Response serve(const http::Request& request) {
+    const Format format = negotiate(request.header("accept").value_or(""));
+    Made& made = made_[format == Format::open_metrics ? 1 : 0];
+    ++made.askers;
+    const std::lock_guard lock(made.mutex);
+    const auto now = std::chrono::steady_clock::now();
+    if (!made.response || now - made.at >= kSharedFor) {
+      made.response.reset();
+      made.response = make_metrics(source_, format);
+      made.at = std::chrono::steady_clock::now();
+    }
+    // The last one takes it: it is large, and the next scrape comes in seconds.
+    if (--made.askers == 0) return *std::exchange(made.response, std::nullopt);
+    return *made.response;
+  }
+
+ private:
+  struct Made {
+    std::atomic<int> askers{0};
+    std::mutex mutex;  // guards the rest
+    std::optional<http::Response> response;
+    std::chrono::steady_clock::time_point at;
+  };
+  ProfileSource& source_;
+  std::array<Made, 2> made_;  // one for each format
+};
 
 }  // namespace
 
 void add_routes(http::Router& router, ProfileSource& source) {
-  router.get("/metrics", [&source](const http::Request& request) { return serve_metrics(source, request); });
+  router.get("/metrics",
+             router.limited(http::AnswerBudget::Kind::table,
+                            [metrics = std::make_shared<Metrics>(source)](const http::Request& request) {
+                              return metrics->serve(request);
+                            }));
 }
 
 }  // namespace goheapd::exporters::prometheus_text

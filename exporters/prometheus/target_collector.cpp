@@ -1,6 +1,9 @@
 #include "exporters/prometheus/target_collector.h"
 
 #include <algorithm>
+#include <array>
+#include <cstdint>
+#include <cstdio>
 #include <limits>
 #include <map>
 #include <string>
@@ -109,14 +112,25 @@ MetricFamily per_kind(std::string name, std::string help, const Targets& targets
   return family.take();
 }
 
+// Two names that would become one by cutting or cleaning stay two by a digest of the whole (FNV-1a): their sum would be a
+// counter that falls when one of them is no longer among the top ones.
+std::string function_label(const std::string& name) {
+  std::string clean = clean_utf8(name, kMaxLabelBytes);
+  if (clean == name) return clean;
+  uint32_t digest = 2166136261U;
+  for (const char c : name) digest = (digest ^ static_cast<uint8_t>(c)) * 16777619U;
+  std::array<char, 10> suffix{};
+  std::snprintf(suffix.data(), suffix.size(), "#%08x", static_cast<unsigned>(digest));
+  return clean_utf8(name, kMaxLabelBytes - suffix.size() + 1) + suffix.data();
+}
+
 MetricFamily per_site(std::string name, std::string help, MetricType type, const Targets& targets,
                       double model::TargetStatus::Site::*value) {
   Family family(std::move(name), std::move(help), type);
   for (const model::TargetStatus* target : targets) {
-    // Two names may become one by cutting and cleaning, and a program may have a function "other".
+    // A program may have a function "other".
     std::map<std::string, double> sites = {{"other", 0}};
-    for (const auto& site : target->top_sites)
-      sites[clean_utf8(site.function, kMaxLabelBytes)] += site.*value;
+    for (const auto& site : target->top_sites) sites[function_label(site.function)] += site.*value;
     for (const auto& [function, sum] : sites) {
       family.add(with(target_labels(*target), label("function", function)), sum);
     }
@@ -254,6 +268,7 @@ MetricFamily targets_by_state(const std::vector<model::TargetStatus>& targets) {
 
 std::vector<MetricFamily> TargetCollector::Collect() const {
   using Target = model::TargetStatus;
+  const auto health = source_.health();
   const auto all = source_.targets();
   const auto status = source_.status();
   const auto attached = static_cast<size_t>(std::count_if(
@@ -268,6 +283,11 @@ std::vector<MetricFamily> TargetCollector::Collect() const {
   build.add({label("version", status.version), label("libbpf", status.libbpf_version)}, 1);
   std::vector<MetricFamily> families;
   families.push_back(build.take());
+  families.push_back(single("goheapd_main_loop_age_seconds",
+                            "How long ago goheapd's main loop last began a round, which it does many times a "
+                            "second; above 15 it hangs, and nothing is told of targets.",
+                            MetricType::Gauge, health.loop_age_seconds));
+  if (health.unhealthy) return families;
   families.push_back(targets_by_state(all));
   families.push_back(single("goheapd_targets_without_series",
                             "Attached processes that have no series of their own because there are too many.",
@@ -285,13 +305,11 @@ std::vector<MetricFamily> TargetCollector::Collect() const {
       "goheapd_target_writes_total",
       "Times that MemProfileRate was written into a target, which only --allow-runtime-sampling permits.",
       MetricType::Counter, static_cast<double>(status.target_writes)));
-  if (!status.refused_samplers.empty()) {
-    families.push_back(
-        per_label("goheapd_runtime_sampling_refused_total",
-                  "Times that --allow-runtime-sampling permits to switch a sampler on, but it was not "
-                  "switched on or was switched off for good, by reason.",
-                  "reason", status.refused_samplers));
-  }
+  families.push_back(
+      per_label("goheapd_runtime_sampling_refused_total",
+                "Times that --allow-runtime-sampling permits to switch a sampler on, but it was not "
+                "switched on or was switched off for good, by reason.",
+                "reason", status.refused_samplers));
   if (status.kubernetes) add_kubernetes(*status.kubernetes, families);
   families.push_back(target_info(targets));
   families.push_back(per_label("goheapd_events_total", "Events taken in, by kind.", "kind", status.events));

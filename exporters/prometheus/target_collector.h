@@ -10,7 +10,7 @@
 
 namespace goheapd::exporters::prometheus_text {
 
-// More targets than this get no series of their own (about 60 each, and call sites, which the daemon bounds for all
+// More targets than this get no series of their own (about 85 each, and call sites, which the daemon bounds for all
 // together) and are counted instead.
 inline constexpr size_t kMaxTargetsWithSeries = 500;
 inline constexpr size_t kMaxLabelBytes = 256;

@@ -51,13 +51,14 @@ http::Response serve_page(ProfileSource& source, const http::Request& request) {
     return a.state != b.state ? a.state < b.state : a.process.pid < b.process.pid;
   });
   const auto status = source.status();
+  const auto health = source.health();
   http::Response response;
   response.content_type = "text/html; charset=utf-8";
   response.headers = {{"X-Content-Type-Options", "nosniff"},
                       {"Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'"}};
   std::string& html = response.body;
   html = http::html_head("goheapd") + "<h1>goheapd " + text(status.version) + "</h1>\n";
-  if (status.not_ready) html += "<p><strong>Not ready:</strong> " + text(*status.not_ready) + "</p>\n";
+  if (health.not_ready) html += "<p><strong>Not ready:</strong> " + text(*health.not_ready) + "</p>\n";
   if (!targets.empty() && targets.front().state == model::TargetState::attached) {
     html += std::string("<p>Try</p>\n<pre>go tool pprof -top ") + (request.secure ? "https://" : "http://") +
             text(request.header("host").value_or("localhost")) + "/targets/" +
@@ -82,7 +83,9 @@ http::Response serve_page(ProfileSource& source, const http::Request& request) {
 }  // namespace
 
 void add_routes(http::Router& router, ProfileSource& source) {
-  router.get("/", [&source](const http::Request& request) { return serve_page(source, request); });
+  router.get("/", router.limited(http::AnswerBudget::Kind::table, [&source](const http::Request& request) {
+    return serve_page(source, request);
+  }));
 }
 
 }  // namespace goheapd::exporters::web

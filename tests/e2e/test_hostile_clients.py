@@ -8,10 +8,16 @@ import time
 import urllib.error
 
 import pytest
+from harness import golang, usage
+from harness.child import Child
 from harness.daemon import Daemon
 from harness.target import Target
 
 MIB = 1 << 20
+# What a health probe waits, generously: deploy/kubernetes gives it 5 seconds, and three of them.
+PROBE_SECONDS = 15
+CONNECTIONS = 128
+HELD = 64 * MIB   # of answers that are being sent
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +50,14 @@ def connect(daemon):
         return socket.create_connection(("127.0.0.1", daemon.port), timeout=10)
 
 
+def probe(daemon):
+    """Is it healthy, as a service manager asks while others attack? One wait that is too long, and a pod is restarted."""
+    began = time.monotonic()
+    answer = daemon.get("/healthz", timeout=PROBE_SECONDS)
+    assert answer.status == 200, answer.text
+    return time.monotonic() - began
+
+
 def hurt_nobody(daemon, target, before, worked):
     assert resident(daemon) - before < 48 * MIB
     daemon.wait_until(lambda: rounds(target) > worked, "the target stands still")
@@ -60,6 +74,9 @@ def test_a_thousand_connections(world):
         for s in sockets:
             with contextlib.suppress(OSError):
                 s.send(b"GET /metrics HT")   # a request that never ends
+        # They have all the connections, and who asks for something gets one of theirs, again and again.
+        for _ in range(5):
+            probe(daemon)
         assert resident(daemon) - before < 48 * MIB
     hurt_nobody(daemon, target, before, worked)
 
@@ -98,6 +115,44 @@ def test_profiles_that_nobody_reads(world):
                 s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
                 s.send(f"GET /targets/{target.pid}/debug/pprof/heap?debug=1 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         hurt_nobody(daemon, target, before, worked)
+
+
+@contextlib.contextmanager
+def deaf_readers(daemon, path):
+    """As many clients as there may be ask for this and do not read."""
+    with contextlib.ExitStack() as stack:
+        for _ in range(CONNECTIONS):
+            s = stack.enter_context(socket.socket())
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+            s.settimeout(10)
+            s.connect(("127.0.0.1", daemon.port))
+            s.send(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        yield
+
+
+def test_large_answers_that_nobody_reads():
+    """Megabytes for each connection are hundreds for all of them; they are held up to a limit, and others are served."""
+    with Child(golang.build(24, program="bench"), "stacks", "2500", greets=False) as program:
+        with Daemon(program.pid, arguments=["--mode", "buckets"]) as daemon:
+            daemon.wait_for_state(program.pid)
+            path = f"/targets/{program.pid}/debug/pprof/heap?debug=1"
+            daemon.wait_until(lambda: len(daemon.get(path).body) > 2 * MIB, "no large profile")
+            size = len(daemon.get(path).body)
+            assert CONNECTIONS * size > 3 * HELD
+            before, highest, waits = usage.resident_bytes(daemon.process.pid), 0, []
+            with deaf_readers(daemon, path):
+                end = time.monotonic() + 12
+                while time.monotonic() < end:
+                    waits.append(probe(daemon))
+                    highest = max(highest, usage.resident_bytes(daemon.process.pid))
+                    time.sleep(0.1)
+                # Whoever reads gets its answer, sooner or later: nobody keeps the memory for good.
+                daemon.wait_until(lambda: daemon.get("/metrics").status == 200, "no metrics", timeout=60)
+                daemon.wait_until(lambda: daemon.get(path).status == 200, "no profile", timeout=90)
+            print(f"answers of {size / MIB:.1f} MiB: {(highest - before) >> 20} MiB more at most; /healthz after {max(waits):.1f} s at most")
+            # Beside what is held: four in the making, each as a snapshot, as text and as a text that has just grown.
+            assert highest - before < HELD + 4 * 6 * size + 32 * MIB
+            assert daemon.stop()[0] == 0
 
 
 def test_differences_are_limited(world):

@@ -1,8 +1,10 @@
 """--allow-runtime-sampling: the runtime's sampler is switched on in programs that have it off, and always off again."""
 import contextlib
 import json
+import os
 import re
 import signal
+import stat
 import subprocess
 
 import pytest
@@ -39,7 +41,7 @@ def refused(daemon, reason):
 def small_disk(folder, *options):
     """A file system of its own."""
     folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", ",".join(["size=64k", *options]), "goheapd-test", folder], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", ",".join(["size=64k", "mode=700", *options]), "goheapd-test", folder], check=True)
     try:
         yield folder
     finally:
@@ -217,6 +219,36 @@ def test_two_daemons_at_the_same_moment(tmp_path):
             assert [daemon.process.wait(30) for daemon in daemons] == [0, 0]
         assert rate_of(target) == 0
         assert [journal(folder) for folder in folders] == [[], []]
+
+
+def test_nobody_else_may_write_the_journal(tmp_path):
+    """What is in it is written into programs."""
+    with Target.of(24, tags="noprofile") as target:
+        def refused_start(data, why):
+            with Daemon.starting(*arguments(target, data), "--pid", str(target.pid), "--include", ".*") as daemon:
+                assert daemon.process.wait(30) == 1
+                assert why in daemon.log()
+            assert rate_of(target) == 0
+
+        before = os.umask(0)
+        try:
+            made = tmp_path / "made" / "by-goheapd"
+            with Daemon(target.pid, arguments=arguments(target, made)) as daemon:
+                daemon.wait_for_state(target.pid)
+                assert journal(made) and daemon.stop()[0] == 0
+        finally:
+            os.umask(before)
+        assert [stat.S_IMODE(path.stat().st_mode) for path in (made.parent, made, made / "runtime-sampling.json")] == [
+            0o700, 0o700, 0o600]
+        (made / "runtime-sampling.json").chmod(0o622)
+        refused_start(made, "others may write the journal")
+        (made / "runtime-sampling.json").chmod(0o600)
+        for mode in (0o720, 0o702, 0o1777):
+            made.chmod(mode)
+            refused_start(made, "others may write the data directory")
+        made.chmod(0o700)
+        os.chown(made, 12345, 12345)
+        refused_start(made, "belongs to another user")
 
 
 def test_one_journal_is_not_for_two(tmp_path):

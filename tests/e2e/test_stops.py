@@ -34,6 +34,9 @@ def check(mode, minor):
     with Stopping(minor) as program, Daemon(program.pid, arguments=["--mode", mode]) as daemon:
         daemon.wait_for_state(program.pid)
         before = program.counts()
+        # From the start, so that a rate over the first one is not missing.
+        reasons = {labels["reason"] for labels, _ in daemon.metrics().select("goheapd_stops_total", pid=str(program.pid))}
+        assert COLLECTOR < reasons and len(reasons) == 12
         provoked = program.stop(N)
         after = program.counts()
         gc, stops = seen(daemon, program.pid)

@@ -41,6 +41,7 @@ check "survives a bad reload" systemctl reload goheapd
 check "says that the reload failed" within 10 metric_is goheapd_config_last_reload_successful 0
 check "keeps the old configuration" metric_is 'goheapd_targets{state="attached"}' 1
 check "names the mistake" bash -c 'journalctl -q -u goheapd -o cat | grep "mood: unknown key (line 1)"'
+check "gives the journal priorities" bash -c 'journalctl -q -u goheapd -p err -o cat | grep "^level=error.*mood" && ! journalctl -q -u goheapd -p warning -o cat | grep "^level=info"'
 check "is the same process" property_is MainPID "$pid"
 printf 'mode: buckets\n' >/etc/goheapd/goheapd.yml
 check "reloads again" systemctl reload goheapd

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <set>
+#include <string_view>
 
 #include "daemon/runtime/gc_cycle.h"
 
@@ -109,6 +111,24 @@ TEST(TargetGc, StopsAreCountedByReasonAndListedWhereNoCycleTellsOfThem) {
   EXPECT_TRUE(log.stop_totals[1].for_gc);
   EXPECT_DOUBLE_EQ(log.stop_totals[1].seconds, 0.003);
   EXPECT_EQ(status_of(gc).stops.size(), 2u);
+}
+
+TEST(TargetGc, EveryReasonToStopIsThereFromTheStart) {
+  for (const int minor : {19, 27}) {
+    TargetGc gc;
+    gc.expect_stops(minor);
+    std::set<std::string_view> reasons;
+    for (const model::StopTotal& total : status_of(gc).stops) {
+      EXPECT_EQ(total.stops, 0u);
+      EXPECT_EQ(total.for_gc, total.reason.starts_with("GC "));
+      EXPECT_TRUE(reasons.insert(total.reason).second) << total.reason;
+      EXPECT_EQ(total.reason.find("test"), std::string_view::npos) << total.reason;
+    }
+    EXPECT_EQ(reasons.size(), 12u);
+    EXPECT_EQ(gc.log().stop_totals.size(), 0u) << "that list has what was seen";
+    gc.on(model::WorldStop{.time_ns = 2, .began_ns = 1, .reason = 7, .text = "read mem stats"}, layout());
+    EXPECT_EQ(status_of(gc).stops.size(), 12u);
+  }
 }
 
 TEST(TargetGc, AProfileStandsForTheCycleBeforeTheLast) {

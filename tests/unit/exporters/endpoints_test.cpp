@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <httplib.h>
 
+#include <atomic>
 #include <chrono>
 #include <nlohmann/json.hpp>
 #include <thread>
@@ -151,6 +152,51 @@ TEST_F(Endpoints, LeavingOrStoppingEndsADifference) {
   EXPECT_EQ(source_.cancelled, 2);
 }
 
+// Each is symbolised and compressed when its time is over, and here all are over at once.
+TEST_F(Endpoints, DifferencesTakeTurnsWhenTheirTimeIsOver) {
+  std::atomic<int> good{0};
+  std::vector<std::thread> clients;
+  clients.reserve(20);
+  for (int i = 0; i < 20; ++i) {
+    clients.emplace_back([&] {
+      httplib::Client client("127.0.0.1", http::port_of(server_->addresses().front()));
+      client.set_read_timeout(60);
+      const auto result = client.Get("/targets/101/debug/pprof/heap?seconds=1");
+      if (result && result->status == 200) ++good;
+    });
+  }
+  for (auto& client : clients) client.join();
+  EXPECT_EQ(good, 20);
+  EXPECT_GE(source_.most_making, 1);
+  EXPECT_LE(source_.most_making, 4);
+}
+
+TEST_F(Endpoints, ManyScrapersAtOnceGetTheirAnswers) {
+  std::atomic<int> good{0};
+  std::vector<std::thread> clients;
+  clients.reserve(16);
+  for (int i = 0; i < 16; ++i) {
+    clients.emplace_back([&, open = i % 2 == 0] {
+      httplib::Client client("127.0.0.1", http::port_of(server_->addresses().front()));
+      for (int n = 0; n < 10; ++n) {
+        const auto result =
+            client.Get("/metrics", {{"Accept", open ? "application/openmetrics-text" : "text/plain"}});
+        if (result && result->status == 200 && result->body.ends_with("# EOF\n") == open &&
+            result->body.find("\ngoheapd_live_bytes{") != std::string::npos)
+          ++good;
+      }
+    });
+  }
+  for (auto& client : clients) client.join();
+  EXPECT_EQ(good, 160);
+}
+
+// The list has an older life of the pid, too, with the same pid and ended.
+TEST_F(Endpoints, APageShowsThePresentLifeOfAPid) {
+  source_.earlier_life_of_shop = true;
+  EXPECT_EQ(get("/targets/101/debug/pprof/").body.find("earlier"), std::string::npos);
+}
+
 TEST_F(Endpoints, HealthAndReadiness) {
   for (const char* path : {"/-/healthy", "/healthz", "/-/ready", "/readyz"})
     EXPECT_EQ(get(path).status, 200) << path;
@@ -161,6 +207,23 @@ TEST_F(Endpoints, HealthAndReadiness) {
     EXPECT_EQ(response.status, 503);
     EXPECT_NE(error_of(response).find("the kernel has no BTF"), std::string::npos);
   }
+}
+
+TEST_F(Endpoints, WhatHangsTellsNothingOfTargets) {
+  source_.unhealthy = "the main loop hangs";
+  for (const char* path :
+       {"/-/healthy", "/healthz", "/-/ready", "/readyz", "/api/v1/targets", "/api/v1/sd"}) {
+    const auto response = get(path);
+    EXPECT_EQ(response.status, 503) << path;
+    EXPECT_NE(error_of(response).find("the main loop hangs"), std::string::npos) << path;
+  }
+  EXPECT_NE(get("/").body.find("the main loop hangs"), std::string::npos);
+  const auto metrics = get("/metrics");
+  EXPECT_EQ(metrics.status, 200);
+  for (const char* name : {"\ngoheapd_main_loop_age_seconds ", "\nprocess_resident_memory_bytes "})
+    EXPECT_NE(metrics.body.find(name), std::string::npos) << name;
+  for (const char* name : {"goheapd_targets", "goheapd_live_bytes", "goheapd_events_total"})
+    EXPECT_EQ(metrics.body.find(name), std::string::npos) << name;
 }
 
 TEST_F(Endpoints, TargetsAsJson) {

@@ -9,6 +9,7 @@
 #include <iterator>
 #include <mutex>
 #include <random>
+#include <thread>
 
 namespace goheapd::exporters::fixtures {
 namespace {
@@ -223,7 +224,16 @@ std::vector<model::TargetStatus> FixedSource::targets() {
 
   auto ended = target(104, "ended", TargetState::exited);
   ended.exited_wall_ns = kStart + 60 * kSecond;
+  if (earlier_life_of_shop) {
+    auto earlier = target(101, "earlier", TargetState::exited);
+    earlier.process.start_time -= 100;
+    return {earlier, shop, counter, old, ended};
+  }
   return {shop, counter, old, ended};
+}
+
+model::DaemonHealth FixedSource::health() const {
+  return {.loop_age_seconds = 0.0625, .unhealthy = unhealthy, .not_ready = unhealthy ? unhealthy : not_ready};
 }
 
 model::DaemonStatus FixedSource::status() {
@@ -232,8 +242,8 @@ model::DaemonStatus FixedSource::status() {
   status.libbpf_version = "1.4.6";
   status.events = {{"birth", 100}, {"death", 80}};
   status.lost_events = {{"ring_full", 0}, {"stack_table_full", 7}};
+  status.refused_samplers = {{"address", 0}, {"journal", 1}};
   status.kubernetes = {110, 2, true, 3, 41, {{"connection", 5}, {"denied", 0}}};
-  status.not_ready = not_ready;
   status.overhead_budget_ratio = 0.01;
   status.config_loaded = false;
   status.config_loaded_wall_ns = 1'795'000'000'500'000'000;
@@ -305,7 +315,7 @@ SourceResult<model::ProgramStatistics> FixedSource::statistics(pid_t pid) {
 }
 
 SourceResult<model::HeapSnapshotPtr> FixedSource::heap_delta(pid_t pid, std::chrono::seconds seconds,
-                                                             std::stop_token stop) {
+                                                             std::stop_token stop, const MayMake& may_make) {
   std::mutex mutex;
   std::condition_variable_any never;
   std::unique_lock lock(mutex);
@@ -316,6 +326,11 @@ SourceResult<model::HeapSnapshotPtr> FixedSource::heap_delta(pid_t pid, std::chr
     ++cancelled;
     return tl::unexpected<SourceError>(SourceError{Refusal::unavailable, "cancelled"});
   }
+  if (!may_make()) return tl::unexpected<SourceError>(SourceError{Refusal::unavailable, "no turn"});
+  const int now = ++making_;
+  for (int most = most_making; most < now && !most_making.compare_exchange_weak(most, now);) continue;
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));  // so that others would be seen
+  --making_;
   return heap(pid).map([](const model::HeapSnapshotPtr& whole) {
     auto delta = *whole;
     delta.is_delta = true;

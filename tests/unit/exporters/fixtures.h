@@ -24,21 +24,29 @@ model::GcCycle gc_cycle(uint32_t number);
 // 104: exited and still served. 105: gone. Every other pid is unknown.
 class FixedSource : public ProfileSource {
  public:
+  model::DaemonHealth health() const override;
   std::vector<model::TargetStatus> targets() override;
   model::DaemonStatus status() override;
   SourceResult<model::HeapSnapshotPtr> heap(pid_t pid) override;
   // Waits for `seconds` in earnest, until `stop`.
   SourceResult<model::HeapSnapshotPtr> heap_delta(pid_t pid, std::chrono::seconds seconds,
-                                                  std::stop_token stop) override;
+                                                  std::stop_token stop, const MayMake& may_make) override;
 
   SourceResult<model::ProgramStatistics> statistics(pid_t pid) override;
   SourceResult<model::GcLog> gc_log(pid_t pid) override;
 
-  // Set: what /-/ready has to say.
+  // Set: what /-/healthy and /-/ready have to say.
+  std::optional<std::string> unhealthy;
   std::optional<std::string> not_ready;
   // heap_delta calls that were ended by their stop token.
   std::atomic<int> cancelled{0};
   std::atomic<int> waiting{0};
+  // Differences that were made into profiles at one time, at most.
+  std::atomic<int> most_making{0};
+  bool earlier_life_of_shop = false;
+
+ private:
+  std::atomic<int> making_{0};
 };
 
 // The whole file; fails the test when it cannot be read.

@@ -254,7 +254,7 @@ TEST_F(HttpAccess, EverythingMayBeInOneFile) {
       start("tls_server_config:\n  cert: " + indent(server_.certificate_pem()) +
             "  key: " + indent(server_.key_pem()) +
             "  min_version: TLS13\n"
-            "  curve_preferences: [X25519, CurveP256]\n"
+            "  curve_preferences: [X25519MLKEM768, X25519, CurveP256]\n"
             "  cipher_suites: [TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, TLS_AES_128_GCM_SHA256]\n");
   ASSERT_TRUE(server);
   EXPECT_TRUE(tls_client()->Get("/hello"));

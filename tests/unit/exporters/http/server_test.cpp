@@ -140,10 +140,81 @@ TEST_F(HttpServer, MoreConnectionsThanAllowedAreToldSo) {
       raw_exchange(address, std::string("GET /hello HTTP/1.1\r\n") + kClose).starts_with("HTTP/1.1 503"));
 }
 
+TEST_F(HttpServer, WhoAsksForNothingMakesRoom) {
+  const auto server = start({{}, "", 3});
+  const std::string address = server->addresses().front();
+  const std::string hello = "GET /hello HTTP/1.1\r\nHost: h\r\n\r\n";
+  const UniqueFd busy = connect_to(address);
+  send_bytes(busy.get(), "GET /slow HTTP/1.1\r\nHost: h\r\n\r\n");
+  wait_until_waiting(1);
+  const UniqueFd silent = connect_to(address);
+  const UniqueFd dribbles = connect_to(address);
+  send_bytes(dribbles.get(), "GET /hel");
+  EXPECT_TRUE(raw_exchange(address, std::string("GET /hello HTTP/1.1\r\n") + kClose).ends_with("hello"));
+  EXPECT_EQ(read_to_end(silent.get()), "") << "the one that was silent for longest";
+  send_bytes(dribbles.get(), std::string("lo HTTP/1.1\r\n") + kClose);
+  EXPECT_TRUE(read_to_end(dribbles.get()).ends_with("hello")) << "one at a time";
+  EXPECT_EQ(waiting_, 1);
+}
+
+// Without, each of these would have its connection for half a minute.
+TEST_F(HttpServer, WhoDoesNotReadMakesRoomAfterAWhile) {
+  const auto server = start({{}, "", 2});
+  const std::string address = server->addresses().front();
+  std::vector<UniqueFd> deaf;
+  for (int i = 0; i < 2; ++i) {
+    deaf.push_back(connect_to(address));
+    send_bytes(deaf.back().get(), "GET /large HTTP/1.1\r\nHost: h\r\n\r\n");
+  }
+  const auto begin = steady_clock::now();
+  std::string answer;
+  while (!answer.starts_with("HTTP/1.1 200") && steady_clock::now() - begin < seconds(25)) {
+    answer = raw_exchange(address, std::string("GET /hello HTTP/1.1\r\n") + kClose);
+    std::this_thread::sleep_for(milliseconds(100));
+  }
+  EXPECT_TRUE(answer.starts_with("HTTP/1.1 200")) << answer;
+}
+
+// As much as may be held is held by clients that do not read: others are told to come later, and are answered when
+// these have run out of their time.
+TEST_F(HttpServer, LargeAnswersAreHeldUpToALimit) {
+  Router router(size_t{50} << 20);
+  router.get("/large", router.limited(AnswerBudget::Kind::table, [](const Request&) {
+    return Response{200, "text/plain", std::string(20 << 20, 'x'), {}};
+  }));
+  router.get("/hello", [](const Request&) { return Response{200, "text/plain", "hello", {}}; });
+  AnswerBudget& budget = router.budget();
+  ServerOptions options{{"127.0.0.1:0"}, "", 16};
+  options.deadlines.write = seconds(20);
+  options.deadlines.scarce_write = seconds(20);
+  const auto server = std::move(*Server::start(options, std::move(router)));
+  const std::string address = server->addresses().front();
+  std::vector<UniqueFd> deaf;
+  for (int i = 0; i < 2; ++i) {
+    deaf.push_back(connect_to(address));
+    send_bytes(deaf.back().get(), "GET /large HTTP/1.1\r\nHost: h\r\n\r\n");
+  }
+  const auto deadline = steady_clock::now() + seconds(15);
+  while (!budget.is_scarce() && steady_clock::now() < deadline) std::this_thread::sleep_for(milliseconds(5));
+  EXPECT_TRUE(budget.is_scarce());
+  EXPECT_TRUE(raw_exchange(address, std::string("GET /hello HTTP/1.1\r\n") + kClose).ends_with("hello"));
+  const std::string refused = raw_exchange(address, std::string("GET /large HTTP/1.1\r\n") + kClose);
+  EXPECT_TRUE(refused.starts_with("HTTP/1.1 503 "));
+  EXPECT_NE(refused.find("Retry-After: "), std::string::npos);
+  // Those who leave let go of theirs.
+  deaf.clear();
+  EXPECT_GT(raw_exchange(address, std::string("GET /large HTTP/1.1\r\n") + kClose).size(), size_t{20} << 20);
+  while (budget.is_scarce() && steady_clock::now() < deadline) std::this_thread::sleep_for(milliseconds(5));
+  EXPECT_FALSE(budget.is_scarce());
+}
+
 TEST_F(HttpServer, AFloodIsClosedWithoutAWord) {
   const auto server = start({{}, "", 1});
   const std::string address = server->addresses().front();
   std::vector<UniqueFd> flood;
+  flood.push_back(connect_to(address));
+  send_bytes(flood.back().get(), "GET /slow HTTP/1.1\r\nHost: h\r\n\r\n");
+  wait_until_waiting(1);
   for (int i = 0; i < 40; ++i) flood.push_back(connect_to(address));
   EXPECT_EQ(raw_exchange(address, std::string("GET /hello HTTP/1.1\r\n") + kClose), "");
   flood.clear();

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "tests/unit/exporters/fixtures.h"
 
 namespace goheapd::exporters::pprof {
@@ -25,6 +27,19 @@ TEST(PprofText, EmptySnapshotHasItsHeaderOnly) {
   model::HeapSnapshot snapshot;
   snapshot.sample_rate = 524288;
   EXPECT_EQ(encode_text(snapshot), "heap profile: 0: 0 [0: 1] @ heap/1048576\n");
+}
+
+// A name with line breaks and tabs in it must not pass for a record of its own.
+TEST(PprofText, NamesStayOnTheirLine) {
+  model::HeapSnapshot snapshot;
+  snapshot.functions = {{"main.a\n9: 9 [9: 9] @ 0x9\n#\t0x9\tmain.b", "/a\n/b\t\x1b[2J\xff.go", 1}};
+  snapshot.locations = {{0x11, 0, {{0, 3}}, 0}};
+  snapshot.samples = {{{0}, {1, 8, 1, 8}, {}, 0, {}}};
+  const std::string text = encode_text(snapshot);
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 4) << text;
+  EXPECT_EQ(text.find("\n9: 9"), std::string::npos) << text;
+  EXPECT_EQ(text.find('\x1b'), std::string::npos) << text;
+  EXPECT_EQ(text.find('\xff'), std::string::npos) << text;
 }
 
 // What text/tabwriter (1, 8, 1, tab) makes of these cells, checked with Go: "main.a+0x1" and "main.abcdefg+0x1" in one

@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
 #include <set>
+#include <string>
 
 #include "exporters/prometheus/self_collector.h"
 #include "tests/unit/exporters/fixtures.h"
@@ -48,7 +50,8 @@ TEST(TargetCollector, EveryFamilyIsThereWithoutTargets) {
         "goheapd_alloc_bytes_total", "goheapd_alloc_objects_total", "goheapd_live_bytes",
         "goheapd_live_objects", "goheapd_site_live_bytes", "goheapd_site_alloc_bytes_total",
         "goheapd_gc_cycles_total", "goheapd_gc_pause_seconds", "goheapd_settled_objects_total",
-        "goheapd_targets_without_series"}) {
+        "goheapd_targets_without_series", "goheapd_main_loop_age_seconds",
+        "goheapd_runtime_sampling_refused_total"}) {
     EXPECT_FALSE(family(families, name).help.empty()) << name;
   }
   EXPECT_EQ(family(families, "goheapd_targets").metric.size(), 5u);
@@ -67,15 +70,28 @@ TEST(TargetCollector, NoSeriesIsThereTwice) {
   }
 }
 
-TEST(TargetCollector, NamesThatBecomeOneByCuttingAreSummed) {
-  fixtures::FixedSource source;
+// As one series their sum would fall, in a counter, when one of them leaves the top ones.
+TEST(TargetCollector, NamesThatWouldBecomeOneByCuttingOrCleaningStayApart) {
+  model::TargetStatus target = attached(1, 1);
+  target.has_live = true;
+  target.top_sites = {{std::string(300, 'x') + "1", 1, 1},
+                      {std::string(300, 'x') + "2", 2, 2},
+                      {"main.\xff", 4, 4},
+                      {"main.\xfe", 8, 8},
+                      {"main.fill", 16, 16}};
+  GivenTargets source = GivenTargets({target});
   const auto families = TargetCollector(source).Collect();
-  double cut = 0;
+  std::map<std::string, double> sites;
   for (const auto& metric : family(families, "goheapd_site_live_bytes").metric) {
-    if (metric.label.back().value.starts_with("xxx")) cut += metric.gauge.value;
+    sites[metric.label.back().value] = metric.gauge.value;
     EXPECT_LE(metric.label.back().value.size(), kMaxLabelBytes + 3);
   }
-  EXPECT_EQ(cut, 3);
+  EXPECT_EQ(sites.size(), 6u);
+  EXPECT_EQ(sites["main.fill"], 16);
+  EXPECT_EQ(sites["other"], 0);
+  std::set<double> values;
+  for (const auto& [name, value] : sites) values.insert(value);
+  EXPECT_EQ(values, (std::set<double>{0, 1, 2, 4, 8, 16}));
 }
 
 TEST(TargetCollector, OfTwoLivesOfOnePidTheNewerIsShown) {
@@ -109,6 +125,10 @@ TEST(TargetCollector, FiveHundredTargetsStayWithinTheBound) {
     target.module = std::string(5000, 'm');
     target.namespace_name = target.pod = target.container = std::string(300, 'k');
     target.has_live = true;
+    target.last_gc = fixtures::gc_cycle(1);
+    // As many as the runtime has reasons.
+    for (const char* reason : {"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"})
+      target.stops.push_back({reason, false, 0, 0});
     for (size_t site = 0; site < kSites; ++site)
       target.top_sites.push_back({"f" + std::to_string(site) + std::string(5000, 'x'), 1, 1});
   }
@@ -120,7 +140,7 @@ TEST(TargetCollector, FiveHundredTargetsStayWithinTheBound) {
       for (const auto& label : metric.label) EXPECT_LE(label.value.size(), kMaxLabelBytes + 3);
     }
   EXPECT_GT(series, 500u * 30);
-  EXPECT_LE(series, 500u * (65 + 2 * kSites));
+  EXPECT_LE(series, 500u * (90 + 2 * kSites));
 }
 
 TEST(TargetCollector, UnknownLiveHeapHasNoSeries) {
