@@ -52,7 +52,9 @@ struct TargetStatus {
   std::string pod, namespace_name, container;
   std::string pod_uid, container_id;  // as its cgroup names them; empty: it is in none
   PodPtr pod_facts;                   // what Kubernetes says of its pod; null = nothing
-  uint64_t sample_rate = 0;
+  uint64_t sample_rate = 0;           // mean bytes between samples, while they are taken
+  std::string level;  // that the governor keeps it at, of probe::kLevelNames; empty: nothing is measured
+  double sampled_share = 1;  // of the time at that level in which samples are taken
 
   uint64_t samples = 0;  // events taken in for this target
   uint64_t probe_hits = 0;

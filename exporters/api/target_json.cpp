@@ -80,6 +80,7 @@ ordered_json target_json(const model::TargetStatus& target) {
   json["pie"] = target.pie;
   json["state"] = model::name_of(target.state);
   json["mode"] = model::name_of(target.mode);
+  json["level"] = text_or_null(target.level);
   json["source"] = text_or_null(target.source);
   json["reason"] = text_or_null(target.reason);
   json["started_at"] = time_or_null(target.started_wall_ns);
@@ -91,6 +92,7 @@ ordered_json target_json(const model::TargetStatus& target) {
   json["container_id"] = text_or_null(target.container_id);
   json["kubernetes"] = pod_json(target);
   json["sample_rate"] = target.sample_rate;
+  json["sampled_share"] = target.sampled_share;
   json["samples"] = target.samples;
   json["probe_hits"] = target.probe_hits;
   json["probe_cpu_seconds"] = static_cast<double>(target.probe_cpu_ns) / 1e9;

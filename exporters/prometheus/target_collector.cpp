@@ -216,6 +216,19 @@ MetricFamily target_info(const Targets& targets) {
   return family.take();
 }
 
+MetricFamily target_levels(const Targets& targets) {
+  Family family(
+      "goheapd_target_level",
+      "The level at which an attached process is watched: exact, sampled, sparse (a sixteenth of the "
+      "samples), slices (samples now and then), buckets (the runtime's records only) or gc (no samples); "
+      "always 1.",
+      MetricType::Gauge);
+  for (const model::TargetStatus* target : targets) {
+    if (!target->level.empty()) family.add(with(target_labels(*target), label("level", target->level)), 1);
+  }
+  return family.take();
+}
+
 void add_kubernetes(const model::KubernetesStatus& status, std::vector<MetricFamily>& families) {
   families.push_back(single("goheapd_kubernetes_pods", "Pods of this node whose names are known.",
                             MetricType::Gauge, static_cast<double>(status.pods)));
@@ -290,6 +303,11 @@ std::vector<MetricFamily> TargetCollector::Collect() const {
   }
   if (status.kubernetes) add_kubernetes(*status.kubernetes, families);
   families.push_back(target_info(targets));
+  families.push_back(target_levels(targets));
+  families.push_back(per_target("goheapd_sampled_ratio",
+                                "Share of the time at its present level in which samples of the target are "
+                                "taken, 0 to 1; below 1 at the levels slices and gc.",
+                                MetricType::Gauge, targets, [](const Target& t) { return t.sampled_share; }));
   families.push_back(per_label("goheapd_events_total", "Events taken in, by kind.", "kind", status.events));
   families.push_back(per_label("goheapd_lost_events_total",
                                "Events, stacks and readings that could not be kept, by reason.", "reason",

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "daemon/probe_points.h"
+
 namespace goheapd {
 namespace {
 
@@ -104,6 +106,38 @@ TEST_F(TargetTest, LevelsAddUp) {
 
   target_.set_level(probe::Level::buckets, "dear");
   EXPECT_EQ(target_.status().mode, model::Mode::buckets);
+}
+
+probe::Governor governor_at(probe::Level level) {
+  return probe::Governor({.budget = 0.01, .levels = {level}, .start = level, .exact_hit_ns = 1000}, kSecond);
+}
+
+// What the mode alone does not tell: at level gc it is still called sampled.
+TEST_F(TargetTest, TheLevelIsTold) {
+  target_.start(nullptr, 0, nullptr, model::Mode::sampled, true, model::Mode::automatic);
+  target_.follow_spans(nullptr, kSpanMeanDistance);
+  EXPECT_EQ(target_.status().level, "");
+  EXPECT_EQ(target_.status().sampled_share, 1);
+  const auto at = [this](probe::Level level) {
+    target_.govern(governor_at(level));
+    target_.set_level(level, "a test");
+    return target_.status();
+  };
+  const model::TargetStatus sparse = at(probe::Level::sparse);
+  EXPECT_EQ(sparse.level, "sparse");
+  EXPECT_EQ(sparse.sampled_share, 1);
+  EXPECT_EQ(sparse.sample_rate, kSparseFactor * kSpanMeanDistance);
+  const model::TargetStatus slices = at(probe::Level::slices);
+  EXPECT_EQ(slices.level, "slices");
+  EXPECT_EQ(slices.sample_rate, kSpanMeanDistance);
+  EXPECT_LT(slices.sampled_share, 1);
+  const model::TargetStatus gc = at(probe::Level::gc);
+  EXPECT_EQ(gc.level, "gc");
+  EXPECT_EQ(gc.mode, model::Mode::sampled);
+  EXPECT_EQ(gc.sampled_share, 0);
+  target_.mark_exited(5, 7);
+  EXPECT_EQ(target_.status().level, "gc");
+  EXPECT_EQ(target_.status().sampled_share, 0);
 }
 
 TEST_F(TargetTest, CountersGoOnWhenTheSourceChanges) {

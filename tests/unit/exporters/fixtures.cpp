@@ -187,6 +187,8 @@ std::vector<model::TargetStatus> FixedSource::targets() {
   pod.annotations = {{"goheapd.io/mode", "sampled"}};
   shop.pod_facts = std::make_shared<const model::Pod>(std::move(pod));
   shop.sample_rate = 524288;
+  shop.level = "slices";
+  shop.sampled_share = 0.0625;
   shop.samples = 1234;
   shop.probe_hits = 2345;
   shop.probe_cpu_ns = 1'500'000;
