@@ -177,7 +177,9 @@ void Target::apply(const profile::SpanReading& reading) {
   profile::CountedElsewhere counted;
   if (exact_) counted.amounts = exact_->by_size_class();
   counted.all = is_exact() && counting_since_ns_ <= spans_->ledger().reading_ns();
+  const uint64_t deaths = spans_->ledger().deaths();
   spans_->apply(reading, counted);
+  status_.samples += spans_->ledger().deaths() - deaths;
 }
 
 void Target::apply(std::vector<model::ExactCount> counts) {
@@ -434,6 +436,7 @@ model::TargetStatus Target::status() {
     status_.live_objects = ledger.live_objects();
     status_.gc_cycles = std::max<uint64_t>(status_.gc_cycles, ledger.sweepgen() / 2);
     status_.uncertain_sites = ledger.uncertain_sites();
+    status_.verdicts = {ledger.missed_cycles(), ledger.lost_verdicts(), !ledger.inuse_is_unreliable()};
   }
   status_.top_sites = board_.update(sites());
   return status_;

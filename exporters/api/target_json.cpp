@@ -102,6 +102,11 @@ ordered_json target_json(const model::TargetStatus& target) {
   json["overhead_ratio"] = target.overhead_ratio;
   json["mode_changes"] = target.mode_changes;
   json["uncertain_sites"] = target.uncertain_sites;
+  // Of source spans: what it knows of who lives.
+  const auto& verdicts = target.verdicts;
+  json["missed_cycles"] = verdicts ? ordered_json(verdicts->missed_cycles) : ordered_json();
+  json["lost_verdicts"] = verdicts ? ordered_json(verdicts->lost_verdicts) : ordered_json();
+  json["inuse_reliable"] = verdicts ? ordered_json(verdicts->inuse_reliable) : ordered_json();
   json["gc_cycles"] = target.gc_cycles;
   json["settled_objects"] = target.settled_objects;
   // The others would be answered with their reason only.

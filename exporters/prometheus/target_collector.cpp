@@ -271,6 +271,9 @@ std::vector<MetricFamily> TargetCollector::Collect() const {
   Targets with_live;
   std::copy_if(targets.begin(), targets.end(), std::back_inserter(with_live),
                [](const auto* t) { return t->has_live; });
+  Targets of_spans;
+  std::copy_if(targets.begin(), targets.end(), std::back_inserter(of_spans),
+               [](const auto* t) { return t->verdicts.has_value(); });
 
   Family build("goheapd_build_info", "The version of goheapd and of its libbpf; always 1.",
                MetricType::Gauge);
@@ -340,6 +343,20 @@ std::vector<MetricFamily> TargetCollector::Collect() const {
                                 "to be collected is among them.",
                                 MetricType::Gauge, with_live,
                                 [](const Target& t) { return t.live_objects; }));
+  families.push_back(per_target(
+      "goheapd_spans_missed_cycles_total",
+      "Garbage collections of a target of source spans that goheapd did not get to see before the next one.",
+      MetricType::Counter, of_spans, [](const Target& t) { return t.verdicts->missed_cycles; }));
+  families.push_back(per_target(
+      "goheapd_spans_lost_verdicts_total",
+      "Times that whether a sampled object of source spans has outlived a garbage collection was not seen; "
+      "until the next one it is taken to live.",
+      MetricType::Counter, of_spans, [](const Target& t) { return t.verdicts->lost_verdicts; }));
+  families.push_back(per_target(
+      "goheapd_spans_inuse_reliable",
+      "Whether what source spans shows as in use can be relied on, 0 or 1: 0 when of late more than 1 % of "
+      "the verdicts on sampled objects were lost.",
+      MetricType::Gauge, of_spans, [](const Target& t) { return t.verdicts->inuse_reliable ? 1 : 0; }));
   families.push_back(
       per_site("goheapd_site_live_bytes",
                "Estimated bytes of live objects by the function that allocated them; the top ones.",

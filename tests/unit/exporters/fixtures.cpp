@@ -216,8 +216,18 @@ std::vector<model::TargetStatus> FixedSource::targets() {
 
   auto counter = target(102, "counter", TargetState::attached);
   counter.mode = model::Mode::exact;
+  counter.level = "exact";
   counter.pie = true;
   counter.attached_wall_ns = kStart + kSecond;
+
+  auto tool = target(106, "tool", TargetState::attached);
+  tool.source = "spans";
+  tool.level = "gc";
+  tool.sampled_share = 0;
+  tool.sample_rate = 131072;
+  tool.has_live = true;
+  tool.verdicts = {31, 402, false};
+  tool.attached_wall_ns = kStart + kSecond;
 
   auto old = target(103, "old", TargetState::unsupported);
   old.go_version = "go1.12.17";
@@ -225,14 +235,14 @@ std::vector<model::TargetStatus> FixedSource::targets() {
 
   auto ended = target(104, "ended", TargetState::exited);
   ended.exited_wall_ns = kStart + 60 * kSecond;
-  return {shop, counter, old, ended};
+  return {shop, counter, tool, old, ended};
 }
 
 model::DaemonStatus FixedSource::status() {
   model::DaemonStatus status;
   status.version = "0.1.0";
   status.libbpf_version = "1.4.6";
-  status.events = {{"birth", 100}, {"death", 80}};
+  status.events = {{"sampled_birth", 100}, {"sampled_death", 80}, {"span_death", 7}};
   status.lost_events = {{"ring_full", 0}, {"stack_table_full", 7}};
   status.kubernetes = {110, 2, true, 3, 41, {{"connection", 5}, {"denied", 0}}};
   status.not_ready = not_ready;
