@@ -1,5 +1,6 @@
 """Source spans: the heap of programs whose runtime does not sample, compared with what these programs know themselves."""
 import math
+import signal
 import subprocess
 import time
 
@@ -49,6 +50,7 @@ def test_equal_to_what_the_program_knows(minor):
         profile = collected(daemon, program)
         left = sum(size for site, size in by_site(profile, "inuse_space").items() if site in SITES)
         assert left < 200_000, (by_site(profile, "inuse_space"), profile.comments)
+        assert daemon.metrics().sum("goheapd_events_total", kind="span_death") > 100
         # On a busy machine one cycle may follow the other before it was looked at, which is counted.
         assert not daemon.lost_events().keys() - {"verdict_missed"}, daemon.lost_events()
 
@@ -122,6 +124,36 @@ def test_attached_to_a_program_that_has_run(some_minor):
             profile = collected(daemon, program)
             assert by_site(profile, "inuse_space")[FROM_BEFORE] < 0.35 * before
             check_in_use(profile, program, seen_from_start=False)
+
+
+def verdicts(daemon, program):
+    row = daemon.targets()[program.pid]
+    return [row[name] for name in ("missed_cycles", "lost_verdicts", "inuse_reliable")]
+
+
+def test_cycles_that_nobody_looks_at_are_told():
+    """While goheapd stands still, objects may die unseen."""
+    with LifeLedger(golang.VERSIONS[-1], OBJECTS) as program, \
+            Daemon(program.pid, arguments=["--mode", "sampled"]) as daemon:
+        daemon.wait_for_state(program.pid)
+        daemon.profile(program.pid)
+        program.ask(f"hold 0 {OBJECTS}")
+        collected(daemon, program)
+        missed, lost, reliable = verdicts(daemon, program)
+        assert reliable
+        daemon.process.send_signal(signal.SIGSTOP)
+        for _ in range(20):
+            program.ask("gc")
+        daemon.process.send_signal(signal.SIGCONT)
+        daemon.wait_until(lambda: verdicts(daemon, program)[0] >= missed + 10, "no missed cycles")
+        now_missed, now_lost, reliable = verdicts(daemon, program)
+        assert now_lost > lost and not reliable
+        pid = str(program.pid)
+        metrics = daemon.metrics()
+        assert metrics.sum("goheapd_spans_missed_cycles_total", pid=pid) >= now_missed
+        assert metrics.sum("goheapd_spans_lost_verdicts_total", pid=pid) >= now_lost
+        assert metrics.sum("goheapd_spans_inuse_reliable", pid=pid) == 0
+        assert any("inuse is unreliable" in comment for comment in daemon.profile(program.pid).comments)
 
 
 def test_stripped_position_independent():

@@ -140,6 +140,49 @@ TEST_F(TargetTest, TheLevelIsTold) {
   EXPECT_EQ(target_.status().sampled_share, 0);
 }
 
+TEST_F(TargetTest, DeathsAndMissedCyclesOfSourceSpansAreTold) {
+  target_.start(nullptr, 0, nullptr, model::Mode::sampled, true, model::Mode::sampled);
+  EXPECT_FALSE(target_.status().verdicts);
+  target_.follow_spans(nullptr, kSpanMeanDistance);
+  const auto read = [this](profile::SpanReading reading) {
+    target_.spans()->start_reading();
+    target_.apply(reading);
+    return *target_.status().verdicts;
+  };
+  model::SpanRunOpened run;
+  run.pid = 42;
+  run.time_ns = kSecond;
+  run.address = 0xc000;
+  run.span_class = 12;
+  run.object_bytes = 64;
+  run.planned_objects = 128;
+  run.mean_distance = kSpanMeanDistance;
+  run.stack = {0x10};
+  target_.on(run);
+  EXPECT_EQ(target_.status().samples, 1u);
+  profile::SpanReading reading;
+  reading.liveness.sweepgen = 4;
+  reading.liveness.due_verdicts = 1;
+  reading.liveness.dead = {{run.address, run.time_ns, run.sweepgen}};
+  EXPECT_TRUE(read(reading).inuse_reliable);
+  EXPECT_EQ(target_.status().samples, 2u);  // a birth and a death
+  EXPECT_EQ(target_.spans()->take_deaths(), 1u);
+  EXPECT_EQ(target_.spans()->take_deaths(), 0u);
+
+  reading.liveness.sweepgen = 10;
+  reading.liveness.missed_cycles = 2;
+  reading.liveness.due_verdicts = 30;
+  reading.liveness.lost_verdicts = 20;
+  const model::VerdictTotals verdicts = read(reading);
+  EXPECT_EQ(verdicts.missed_cycles, 2u);
+  EXPECT_EQ(verdicts.lost_verdicts, 20u);
+  EXPECT_FALSE(verdicts.inuse_reliable);
+  // Another source has nothing of it.
+  target_.set_status(status_of(42));
+  target_.start(nullptr, 0, nullptr, model::Mode::sampled, true, model::Mode::sampled);
+  EXPECT_FALSE(target_.status().verdicts);
+}
+
 TEST_F(TargetTest, CountersGoOnWhenTheSourceChanges) {
   constexpr auto kSlice = static_cast<size_t>(model::AllocationKind::slice);
   target_.start(nullptr, 0, nullptr, model::Mode::sampled, true, model::Mode::sampled);
