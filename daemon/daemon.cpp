@@ -439,6 +439,7 @@ void Daemon::publish(uint64_t now_ns) {
     status.events = collector_->events();
     status.lost_events = collector_->lost_events();
   }
+  status.events.push_back({"span_death", span_deaths_});
   status.lost_events.push_back({"reading_failed", failed_readings_});
   status.lost_events.push_back({"record_unread", unread_samples_});
   status.lost_events.push_back({"verdict_missed", lost_verdicts_});

@@ -227,6 +227,7 @@ class Daemon final : public exporters::ProfileSource {
   uint64_t next_slice_ns_ = 0;   // the same
   uint64_t failed_readings_ = 0;
   uint64_t unread_samples_ = 0;  // processes ended with what their stacks were
+  uint64_t span_deaths_ = 0;     // of all targets of source spans; their births are events of probes
   uint64_t lost_verdicts_ = 0;   // of all targets of source spans, as profile::SpanLedger counts them
   uint64_t untracked_runs_ = 0;  // the same
   bool config_loaded_ = true;    // the last attempt

@@ -20,9 +20,6 @@ constexpr double kStormFactor = 10;
 // Probes go in and out in this thread: of its time slices of all targets may take at most one part in so many.
 constexpr uint64_t kSliceRestFactor = 10;
 
-// At level sparse there is a stack walk for so many fewer samples; each is hit by more bytes, so they still add up.
-constexpr uint64_t kSparseFactor = 16;
-
 // What a trap takes where that was not measured.
 constexpr double kTypicalTrapNs = 1000;
 
@@ -282,8 +279,8 @@ Expected<void> Daemon::change_level(Target& target, Level from, Level to) {
 // After probes were added, which come with the usual distance.
 Expected<void> Daemon::set_distance(const Target& target, Level level) {
   if (target.spans() == nullptr) return {};
-  const uint64_t distance = kSpanMeanDistance * (level == Level::sparse ? kSparseFactor : 1);
-  if (auto set = collector_->set_mean_distance(target.pid(), distance); !set) return Unexpected(set.error());
+  if (auto set = collector_->set_mean_distance(target.pid(), span_mean_distance(level)); !set)
+    return Unexpected(set.error());
   return {};
 }
 

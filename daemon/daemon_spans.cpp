@@ -51,6 +51,7 @@ void Daemon::start_span_reading(Target& target) {
       if (brought->reading) {
         read_target->apply(*brought->reading);
         lost_verdicts_ += brought->reading->liveness.lost_verdicts;
+        span_deaths_ += source.take_deaths();
         untracked_runs_ += source.ledger().take_untracked_runs();
         return;
       }

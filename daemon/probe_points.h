@@ -7,12 +7,18 @@
 #include "daemon/model/process_key.h"
 #include "daemon/model/target.h"
 #include "daemon/probe/attach_request.h"
+#include "daemon/probe/governor.h"
 
 namespace goheapd {
 
 // Source spans: one sample in so many bytes. A quarter of what Go's own sampler takes, because a sample here is a whole run
 // of objects, and those of small classes stand for less.
 inline constexpr uint64_t kSpanMeanDistance = 128u << 10;
+// At level sparse there is a stack walk for so many fewer samples; each is hit by more bytes, so they still add up.
+inline constexpr uint64_t kSparseFactor = 16;
+constexpr uint64_t span_mean_distance(probe::Level level) {
+  return kSpanMeanDistance * (level == probe::Level::sparse ? kSparseFactor : 1);
+}
 
 // What the kernel shall watch in a process that runs `binary`, for mode sampled or exact. `exe` = path by which the
 // kernel opens the running file. Error: the binary lacks a function that the mode needs.

@@ -11,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "daemon/alias_windows.h"
@@ -43,6 +44,8 @@ class SpanSource {
   std::vector<model::TrackedObject> start_reading();
   void apply(const profile::SpanReading& reading, const profile::CountedElsewhere& counted);
   void reading_failed(uint64_t now_ns);
+  // Deaths of sampled objects that were found since the last call.
+  uint64_t take_deaths() { return ledger_.deaths() - std::exchange(reported_deaths_, ledger_.deaths()); }
   // Ready when the reading in flight has been applied or has failed.
   std::shared_future<void> reading_end() const { return end_; }
 
@@ -59,6 +62,7 @@ class SpanSource {
   uint64_t not_before_ns_ = 0;
   uint64_t next_ns_ = 0;  // a reading without a cycle
   unsigned unswept_readings_ = 0;
+  uint64_t reported_deaths_ = 0;
 };
 
 }  // namespace goheapd

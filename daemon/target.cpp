@@ -8,6 +8,7 @@
 
 #include "daemon/base/clock.h"
 #include "daemon/growing_counters.h"
+#include "daemon/probe_points.h"
 
 namespace goheapd {
 namespace {
@@ -177,7 +178,9 @@ void Target::apply(const profile::SpanReading& reading) {
   profile::CountedElsewhere counted;
   if (exact_) counted.amounts = exact_->by_size_class();
   counted.all = is_exact() && counting_since_ns_ <= spans_->ledger().reading_ns();
+  const uint64_t deaths = spans_->ledger().deaths();
   spans_->apply(reading, counted);
+  status_.samples += spans_->ledger().deaths() - deaths;
 }
 
 void Target::apply(std::vector<model::ExactCount> counts) {
@@ -222,12 +225,24 @@ void Target::set_level(probe::Level level, const std::string& why) {
   if (was_exact && !exact) exact_->end_period();
   if (exact != was_exact) count_elsewhere(exact);
   if (buckets_) buckets_->set_has_events(level > probe::Level::buckets);
+  if (spans_) status_.sample_rate = span_mean_distance(level);
   // Without records in the runtime there is no mode buckets: sampling pauses.
   status_.mode = exact                                        ? model::Mode::exact
                  : level > probe::Level::buckets || !buckets_ ? model::Mode::sampled
                                                               : model::Mode::buckets;
   ++status_.mode_changes;
   status_.reason = why;
+}
+
+// The mode does not tell whether samples are taken all the time.
+void Target::fill_level() {
+  if (state() == model::TargetState::exited) return;  // as it was last
+  status_.sampled_share = 1;
+  status_.level = governor_ && is_live() ? probe::name_of(governor_->level()) : std::string_view();
+  if (status_.level.empty()) return;
+  if (governor_->level() == probe::Level::gc) status_.sampled_share = 0;
+  if (governor_->level() == probe::Level::slices)
+    status_.sampled_share = governor_->slices().sampled_share(kernel_time_ns());
 }
 
 std::vector<std::pair<uint64_t, profile::StackPtr>> Target::take_unnamed_stacks() {
@@ -408,6 +423,7 @@ std::vector<profile::SiteTotals> Target::sites() const {
 
 model::TargetStatus Target::status() {
   update_counters();
+  fill_level();
   gc_.fill(status_);
   status_.alloc_bytes = shown_bytes_;
   status_.alloc_objects = shown_objects_;
@@ -421,6 +437,7 @@ model::TargetStatus Target::status() {
     status_.live_objects = ledger.live_objects();
     status_.gc_cycles = std::max<uint64_t>(status_.gc_cycles, ledger.sweepgen() / 2);
     status_.uncertain_sites = ledger.uncertain_sites();
+    status_.verdicts = {ledger.missed_cycles(), ledger.lost_verdicts(), !ledger.inuse_is_unreliable()};
   }
   status_.top_sites = board_.update(sites());
   return status_;

@@ -135,6 +135,7 @@ class Target {
 
  private:
   void update_counters();
+  void fill_level();
   std::vector<profile::SiteTotals> sites() const;
   void fill_from_buckets(profile::RawSnapshot& snapshot) const;
   void count_elsewhere(bool elsewhere);

@@ -32,6 +32,14 @@ inline Mode mode_of(std::string_view name) {
 // TargetStatus::source of a runtime's sampler that --allow-runtime-sampling has switched on.
 inline constexpr std::string_view kSourceEnabled = "enabled";
 
+// How far what source spans shows as in use can be trusted: whether the objects it samples still live is read after each
+// garbage collection, if goheapd gets to look before the next.
+struct VerdictTotals {
+  uint64_t missed_cycles = 0;  // in which it did not
+  uint64_t lost_verdicts = 0;  // on objects that such cycles judged
+  bool inuse_reliable = true;  // of late hardly any was lost
+};
+
 // One row of /api/v1/targets and the labels of a target's metrics. A plain copy, made by the owner thread.
 struct TargetStatus {
   ProcessKey process;
@@ -52,7 +60,10 @@ struct TargetStatus {
   std::string pod, namespace_name, container;
   std::string pod_uid, container_id;  // as its cgroup names them; empty: it is in none
   PodPtr pod_facts;                   // what Kubernetes says of its pod; null = nothing
-  uint64_t sample_rate = 0;
+  uint64_t sample_rate = 0;           // mean bytes between samples, while they are taken
+  std::string level;  // that the governor keeps it at, of probe::kLevelNames; empty: nothing is measured
+  double sampled_share = 1;               // of the time at that level in which samples are taken
+  std::optional<VerdictTotals> verdicts;  // source spans only
 
   uint64_t samples = 0;  // events taken in for this target
   uint64_t probe_hits = 0;

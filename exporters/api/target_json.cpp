@@ -80,6 +80,7 @@ ordered_json target_json(const model::TargetStatus& target) {
   json["pie"] = target.pie;
   json["state"] = model::name_of(target.state);
   json["mode"] = model::name_of(target.mode);
+  json["level"] = text_or_null(target.level);
   json["source"] = text_or_null(target.source);
   json["reason"] = text_or_null(target.reason);
   json["started_at"] = time_or_null(target.started_wall_ns);
@@ -91,6 +92,7 @@ ordered_json target_json(const model::TargetStatus& target) {
   json["container_id"] = text_or_null(target.container_id);
   json["kubernetes"] = pod_json(target);
   json["sample_rate"] = target.sample_rate;
+  json["sampled_share"] = target.sampled_share;
   json["samples"] = target.samples;
   json["probe_hits"] = target.probe_hits;
   json["probe_cpu_seconds"] = static_cast<double>(target.probe_cpu_ns) / 1e9;
@@ -100,6 +102,11 @@ ordered_json target_json(const model::TargetStatus& target) {
   json["overhead_ratio"] = target.overhead_ratio;
   json["mode_changes"] = target.mode_changes;
   json["uncertain_sites"] = target.uncertain_sites;
+  // Of source spans: what it knows of who lives.
+  const auto& verdicts = target.verdicts;
+  json["missed_cycles"] = verdicts ? ordered_json(verdicts->missed_cycles) : ordered_json();
+  json["lost_verdicts"] = verdicts ? ordered_json(verdicts->lost_verdicts) : ordered_json();
+  json["inuse_reliable"] = verdicts ? ordered_json(verdicts->inuse_reliable) : ordered_json();
   json["gc_cycles"] = target.gc_cycles;
   json["settled_objects"] = target.settled_objects;
   // The others would be answered with their reason only.

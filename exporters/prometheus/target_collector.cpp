@@ -234,6 +234,19 @@ MetricFamily target_info(const Targets& targets) {
   return family.take();
 }
 
+MetricFamily target_levels(const Targets& targets) {
+  Family family(
+      "goheapd_target_level",
+      "The level at which an attached process is watched: exact, sampled, sparse (a sixteenth of the "
+      "samples), slices (samples now and then), buckets (the runtime's records only) or gc (no samples); "
+      "always 1.",
+      MetricType::Gauge);
+  for (const model::TargetStatus* target : targets) {
+    if (!target->level.empty()) family.add(with(target_labels(*target), label("level", target->level)), 1);
+  }
+  return family.take();
+}
+
 void add_kubernetes(const model::KubernetesStatus& status, std::vector<MetricFamily>& families) {
   families.push_back(single("goheapd_kubernetes_pods", "Pods of this node whose names are known.",
                             MetricType::Gauge, static_cast<double>(status.pods)));
@@ -277,6 +290,9 @@ std::vector<MetricFamily> TargetCollector::Collect() const {
   Targets with_live;
   std::copy_if(targets.begin(), targets.end(), std::back_inserter(with_live),
                [](const auto* t) { return t->has_live; });
+  Targets of_spans;
+  std::copy_if(targets.begin(), targets.end(), std::back_inserter(of_spans),
+               [](const auto* t) { return t->verdicts.has_value(); });
 
   Family build("goheapd_build_info", "The version of goheapd and of its libbpf; always 1.",
                MetricType::Gauge);
@@ -312,6 +328,11 @@ std::vector<MetricFamily> TargetCollector::Collect() const {
                 "reason", status.refused_samplers));
   if (status.kubernetes) add_kubernetes(*status.kubernetes, families);
   families.push_back(target_info(targets));
+  families.push_back(target_levels(targets));
+  families.push_back(per_target("goheapd_sampled_ratio",
+                                "Share of the time at its present level in which samples of the target are "
+                                "taken, 0 to 1; below 1 at the levels slices and gc.",
+                                MetricType::Gauge, targets, [](const Target& t) { return t.sampled_share; }));
   families.push_back(per_label("goheapd_events_total", "Events taken in, by kind.", "kind", status.events));
   families.push_back(per_label("goheapd_lost_events_total",
                                "Events, stacks and readings that could not be kept, by reason.", "reason",
@@ -344,6 +365,20 @@ std::vector<MetricFamily> TargetCollector::Collect() const {
                                 "to be collected is among them.",
                                 MetricType::Gauge, with_live,
                                 [](const Target& t) { return t.live_objects; }));
+  families.push_back(per_target(
+      "goheapd_spans_missed_cycles_total",
+      "Garbage collections of a target of source spans that goheapd did not get to see before the next one.",
+      MetricType::Counter, of_spans, [](const Target& t) { return t.verdicts->missed_cycles; }));
+  families.push_back(per_target(
+      "goheapd_spans_lost_verdicts_total",
+      "Times that whether a sampled object of source spans has outlived a garbage collection was not seen; "
+      "until the next one it is taken to live.",
+      MetricType::Counter, of_spans, [](const Target& t) { return t.verdicts->lost_verdicts; }));
+  families.push_back(per_target(
+      "goheapd_spans_inuse_reliable",
+      "Whether what source spans shows as in use can be relied on, 0 or 1: 0 when of late more than 1 % of "
+      "the verdicts on sampled objects were lost.",
+      MetricType::Gauge, of_spans, [](const Target& t) { return t.verdicts->inuse_reliable ? 1 : 0; }));
   families.push_back(
       per_site("goheapd_site_live_bytes",
                "Estimated bytes of live objects by the function that allocated them; the top ones.",

@@ -26,6 +26,20 @@ std::string bytes_for_people(double bytes) {
   return number.data();
 }
 
+// What the mode alone does not tell.
+std::string level_note(const model::TargetStatus& target) {
+  if (target.level.empty() || target.level == model::name_of(target.mode)) return {};
+  std::string note = target.level;
+  if (target.sampled_share == 0) {
+    note += ": no samples at the moment";
+  } else if (target.sampled_share < 1) {
+    std::array<char, 64> share{};
+    std::snprintf(share.data(), share.size(), ": samples %.1f %% of the time", target.sampled_share * 100);
+    note += share.data();
+  }
+  return "<br><span class=\"note\">" + text(note) + "</span>";
+}
+
 std::string row(const model::TargetStatus& target) {
   const std::string pid = std::to_string(target.process.pid);
   const std::string base = "/targets/" + pid + "/debug/pprof/";
@@ -33,7 +47,8 @@ std::string row(const model::TargetStatus& target) {
                      "<br><span class=\"note\">" + text(target.exe) + "</span></td><td>" +
                      text(target.go_version) + "</td><td>" + text(model::name_of(target.state));
   if (!target.reason.empty()) html += "<br><span class=\"note\">" + text(target.reason) + "</span>";
-  html += "</td><td>" + text(model::name_of(target.mode)) + "</td><td class=\"number\">" +
+  html += "</td><td>" + text(model::name_of(target.mode)) + level_note(target) +
+          "</td><td class=\"number\">" +
           (target.has_live ? bytes_for_people(target.live_bytes) : std::string()) +
           "</td><td class=\"number\">" + bytes_for_people(target.alloc_bytes_per_second) + "/s</td><td>";
   const bool has_profiles =

@@ -68,6 +68,19 @@ def test_triggers_are_those_of_the_runtime(watched, minor):
     assert not wrong, wrong
 
 
+def test_settings_are_those_of_the_runtime(watched, minor):
+    """Each cycle tells with which GOGC and GOMEMLIMIT it ended."""
+    daemon, programs = watched
+    program = programs[minor]
+    for percent, limit in ((100, 2 ** 63 - 1), (37, 2 ** 63 - 1), (400, 1 << 30), (-1, LIMIT), (100, 2 ** 63 - 1)):
+        program.ask(f"percent {percent}")
+        program.ask(f"limit {limit}")
+        program.ask("force 1")
+        assert program.numbers("settings") == [[percent, limit]]
+        last = collector(daemon, program)["cycles"][-1]
+        assert (last["gogc_percent"], last["memory_limit_bytes"]) == (percent, None if limit == 2 ** 63 - 1 else limit), last
+
+
 def bucket_counts(values, bounds):
     return [sum(value <= bound for value in values) for bound in bounds]
 

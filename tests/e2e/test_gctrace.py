@@ -1,8 +1,10 @@
 """Garbage collections seen from outside, against what the program itself prints with GODEBUG=gctrace=1."""
+import contextlib
 import datetime
 import re
 
-from conftest import FEW_VERSIONS, LONG
+import pytest
+from conftest import LONG
 from harness import golang
 from harness.child import Child
 from harness.daemon import Daemon
@@ -54,30 +56,52 @@ def as_we_saw_it(ours, theirs):
     return [our if i in wrong else their for i, (our, their) in enumerate(zip(ours, theirs))]
 
 
+def compare(daemon, program, minor, compared, experiment=""):
+    ours, theirs = same_moment(daemon, program)
+    assert compared <= len(ours) <= LONG_RUN[1]
+    assert ours == (as_we_saw_it(ours, theirs[-len(ours):]) if minor == 19 else theirs[-len(ours):])
+    # Here and there the heap grows enough between two of the forced ones.
+    assert sum(line.endswith(FORCED) for line in ours) >= program.cycles // 10
+    checks_for_leaks = minor >= 27 or "goroutineleakprofile" in experiment
+    assert sum(LEAK_CHECK in line for line in ours) == (LEAK_CHECKS if checks_for_leaks else 0)
+    metrics = daemon.metrics()
+    pid = str(program.pid)
+    assert metrics.sum("goheapd_gc_missed_cycles_total", pid=pid) == 0
+    assert metrics.sum("goheapd_gc_cycles_total", pid=pid) >= number(ours[-1])
+    assert metrics.sum("goheapd_gc_cpu_seconds_total", pid=pid, kind="dedicated") > 0
+    assert metrics.sum("goheapd_heap_bytes", pid=pid, kind="marked") > 1 << 20
+    # Each cycle stops the program twice, or more often; of the first ones only the sum may be known.
+    assert metrics.sum("goheapd_gc_pause_seconds_count", pid=pid) >= 2 * compared
+
+
 def check(mode, minor, folder, run, experiment=""):
     cycles, compared = run
     with Collecting(minor, folder, cycles, experiment) as program, Daemon(program.pid, arguments=["--mode", mode]) as daemon:
         daemon.wait_for_state(program.pid)
         program.run()
-        ours, theirs = same_moment(daemon, program)
-        assert compared <= len(ours) <= LONG_RUN[1]
-        assert ours == (as_we_saw_it(ours, theirs[-len(ours):]) if minor == 19 else theirs[-len(ours):])
-        # Here and there the heap grows enough between two of the forced ones.
-        assert sum(line.endswith(FORCED) for line in ours) >= cycles // 10
-        checks_for_leaks = minor >= 27 or "goroutineleakprofile" in experiment
-        assert sum(LEAK_CHECK in line for line in ours) == (LEAK_CHECKS if checks_for_leaks else 0)
-        metrics = daemon.metrics()
-        pid = str(program.pid)
-        assert metrics.sum("goheapd_gc_missed_cycles_total", pid=pid) == 0
-        assert metrics.sum("goheapd_gc_cycles_total", pid=pid) >= number(ours[-1])
-        assert metrics.sum("goheapd_gc_cpu_seconds_total", pid=pid, kind="dedicated") > 0
-        assert metrics.sum("goheapd_heap_bytes", pid=pid, kind="marked") > 1 << 20
-        # Each cycle stops the program twice, or more often; of the first ones only the sum may be known.
-        assert metrics.sum("goheapd_gc_pause_seconds_count", pid=pid) >= 2 * compared
+        compare(daemon, program, minor, compared, experiment)
 
 
-def test_every_line_is_what_the_program_prints(minor, tmp_path):
-    check("sampled", minor, tmp_path, LONG_RUN if LONG or minor in FEW_VERSIONS else SHORT_RUN)
+@pytest.fixture(scope="module")
+def all_versions(tmp_path_factory):
+    """(a daemon, {minor: program}): side by side, under one daemon, each collects as often as is remembered of it."""
+    with contextlib.ExitStack() as stack:
+        programs = {minor: stack.enter_context(Collecting(minor, tmp_path_factory.mktemp(f"go1.{minor}"), LONG_RUN[0]))
+                    for minor in golang.VERSIONS}
+        daemon = stack.enter_context(Daemon(*(program.pid for program in programs.values()), arguments=["--mode", "sampled"]))
+        for program in programs.values():
+            daemon.wait_for_state(program.pid)
+        for program in programs.values():
+            program.tell("go")
+        for program in programs.values():
+            assert program.line(timeout=300) == "done"
+        yield daemon, programs
+
+
+def test_every_line_is_what_the_program_prints(all_versions, minor):
+    """A thousand cycles of each version, of every kind: the heap has grown, forced, by a memory limit, to look for leaks."""
+    daemon, programs = all_versions
+    compare(daemon, programs[minor], minor, LONG_RUN[1])
 
 
 def test_the_experiment_that_looks_for_leaks(tmp_path):

@@ -1,7 +1,10 @@
 """What a program's own Go collector would say, served from outside: in every mode, and of programs that are not profiled."""
+import contextlib
 import pathlib
 
 import pytest
+from harness import golang
+from harness.child import Answering
 from harness.daemon import Daemon, Metrics
 from harness.target import Target
 
@@ -35,6 +38,60 @@ def check(daemon, target):
     assert value(metrics, "process_open_fds") == len(list(pathlib.Path(f"/proc/{target.pid}/fd").iterdir()))
     quantiles = [value(metrics, "go_gc_duration_seconds", quantile=q) for q in ("0", "0.25", "0.5", "0.75", "1")]
     assert 0 < quantiles[0] and quantiles == sorted(quantiles)
+
+
+class Collector(Answering):
+    """The program go_collector, which knows what Prometheus' own collector would export of it."""
+
+    def __init__(self, minor):
+        super().__init__(golang.build(minor, program="go_collector"), GOMAXPROCS="4")
+
+    def values(self):
+        """{(name, labels): value}; durations and times in nanoseconds."""
+        rows = self.ask("values")
+        named = {(row[0], ()): int(row[1]) for row in rows if len(row) == 2 and row[0] != "version"}
+        quantiles = {("go_gc_duration_seconds", (("quantile", row[1]),)): int(row[2]) for row in rows if len(row) == 3}
+        [version] = [row[1] for row in rows if row[0] == "version"]
+        return named | quantiles | {("go_info", (("version", version),)): 1}
+
+
+# In seconds, with as many digits as a float64 has: of the time of a day these are some hundred nanoseconds.
+SECONDS = {"go_gc_duration_seconds": 1, "go_gc_duration_seconds_sum": 1, "go_memstats_last_gc_time_seconds": 500}
+
+
+def differences(daemon, program):
+    """{series: (ours, the program's)}. We look first: what the program allocates is for its answer, when it has looked."""
+    ours = {(name, tuple(labels)): value for (name, labels), value in go_metrics(daemon, program.pid).items()
+            if name.startswith("go_")}
+    theirs = program.values()
+    assert ours.keys() == theirs.keys()
+    return {series: (ours[series], value) for series, value in theirs.items()
+            if (abs(ours[series] * 1e9 - value) > SECONDS[series[0]] if series[0] in SECONDS else ours[series] != value)}
+
+
+@pytest.fixture(scope="module")
+def collectors():
+    with contextlib.ExitStack() as stack:
+        programs = {minor: stack.enter_context(Collector(minor)) for minor in golang.VERSIONS}
+        daemon = stack.enter_context(Daemon(*(program.pid for program in programs.values())))
+        for program in programs.values():
+            daemon.wait_for_state(program.pid)
+        yield daemon, programs
+
+
+def test_every_series_is_what_its_own_collector_exports(collectors, minor):
+    """All of them at once, exactly. Between the two looks the runtime of a program that rests may give pages back or let
+    a thread go to sleep; so there may be moments that differ, but there must be one that does not."""
+    daemon, programs = collectors
+    program = programs[minor]
+    for commands in ([], ["work 30000", "gc"], ["work 5000"], ["park 100"], ["percent 40", "work 100000", "gc"],
+                     [f"limit {20 << 20}", "percent -1", "work 500000", "gc"], ["limit 0", "percent 100"]):
+        for command in commands:
+            program.ask(command)
+        for _ in range(20):
+            if not (wrong := differences(daemon, program)):
+                break
+        assert not wrong, f"after {commands}"
 
 
 @pytest.mark.parametrize("mode", ["sampled", "exact", "buckets"])

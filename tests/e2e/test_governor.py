@@ -76,7 +76,8 @@ def check_storm(daemon, program):
 def check_slices(daemon, program):
     """Every refill of a span is a hit: where that is too much, sampling thins out, and then comes in slices."""
     daemon.wait_until(lambda: f"pid {program.pid}: mode auto went from sparse to slices: " in daemon.log(), "no slices", 20)
-    assert row_of(daemon, program)["mode"] == "sampled"
+    row = row_of(daemon, program)
+    assert (row["mode"], row["level"]) == ("sampled", "slices") and row["sampled_share"] < 0.2, row
     # Slices go on for as long as the storm does: what allocates now is found, and told from what did before.
     program.ask("other")
 

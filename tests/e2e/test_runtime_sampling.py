@@ -96,6 +96,32 @@ def test_set_back_after_a_crash(tmp_path):
             assert journal(tmp_path) == []
 
 
+@pytest.mark.parametrize("change,state,source", [("exclude: ['.*']", "ignored", None), ("", "attached", "spans")],
+                         ids=["excluded", "not_allowed"])
+def test_set_back_when_the_configuration_says_so(change, state, source, tmp_path):
+    """A reload that leaves the program out, or does not allow it any more."""
+    config = tmp_path / "goheapd.yml"
+    with Target.of(24, tags="noprofile") as target:
+        allowed = f"allow-runtime-sampling: ['^{re.escape(str(target.binary))}$']\n"
+        config.write_text("mode: sampled\n" + allowed)
+        with Daemon(target.pid, arguments=["--config", config, "--data-dir", tmp_path]) as daemon:
+            assert daemon.wait_for_state(target.pid)["source"] == "enabled"
+            assert rate_of(target) == RATE
+            config.write_text(f"mode: sampled\n{change}\n")
+            daemon.process.send_signal(signal.SIGHUP)
+            row = daemon.wait_until(lambda: (row := daemon.targets()[target.pid])["state"] == state and row["source"] == source and row,
+                                    "the reload changes nothing")
+            assert rate_of(target) == 0, row
+            assert journal(tmp_path) == []
+            # Allowed again, it is switched on again.
+            config.write_text("mode: sampled\n" + allowed)
+            daemon.process.send_signal(signal.SIGHUP)
+            daemon.wait_until(lambda: daemon.targets()[target.pid]["source"] == "enabled", "it stays off")
+            assert rate_of(target) == RATE and [entry["pid"] for entry in journal(tmp_path)] == [target.pid]
+            assert daemon.stop()[0] == 0
+        assert rate_of(target) == 0
+
+
 def test_not_where_it_is_not_allowed(tmp_path):
     with Target.of(24, tags="noprofile") as target, Target.of(27, tags="noprofile") as other:
         with Daemon(target.pid, other.pid, arguments=arguments(other, tmp_path)) as daemon:

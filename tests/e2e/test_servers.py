@@ -8,7 +8,7 @@ import urllib.error
 
 import pytest
 from harness import golang, pprof
-from harness.daemon import Daemon, fetch, free_port
+from harness.daemon import GOHEAPD, Daemon, Metrics, fetch, free_port
 from harness.target import text_differences
 
 PROGRAMS = golang.CACHE / "programs"
@@ -159,6 +159,44 @@ def test_the_same_without_its_sampler(server):
     wrong = {function: (shares["runtime"][function], shares["spans"].get(function, 0)) for function in large
              if abs(shares["runtime"][function] - shares["spans"].get(function, 0)) > 0.01 + 0.25 * shares["runtime"][function]}
     assert not wrong, wrong
+
+
+def own_counters(base):
+    """(bytes allocated since it started, bytes allocated and not freed), by the server's own Go collector."""
+    metrics = Metrics.parse(fetch(base + "/metrics").text)
+    return metrics.sum("go_memstats_alloc_bytes_total"), metrics.sum("go_memstats_alloc_bytes")
+
+
+@pytest.mark.parametrize("rate", [512 << 10, 0], ids=["runtime", "spans"])
+def test_recorded_exactly_with_the_live_heap(rate, tmp_path):
+    """A window in which every allocation of a server at work is counted, and at its end what it holds."""
+    server, output = SERVERS[1], tmp_path / "heap.pb.gz"
+    with server.running(GODEBUG=f"memprofilerate={rate}") as (process, base):
+        server.put_under_load(base, 1).wait()
+        outer = own_counters(base)[0]
+        with subprocess.Popen([GOHEAPD, "record", "--pid", str(process.pid), "--mode", "exact", "--live-heap", "--duration", "8s",
+                               "-o", output], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as recording:
+            deadline = time.monotonic() + 20
+            while not text_differences(process.pid):
+                assert time.monotonic() < deadline and recording.poll() is None, "no probe comes"
+            time.sleep(0.7)
+            inner = own_counters(base)[0]
+            server.put_under_load(base, 2).wait()
+            inner = own_counters(base)[0] - inner
+            for _ in range(2):  # what is dead is collected, and counted by the next
+                fetch(server.own_url + "?gc=1")
+            own, held = server.own_profile(), own_counters(base)[1]
+            text = recording.communicate(timeout=60)[0]
+        assert recording.returncode == 0, text
+        outer = own_counters(base)[0] - outer
+        profile = pprof.decode(output.read_bytes())
+        allocated, in_use = profile.total("alloc_space"), profile.total("inuse_space")
+        # Pointer-free objects below 16 bytes count with the bytes asked for, not with the slots that they share.
+        assert inner > 20 << 20 and 0.97 * inner <= allocated <= 1.01 * outer, (inner, allocated, outer)
+        if rate:
+            assert by_stack(profile, "inuse_space") == by_stack(own, "inuse_space")
+        else:
+            assert abs(in_use - held) < 0.1 * held, (in_use, held, profile.comments)
 
 
 def check_same(daemon, pid, server):

@@ -1,10 +1,13 @@
 """Source spans: the heap of programs whose runtime does not sample, compared with what these programs know themselves."""
+import contextlib
 import math
+import re
+import signal
 import subprocess
 import time
 
 import pytest
-from conftest import LONG
+from conftest import FEW_VERSIONS, LONG
 from harness import golang
 from harness.daemon import Daemon, Metrics, free_port
 from harness.life_ledger import SITES, LifeLedger
@@ -13,6 +16,7 @@ from harness.span_books import by_site, check_allocations, check_in_use, near
 PROGRAMS = golang.CACHE / "programs"  # tests/tools/fetch-programs
 OBJECTS = 100_000
 MANY = 400_000
+SOME_VERSIONS = golang.VERSIONS if LONG else FEW_VERSIONS
 FROM_BEFORE = "[goheapd: allocated before goheapd attached]"
 
 
@@ -49,6 +53,7 @@ def test_equal_to_what_the_program_knows(minor):
         profile = collected(daemon, program)
         left = sum(size for site, size in by_site(profile, "inuse_space").items() if site in SITES)
         assert left < 200_000, (by_site(profile, "inuse_space"), profile.comments)
+        assert daemon.metrics().sum("goheapd_events_total", kind="span_death") > 100
         # On a busy machine one cycle may follow the other before it was looked at, which is counted.
         assert not daemon.lost_events().keys() - {"verdict_missed"}, daemon.lost_events()
 
@@ -57,23 +62,40 @@ def test_equal_to_what_the_program_knows(minor):
                          ids=["gogc10", "memlimit", "gc_off"])
 def test_each_site_within_15_percent(environment):
     """So many objects that each site above 5 % of the heap has hundreds of samples, so 15 % is what chance seldom exceeds."""
-    with LifeLedger(golang.VERSIONS[-1], MANY, **environment) as program, \
-            Daemon(program.pid, arguments=["--mode", "sampled"]) as daemon:
-        daemon.wait_for_state(program.pid)
-        daemon.profile(program.pid)
-        program.ask(f"hold 0 {MANY}")
-        work(program, 1)
-        profile = collected(daemon, program)
-        heap, _ = program.heap()
-        total = profile.total("inuse_space")
-        assert near(total, heap["heap_alloc"], 0.05), (total, heap, profile.comments)
-        ours = by_site(profile, "inuse_space")
-        held = {site: size for site, (_, size) in program.held().items() if size >= 0.05 * total}
-        assert len(held) >= 4
-        # Four standard deviations, which is more than 15 % where there are less than 711 samples.
-        wrong = {site: (ours[site], size) for site, size in held.items()
-                 if not near(ours[site], size, max(0.15, 4 / math.sqrt(size / profile.period)))}
-        assert not wrong, (wrong, ours, profile.comments)
+    with contextlib.ExitStack() as stack:
+        programs = [stack.enter_context(LifeLedger(minor, MANY, **environment)) for minor in SOME_VERSIONS]
+        daemon = stack.enter_context(Daemon(*(program.pid for program in programs), arguments=["--mode", "sampled"]))
+        for program in programs:
+            daemon.wait_for_state(program.pid)
+            daemon.profile(program.pid)
+        for program in programs:  # one after the other, so that goheapd gets to look at each cycle
+            program.ask(f"hold 0 {MANY}")
+            work(program, 1)
+            check_each_site(collected(daemon, program), program, environment)
+            check_settings(daemon, program, environment)
+            program.ask(f"drop 0 {MANY}")
+            program.ask("gc")
+
+
+def check_each_site(profile, program, environment):
+    heap, _ = program.heap()
+    total = profile.total("inuse_space")
+    assert near(total, heap["heap_alloc"], 0.05), (program.binary, total, heap, profile.comments)
+    ours = by_site(profile, "inuse_space")
+    held = {site: size for site, (_, size) in program.held().items() if size >= 0.05 * total}
+    assert len(held) >= 4
+    # Four standard deviations, which is more than 15 % where there are less than 711 samples.
+    wrong = {site: (ours[site], size) for site, size in held.items()
+             if not near(ours[site], size, max(0.15, 4 / math.sqrt(size / profile.period)))}
+    assert not wrong, (program.binary, wrong, ours, profile.comments)
+
+
+def check_settings(daemon, program, environment):
+    """Of its last cycle, as it was told to collect."""
+    last = daemon.get(f"/api/v1/targets/{program.pid}/gc").json()["cycles"][-1]
+    percent = environment["GOGC"]
+    assert last["gogc_percent"] == (-1 if percent == "off" else int(percent))
+    assert last["memory_limit_bytes"] == (400 << 20 if "GOMEMLIMIT" in environment else None)
 
 
 def test_seldom_collected():
@@ -124,6 +146,52 @@ def test_attached_to_a_program_that_has_run(some_minor):
             check_in_use(profile, program, seen_from_start=False)
 
 
+def test_the_profile_tells_of_which_cycle_it_is(some_minor):
+    """In use is as of the program's last cycle, whose number and end the program's own runtime knows, too."""
+    with LifeLedger(some_minor, OBJECTS) as program, Daemon(program.pid, arguments=["--mode", "sampled"]) as daemon:
+        daemon.wait_for_state(program.pid)
+        daemon.profile(program.pid)
+        program.ask(f"hold 0 {OBJECTS}")
+        for _ in range(3):
+            profile = collected(daemon, program)
+            cycles = program.heap()[0]["gc_cycles"]
+            [comment] = [comment for comment in profile.comments if "GC cycle" in comment]
+            number, end = re.fullmatch(r"inuse as of GC cycle (\d+), which ended at (\S+)", comment).groups()
+            assert int(number) == cycles, (comment, cycles)
+            last = daemon.get(f"/api/v1/targets/{program.pid}/gc").json()["cycles"][-1]
+            assert (last["cycle"], last["ended_at"][:22]) == (cycles, end[:22]), (last, comment)
+
+
+def verdicts(daemon, program):
+    row = daemon.targets()[program.pid]
+    return [row[name] for name in ("missed_cycles", "lost_verdicts", "inuse_reliable")]
+
+
+def test_cycles_that_nobody_looks_at_are_told():
+    """While goheapd stands still, objects may die unseen."""
+    with LifeLedger(golang.VERSIONS[-1], OBJECTS) as program, \
+            Daemon(program.pid, arguments=["--mode", "sampled"]) as daemon:
+        daemon.wait_for_state(program.pid)
+        daemon.profile(program.pid)
+        program.ask(f"hold 0 {OBJECTS}")
+        collected(daemon, program)
+        missed, lost, reliable = verdicts(daemon, program)
+        assert reliable
+        daemon.process.send_signal(signal.SIGSTOP)
+        for _ in range(20):
+            program.ask("gc")
+        daemon.process.send_signal(signal.SIGCONT)
+        daemon.wait_until(lambda: verdicts(daemon, program)[0] >= missed + 10, "no missed cycles")
+        now_missed, now_lost, reliable = verdicts(daemon, program)
+        assert now_lost > lost and not reliable
+        pid = str(program.pid)
+        metrics = daemon.metrics()
+        assert metrics.sum("goheapd_spans_missed_cycles_total", pid=pid) >= now_missed
+        assert metrics.sum("goheapd_spans_lost_verdicts_total", pid=pid) >= now_lost
+        assert metrics.sum("goheapd_spans_inuse_reliable", pid=pid) == 0
+        assert any("inuse is unreliable" in comment for comment in daemon.profile(program.pid).comments)
+
+
 def test_stripped_position_independent():
     with LifeLedger(27, OBJECTS, variant="stripped_pie") as program, \
             Daemon(program.pid, arguments=["--mode", "sampled"]) as daemon:
@@ -162,6 +230,23 @@ def statistics(daemon, pid):
     return metrics.sum("go_memstats_alloc_bytes_total"), metrics.sum("go_memstats_heap_alloc_bytes")
 
 
+def check_in_use_of_a_cycle(daemon, pid, profile, heap_alloc):
+    """Of a program that goes on working: in use is what the cycle that the profile names has marked, as its runtime counts
+    that, and no more than is allocated now. False: that cycle, or what it left, is not to be had."""
+    in_use = profile.total("inuse_space")
+    comment = next((comment for comment in profile.comments if "GC cycle" in comment), None)
+    if comment is None or any("unreliable" in comment for comment in profile.comments):
+        return False
+    number = int(re.match(r"inuse as of GC cycle (\d+)", comment)[1])
+    marked = [cycle["heap_bytes"]["marked"] for cycle in daemon.get(f"/api/v1/targets/{pid}/gc").json()["cycles"]
+              if cycle["cycle"] == number]
+    if not marked:
+        return False
+    assert near(in_use, marked[0], 0.1), (in_use, marked, comment)
+    assert in_use <= 1.05 * heap_alloc, (in_use, heap_alloc, comment)
+    return True
+
+
 def test_restic_backup(tmp_path):
     """A real program under load, as Debian ships it: the books add up at every moment, to what its runtime counts."""
     restic = PROGRAMS / "restic-trixie" / "usr" / "bin" / "restic"
@@ -174,7 +259,7 @@ def test_restic_backup(tmp_path):
         try:
             row = daemon.wait_for_state(backup.pid)
             assert row["source"] == "spans" and row["stripped"]
-            moments = 0
+            moments = judged = 0
             functions = set()
             while backup.poll() is None and moments < 20:
                 before = statistics(daemon, backup.pid)
@@ -182,16 +267,37 @@ def test_restic_backup(tmp_path):
                 after = statistics(daemon, backup.pid)
                 allocated = profile.total("alloc_space")
                 assert 0.999 * before[0] <= allocated <= 1.001 * after[0], (before, allocated, after)
+                judged += check_in_use_of_a_cycle(daemon, backup.pid, profile, max(before[1], after[1]))
                 functions |= {name for sample in profile.samples for name in sample.functions() if any(sample.values)}
                 moments += 1
                 time.sleep(0.1)
-            assert moments >= 3
+            assert moments >= 3 and judged >= 3, (moments, judged)
             assert any(name.startswith("github.com/restic/restic/internal/") for name in functions)
             # On a busy machine one of its many cycles may follow the other before it was looked at, which is counted.
             assert not daemon.lost_events().keys() - {"stack_unreadable", "verdict_missed"}, daemon.lost_events()
         finally:
             backup.terminate()
             backup.wait()
+
+
+def check_short_run(daemon, server, command):
+    """One that waits for its server before it ends: its profile then, and the one that is kept of it."""
+    server.send_signal(signal.SIGSTOP)
+    try:
+        put = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        daemon.wait_for_state(put.pid)
+        before = statistics(daemon, put.pid)[0]
+        allocated = daemon.profile(put.pid).total("alloc_space")
+        after = statistics(daemon, put.pid)[0]
+        assert 0.99 * before <= allocated <= 1.01 * after and before > 100_000, (before, allocated, after)
+    finally:
+        server.send_signal(signal.SIGCONT)
+    assert put.wait(60) == 0
+    daemon.wait_for_state(put.pid, "exited")
+    kept = daemon.profile(put.pid)
+    # The rest of it took a moment and a request.
+    assert allocated <= kept.total("alloc_space") <= 1.5 * after, (allocated, kept.total("alloc_space"), after)
+    assert any(sample.functions() for sample in kept.samples)
 
 
 def test_etcdctl_in_a_loop(tmp_path):
@@ -222,6 +328,7 @@ def test_etcdctl_in_a_loop(tmp_path):
             finally:
                 watcher.terminate()
                 watcher.wait()
+            check_short_run(daemon, server, [*command, "--dial-timeout=60s", "--command-timeout=60s", "put", "key", "value"])
             # What a process did last can arrive when it is gone.
             lost = daemon.lost_events()
             assert not lost.keys() - {"stack_unreadable", "stale_session", "verdict_missed"}, lost

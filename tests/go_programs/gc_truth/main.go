@@ -8,6 +8,7 @@
 //	           to begin, as the runtime said first, and in what range until it had ended
 //	force N    runtime.GC(), N times
 //	pauses     CYCLE NANOSECONDS of each, as debug.ReadGCStats knows them, at most the last 256
+//	settings   GOGC GOMEMLIMIT as they are now, as the runtime has them
 //	histogram  COUNT of the collector's stops that runtime/metrics has
 package main
 
@@ -84,6 +85,10 @@ func obey(output *bufio.Writer, command string, n int) {
 		for i, pause := range stats.Pause {
 			fmt.Fprintln(output, last-int64(i), pause.Nanoseconds())
 		}
+	case "settings":
+		percent := debug.SetGCPercent(-1) // there is no other way to ask
+		debug.SetGCPercent(percent)
+		fmt.Fprintln(output, percent, debug.SetMemoryLimit(-1))
 	case "histogram":
 		samples := []metrics.Sample{{Name: "/gc/pauses:seconds"}}
 		metrics.Read(samples)

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "daemon/probe_points.h"
+
 namespace goheapd {
 namespace {
 
@@ -104,6 +106,81 @@ TEST_F(TargetTest, LevelsAddUp) {
 
   target_.set_level(probe::Level::buckets, "dear");
   EXPECT_EQ(target_.status().mode, model::Mode::buckets);
+}
+
+probe::Governor governor_at(probe::Level level) {
+  return probe::Governor({.budget = 0.01, .levels = {level}, .start = level, .exact_hit_ns = 1000}, kSecond);
+}
+
+// What the mode alone does not tell: at level gc it is still called sampled.
+TEST_F(TargetTest, TheLevelIsTold) {
+  target_.start(nullptr, 0, nullptr, model::Mode::sampled, true, model::Mode::automatic);
+  target_.follow_spans(nullptr, kSpanMeanDistance);
+  EXPECT_EQ(target_.status().level, "");
+  EXPECT_EQ(target_.status().sampled_share, 1);
+  const auto at = [this](probe::Level level) {
+    target_.govern(governor_at(level));
+    target_.set_level(level, "a test");
+    return target_.status();
+  };
+  const model::TargetStatus sparse = at(probe::Level::sparse);
+  EXPECT_EQ(sparse.level, "sparse");
+  EXPECT_EQ(sparse.sampled_share, 1);
+  EXPECT_EQ(sparse.sample_rate, kSparseFactor * kSpanMeanDistance);
+  const model::TargetStatus slices = at(probe::Level::slices);
+  EXPECT_EQ(slices.level, "slices");
+  EXPECT_EQ(slices.sample_rate, kSpanMeanDistance);
+  EXPECT_LT(slices.sampled_share, 1);
+  const model::TargetStatus gc = at(probe::Level::gc);
+  EXPECT_EQ(gc.level, "gc");
+  EXPECT_EQ(gc.mode, model::Mode::sampled);
+  EXPECT_EQ(gc.sampled_share, 0);
+  target_.mark_exited(5, 7);
+  EXPECT_EQ(target_.status().level, "gc");
+  EXPECT_EQ(target_.status().sampled_share, 0);
+}
+
+TEST_F(TargetTest, DeathsAndMissedCyclesOfSourceSpansAreTold) {
+  target_.start(nullptr, 0, nullptr, model::Mode::sampled, true, model::Mode::sampled);
+  EXPECT_FALSE(target_.status().verdicts);
+  target_.follow_spans(nullptr, kSpanMeanDistance);
+  const auto read = [this](profile::SpanReading reading) {
+    target_.spans()->start_reading();
+    target_.apply(reading);
+    return *target_.status().verdicts;
+  };
+  model::SpanRunOpened run;
+  run.pid = 42;
+  run.time_ns = kSecond;
+  run.address = 0xc000;
+  run.span_class = 12;
+  run.object_bytes = 64;
+  run.planned_objects = 128;
+  run.mean_distance = kSpanMeanDistance;
+  run.stack = {0x10};
+  target_.on(run);
+  EXPECT_EQ(target_.status().samples, 1u);
+  profile::SpanReading reading;
+  reading.liveness.sweepgen = 4;
+  reading.liveness.due_verdicts = 1;
+  reading.liveness.dead = {{run.address, run.time_ns, run.sweepgen}};
+  EXPECT_TRUE(read(reading).inuse_reliable);
+  EXPECT_EQ(target_.status().samples, 2u);  // a birth and a death
+  EXPECT_EQ(target_.spans()->take_deaths(), 1u);
+  EXPECT_EQ(target_.spans()->take_deaths(), 0u);
+
+  reading.liveness.sweepgen = 10;
+  reading.liveness.missed_cycles = 2;
+  reading.liveness.due_verdicts = 30;
+  reading.liveness.lost_verdicts = 20;
+  const model::VerdictTotals verdicts = read(reading);
+  EXPECT_EQ(verdicts.missed_cycles, 2u);
+  EXPECT_EQ(verdicts.lost_verdicts, 20u);
+  EXPECT_FALSE(verdicts.inuse_reliable);
+  // Another source has nothing of it.
+  target_.set_status(status_of(42));
+  target_.start(nullptr, 0, nullptr, model::Mode::sampled, true, model::Mode::sampled);
+  EXPECT_FALSE(target_.status().verdicts);
 }
 
 TEST_F(TargetTest, CountersGoOnWhenTheSourceChanges) {

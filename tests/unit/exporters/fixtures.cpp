@@ -188,6 +188,8 @@ std::vector<model::TargetStatus> FixedSource::targets() {
   pod.annotations = {{"goheapd.io/mode", "sampled"}};
   shop.pod_facts = std::make_shared<const model::Pod>(std::move(pod));
   shop.sample_rate = 524288;
+  shop.level = "slices";
+  shop.sampled_share = 0.0625;
   shop.samples = 1234;
   shop.probe_hits = 2345;
   shop.probe_cpu_ns = 1'500'000;
@@ -215,8 +217,18 @@ std::vector<model::TargetStatus> FixedSource::targets() {
 
   auto counter = target(102, "counter", TargetState::attached);
   counter.mode = model::Mode::exact;
+  counter.level = "exact";
   counter.pie = true;
   counter.attached_wall_ns = kStart + kSecond;
+
+  auto tool = target(106, "tool", TargetState::attached);
+  tool.source = "spans";
+  tool.level = "gc";
+  tool.sampled_share = 0;
+  tool.sample_rate = 131072;
+  tool.has_live = true;
+  tool.verdicts = {31, 402, false};
+  tool.attached_wall_ns = kStart + kSecond;
 
   auto old = target(103, "old", TargetState::unsupported);
   old.go_version = "go1.12.17";
@@ -227,9 +239,9 @@ std::vector<model::TargetStatus> FixedSource::targets() {
   if (earlier_life_of_shop) {
     auto earlier = target(101, "earlier", TargetState::exited);
     earlier.process.start_time -= 100;
-    return {earlier, shop, counter, old, ended};
+    return {earlier, shop, counter, tool, old, ended};
   }
-  return {shop, counter, old, ended};
+  return {shop, counter, tool, old, ended};
 }
 
 model::DaemonHealth FixedSource::health() const {
@@ -240,7 +252,7 @@ model::DaemonStatus FixedSource::status() {
   model::DaemonStatus status;
   status.version = "0.1.0";
   status.libbpf_version = "1.4.6";
-  status.events = {{"birth", 100}, {"death", 80}};
+  status.events = {{"sampled_birth", 100}, {"sampled_death", 80}, {"span_death", 7}};
   status.lost_events = {{"ring_full", 0}, {"stack_table_full", 7}};
   status.refused_samplers = {{"address", 0}, {"journal", 1}};
   status.kubernetes = {110, 2, true, 3, 41, {{"connection", 5}, {"denied", 0}}};

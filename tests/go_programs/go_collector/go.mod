@@ -1,0 +1,3 @@
+module goheapd.test/go_collector
+
+go 1.19
