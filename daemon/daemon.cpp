@@ -28,6 +28,10 @@ constexpr uint64_t kReexamineEvery = 10 * kSecond;
 constexpr uint64_t kFollowSourcesEvery = 2 * kSecond;
 // Of so many pids we can still say that they were Go programs once.
 constexpr size_t kMaxForgotten = 4096;
+// Of so many exited processes profiles are kept, and of so many stacks (a stack takes about half a KiB): a build host runs
+// thousands of Go programs in the time that they are kept for, each perhaps of a file of its own, which stays mapped.
+constexpr size_t kMostExited = 256;
+constexpr size_t kMostExitedStacks = 200'000;
 // A program that has just started sets up its runtime within microseconds; on a loaded host it may wait longer.
 constexpr std::array<int, 6> kOpenRetryMillis = {20, 50, 100, 300, 1000, 3000};
 // One reads memory while another parses a new file.
@@ -336,6 +340,7 @@ void Daemon::detach(Target& target) {
   if (!target.is_live()) return;
   if (has_window(target)) window_.reset();
   drain_exact(target);
+  note_last_cost(target);
   if (collector_) collector_->detach(target.pid());
   if (runtime_sampling_) runtime_sampling_->disable(target.key());
 }
@@ -348,6 +353,7 @@ void Daemon::on_processes_gone(const std::vector<model::ProcessKey>& keys) {
     if (target == nullptr || !target->is_live()) continue;
     if (has_window(*target)) window_.reset();
     drain_exact(*target);
+    note_last_cost(*target);
     attached.push_back(key.pid);
     spdlog::info("pid {}: exited", key.pid);
   }
@@ -369,6 +375,7 @@ void Daemon::on_processes_gone(const std::vector<model::ProcessKey>& keys) {
       targets_.erase(found);
     }
   }
+  forget_old();
 }
 
 // The runtime never frees a record: a program that makes ever new stacks must not pay for that for ever.
@@ -415,12 +422,26 @@ void Daemon::update_from_kernel() {
 void Daemon::forget_old() {
   const auto keep = static_cast<uint64_t>(options_.settings.keep_exited_ns);
   const uint64_t now = std::max(kernel_time_ns(), keep);
-  std::erase_if(targets_, [&](const auto& entry) {
-    const auto& [key, target] = entry;
-    if (target->state() != model::TargetState::exited || !target->exited_before(now - keep)) return false;
+  std::vector<const Target*> exited;
+  for (const auto& [key, target] : targets_) {
+    if (target->state() == model::TargetState::exited) exited.push_back(target.get());
+  }
+  std::sort(exited.begin(), exited.end(),
+            [](const Target* a, const Target* b) { return a->exited_ns() > b->exited_ns(); });
+  size_t kept = 0;
+  size_t stacks = 0;
+  for (const Target* target : exited) {
+    const bool is_old = target->exited_ns() < now - keep;
+    stacks += target->stacks();
+    if (!is_old && kept < kMostExited && (kept == 0 || stacks <= kMostExitedStacks)) {
+      ++kept;
+      continue;
+    }
+    if (!is_old) ++dropped_profiles_;
+    const model::ProcessKey key = target->key();
     forgotten_.push_back(key.pid);
-    return true;
-  });
+    targets_.erase(key);
+  }
   while (forgotten_.size() > kMaxForgotten) forgotten_.pop_front();
 }
 
@@ -442,6 +463,7 @@ void Daemon::publish(uint64_t now_ns) {
   status.lost_events.push_back({"record_unread", unread_samples_});
   status.lost_events.push_back({"verdict_missed", lost_verdicts_});
   status.lost_events.push_back({"span_sample_unfollowed", untracked_runs_});
+  status.lost_events.push_back({"profile_dropped", dropped_profiles_});
   status.lost_events.push_back({"file_page_vanished", MappedFile::vanished_pages()});
   if (pods_) status.kubernetes = pods_->status();
   if (runtime_sampling_) {

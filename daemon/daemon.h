@@ -167,6 +167,7 @@ class Daemon final : public exporters::ProfileSource {
   std::optional<TargetCost> cost_of(const Target& target) const;
   probe::HitCost hit_cost_or_guess() const;
   void look_at_cost(Target& target);
+  void note_last_cost(Target& target);
   void take_turn(Target& target);
   void end_slice(Target& target, uint64_t recorded_ns);
   uint64_t next_slice_end_ns(uint64_t latest_ns) const;
@@ -223,6 +224,7 @@ class Daemon final : public exporters::ProfileSource {
   uint64_t next_window_ns_ = 0;  // of any target
   uint64_t next_slice_ns_ = 0;   // the same
   uint64_t failed_readings_ = 0;
+  uint64_t dropped_profiles_ = 0;  // of processes that have exited, before their time
   uint64_t unread_samples_ = 0;  // processes ended with what their stacks were
   uint64_t lost_verdicts_ = 0;   // of all targets of source spans, as profile::SpanLedger counts them
   uint64_t untracked_runs_ = 0;  // the same

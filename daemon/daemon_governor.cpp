@@ -125,6 +125,13 @@ std::optional<Daemon::TargetCost> Daemon::cost_of(const Target& target) const {
                     .hits = counters->hits};
 }
 
+// Before its probes go, and what the kernel has counted of them with them.
+void Daemon::note_last_cost(Target& target) {
+  if (!collector_) return;
+  if (const auto counters = collector_->counters(target.pid()))
+    target.note_cost(kernel_time_ns(), counters->hits, probe::probe_ns(*counters, hit_cost_or_guess()));
+}
+
 // A slice begins or ends, if one is due.
 void Daemon::take_turn(Target& target) {
   probe::Governor& governor = *target.governor();

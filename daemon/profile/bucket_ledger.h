@@ -73,6 +73,7 @@ class BucketLedger {
 
   // Unsampled bytes by the user's function that allocates; allocations since the first reading.
   std::vector<SiteTotals> sites() const;
+  size_t stacks() const { return buckets_.size(); }
 
   // Fills samples, rate and cycle. In-use values are the published ones; allocations "now" include events
   // since the last reading.

@@ -19,7 +19,8 @@ class Counters:
 
     def look(self):
         names = ("goheapd_alloc_bytes_total", "goheapd_alloc_objects_total", "goheapd_site_alloc_bytes_total",
-                 "goheapd_mode_changes_total")
+                 "goheapd_mode_changes_total", "goheapd_probe_hits_total", "goheapd_probe_cpu_seconds_total",
+                 "goheapd_settled_objects_total")
         now = {(name, tuple(sorted(labels.items()))): value for name in names
                for labels, value in self.daemon.metrics().select(name, pid=str(self.pid))}
         fallen = {key: (self.last[key], value) for key, value in now.items() if value < self.last.get(key, 0)}
