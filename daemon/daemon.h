@@ -225,10 +225,10 @@ class Daemon final : public exporters::ProfileSource {
   uint64_t next_slice_ns_ = 0;   // the same
   uint64_t failed_readings_ = 0;
   uint64_t dropped_profiles_ = 0;  // of processes that have exited, before their time
-  uint64_t unread_samples_ = 0;  // processes ended with what their stacks were
-  uint64_t lost_verdicts_ = 0;   // of all targets of source spans, as profile::SpanLedger counts them
-  uint64_t untracked_runs_ = 0;  // the same
-  bool config_loaded_ = true;    // the last attempt
+  uint64_t unread_samples_ = 0;    // processes ended with what their stacks were
+  uint64_t lost_verdicts_ = 0;     // of all targets of source spans, as profile::SpanLedger counts them
+  uint64_t untracked_runs_ = 0;    // the same
+  bool config_loaded_ = true;      // the last attempt
   int64_t config_loaded_wall_ns_ = wall_time_ns();
 
   std::atomic<bool> stopping_{false};

@@ -209,7 +209,9 @@ exporters::SourceResult<model::ProgramStatistics> Daemon::read_statistics(pid_t 
     access->reader = std::move(*reader);
     mailbox_.post([this, key = access->key, opened = access->reader] {
       Target* target = find(key);
-      if (target != nullptr && target->state() != model::TargetState::exited) target->keep_statistics(opened);
+      // The first one stays: it knows what has been shown.
+      if (target != nullptr && target->state() != model::TargetState::exited && !target->statistics())
+        target->keep_statistics(opened);
     });
   }
   auto statistics = access->reader->read(proc_);
