@@ -19,8 +19,6 @@ constexpr uint64_t kMillisecond = 1'000'000;
 constexpr uint64_t kSecond = 1000 * kMillisecond;
 // Hundreds of programs that start at once take seconds to attach; the ring and exits are looked at in between.
 constexpr std::chrono::milliseconds kMailboxTurn{100};
-// The collector delivers about this many events per call.
-constexpr size_t kFullBatch = 50'000;
 constexpr uint64_t kScanEvery = 1 * kSecond;
 constexpr uint64_t kUpdateEvery = 1 * kSecond;
 constexpr uint64_t kReexamineEvery = 10 * kSecond;
@@ -77,7 +75,9 @@ Expected<void> Daemon::load_probes() {
                  cost->ns[static_cast<size_t>(probe::CostClass::push)],
                  cost->ns[static_cast<size_t>(probe::CostClass::single_step)]);
   } else {
-    spdlog::warn("cannot measure what a probe hit costs, overhead is not shown: {}", to_string(cost.error()));
+    spdlog::warn("cannot measure what a probe hit costs here, budgets and overhead go by {:.0f} ns: {}",
+                 hit_cost_or_guess().ns[static_cast<size_t>(probe::CostClass::push)],
+                 to_string(cost.error()));
   }
   return {};
 }
@@ -169,9 +169,7 @@ void Daemon::run() {
 }
 
 void Daemon::drain_probes() {
-  // A full batch may mean that more is waiting.
-  while (collector_ && collector_->poll(std::chrono::milliseconds(0)) >= kFullBatch) {
-  }
+  if (collector_) collector_->poll(std::chrono::milliseconds(0));
 }
 
 void Daemon::on_stack(model::ExactStack stack) {

@@ -62,7 +62,7 @@ struct DaemonOptions {
   // Kubernetes is looked for only where this is set.
   std::optional<k8s::PodSourceOptions> pods;
   std::filesystem::path data_dir;  // empty: nothing is kept, and nothing can be switched on
-  // Find out at start what a probe hit costs here, for goheapd_overhead_ratio; takes a quarter of a second.
+  // Find out at start what a probe hit costs here, and watch over what probes take of targets; takes a quarter of a second.
   bool measure_hit_cost = true;
   // Called by the owner loop in each of its rounds with kernel_time_ns(): a sign that it does not hang.
   std::function<void(uint64_t now_ns)> on_round;

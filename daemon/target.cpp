@@ -78,6 +78,7 @@ void Target::start(std::shared_ptr<const gobin::GoBinary> binary, uint64_t load_
   buckets_.reset();
   exact_.reset();
   spans_.reset();
+  governor_.reset();
   if (mode == model::Mode::exact) {
     exact_.emplace();
     status_.sample_rate = 1;

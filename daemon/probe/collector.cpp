@@ -24,10 +24,9 @@
 namespace goheapd::probe {
 namespace {
 
-// Events delivered by one poll(): with a program that produces them faster than we take them in, it must end
-// too.
-constexpr size_t kMostEventsPerPoll = 100'000;
 constexpr int kStopConsuming = -ECANCELED;
+// A record in the ring has a header of so many bytes before it, and begins where an address divides by as many.
+constexpr size_t kRingUnit = BPF_RINGBUF_HDR_SZ;
 // A window whose end is long past: its probes are put in, and nothing is counted.
 constexpr uint64_t kNoWindowYet = 1;
 
@@ -90,7 +89,8 @@ struct Collector::State {
   std::array<uint64_t, kEventKindNames.size()> kinds{};
   std::array<uint64_t, kDecodeErrorNames.size()> decode_errors{};
   uint64_t stale_events = 0;
-  size_t delivered = 0;  // by the present poll()
+  size_t delivered = 0;      // by the present poll()
+  size_t bytes_to_take = 0;  // that were waiting when it began
   std::unique_ptr<ring_buffer, FreeRing> ring;
 
   static int on_record(void* context, void* data, size_t size) {
@@ -107,6 +107,8 @@ struct Collector::State {
 
 int Collector::State::take_in(ByteView record) {
   ++delivered;
+  bytes_to_take -=
+      std::min(bytes_to_take, kRingUnit + (record.size() + kRingUnit - 1) / kRingUnit * kRingUnit);
   auto decoded = decode(record);
   if (!decoded) {
     ++decode_errors[static_cast<size_t>(decoded.error())];
@@ -138,7 +140,7 @@ int Collector::State::take_in(ByteView record) {
       }
     }
   }
-  return delivered >= kMostEventsPerPoll ? kStopConsuming : 0;
+  return bytes_to_take == 0 ? kStopConsuming : 0;
 }
 
 wire::WireStatistics Collector::State::statistics_of(uint32_t index) const {
@@ -403,11 +405,29 @@ Expected<bool> Collector::set_mean_distance(pid_t pid, uint64_t bytes) {
   return state_->write(found->second);
 }
 
+Expected<bool> Collector::set_storm_limit(pid_t pid, uint64_t storm_ns) {
+  const auto found = state_->targets.find(pid);
+  if (found == state_->targets.end()) return fail("the process is not attached", std::to_string(pid));
+  found->second.wire.storm_ns = storm_ns;
+  return state_->write(found->second);
+}
+
+bool Collector::records_as_told(pid_t pid) const {
+  const auto found = state_->targets.find(pid);
+  if (found == state_->targets.end()) return true;
+  const uint32_t index = found->second.index;
+  wire::WireTarget now{};
+  return bpf_map_lookup_elem(state_->object.targets(), &index, &now) != 0 ||
+         now.recording == found->second.wire.recording;
+}
+
 size_t Collector::poll(std::chrono::milliseconds timeout) {
   state_->delivered = 0;
   epoll_event ready{};
   if (timeout.count() > 0) ::epoll_wait(poll_fd(), &ready, 1, static_cast<int>(timeout.count()));
   // Whether woken or not: programs do not wake us for every event.
+  state_->bytes_to_take = ring__avail_data_size(ring_buffer__ring(state_->ring.get(), 0));
+  if (state_->bytes_to_take == 0) return 0;
   ring_buffer__consume(state_->ring.get());
   return state_->delivered;
 }

@@ -87,8 +87,14 @@ class Collector {
   // at.
   Expected<bool> set_mean_distance(pid_t pid, uint64_t bytes);
 
-  // Waits up to `timeout` for events, then delivers what is there, at most some 100,000 events. Returns how
-  // many. Call it at least every 50 ms: the kernel wakes the reader early only when much is waiting.
+  // What AttachRequest::storm_ns said, anew.
+  Expected<bool> set_storm_limit(pid_t pid, uint64_t storm_ns);
+  // Whether the kernel records what it was told to; after a HitStorm, which a full ring may have lost, it does not.
+  bool records_as_told(pid_t pid) const;
+
+  // Waits up to `timeout` for events, then delivers what is waiting: not what comes in while it does, which a program can
+  // make last for ever. Returns how many. Call it at least every 50 ms: the kernel wakes the reader early only when much is
+  // waiting.
   size_t poll(std::chrono::milliseconds timeout);
   // For an event loop of the caller's: readable when much is waiting.
   int poll_fd() const;
