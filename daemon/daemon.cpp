@@ -221,8 +221,7 @@ void Daemon::scan_processes() {
 }
 
 void Daemon::take_changes(const std::vector<process::ProcessChange>& changes) {
-  // Of one pid, an end always comes before a beginning. Ends are taken together: to detach takes the kernel 30 ms,
-  // which hundreds of processes that exit at once had better not wait for one after the other.
+  // Of one pid, an end always comes before a beginning. Ends are taken together.
   std::vector<model::ProcessKey> gone;
   for (const process::ProcessChange& change : changes) {
     if (change.kind != process::ProcessChange::Kind::appeared) gone.push_back(change.process.key);
@@ -334,28 +333,42 @@ void Daemon::attach(Target& target, OpenedTarget opened) {
   if (target.reader() != nullptr) start_reading(target, has_probes);
 }
 
-void Daemon::detach(Target& target) {
-  if (!target.is_live()) return;
-  if (has_window(target)) window_.reset();
-  drain_exact(target);
-  note_last_cost(target);
-  if (collector_) collector_->detach(target.pid());
-  if (runtime_sampling_) runtime_sampling_->disable(target.key());
+void Daemon::detach(Target& target) { detach(std::vector{&target}); }
+
+void Daemon::detach(const std::vector<Target*>& targets) {
+  std::vector<Target*> live;
+  for (Target* target : targets) {
+    if (target->is_live()) live.push_back(target);
+  }
+  if (live.empty()) return;
+  take_probes_out(live);
+  for (const Target* target : live) {
+    if (runtime_sampling_) runtime_sampling_->disable(target->key());
+  }
+}
+
+// Of all together: to detach takes the kernel 30 ms, which hundreds of targets had better not wait for one after the other.
+void Daemon::take_probes_out(const std::vector<Target*>& targets) {
+  drain_probes();  // what they did last is still in the ring
+  drain_exact(targets);
+  std::vector<pid_t> pids;
+  for (Target* target : targets) {
+    if (has_window(*target)) window_.reset();
+    note_last_cost(*target);
+    pids.push_back(target->pid());
+  }
+  if (collector_) collector_->detach(pids);
 }
 
 void Daemon::on_processes_gone(const std::vector<model::ProcessKey>& keys) {
-  drain_probes();  // what they did last is still in the ring
-  std::vector<pid_t> attached;
+  std::vector<Target*> attached;
   for (const model::ProcessKey& key : keys) {
     Target* const target = find(key);
     if (target == nullptr || !target->is_live()) continue;
-    if (has_window(*target)) window_.reset();
-    drain_exact(*target);
-    note_last_cost(*target);
-    attached.push_back(key.pid);
+    attached.push_back(target);
     spdlog::info("pid {}: exited", key.pid);
   }
-  if (collector_) collector_->detach(attached);
+  if (!attached.empty()) take_probes_out(attached);
   for (const model::ProcessKey& key : keys) {
     if (auto current = current_.find(key.pid); current != current_.end() && current->second == key)
       current_.erase(current);
@@ -410,9 +423,12 @@ void Daemon::reexamine() {
 }
 
 void Daemon::update_from_kernel() {
+  std::vector<Target*> live;
   for (auto& [key, target] : targets_) {
-    if (!target->is_live()) continue;
-    drain_exact(*target);
+    if (target->is_live()) live.push_back(target.get());
+  }
+  drain_exact(live);
+  for (Target* target : live) {
     if (target->governor() != nullptr) look_at_cost(*target);
   }
 }
@@ -458,6 +474,7 @@ void Daemon::publish(uint64_t now_ns) {
     status.lost_events = collector_->lost_events();
   }
   status.lost_events.push_back({"reading_failed", failed_readings_});
+  status.lost_events.push_back({"counts_unread", unread_counts_});
   status.lost_events.push_back({"record_unread", unread_samples_});
   status.lost_events.push_back({"verdict_missed", lost_verdicts_});
   status.lost_events.push_back({"span_sample_unfollowed", untracked_runs_});
@@ -493,20 +510,27 @@ void Daemon::reconfigure(DaemonSettings settings) {
     options_.settings = std::move(settings);
     spend_new_budget();
     config_loaded_ = true;
-    config_loaded_wall_ns_ = wall_time_ns();
     if (auto prepared = prepare_runtime_sampling(); !prepared) {
       spdlog::error("no sampler is switched on: {}", to_string(prepared.error()));
+      config_loaded_ = false;
     }
     if (!collector_ && options_.settings.selection.mode != model::Mode::buckets) {
       if (auto loaded = load_probes(); !loaded) {
         spdlog::error("stays in mode buckets: {}", to_string(loaded.error()));
         options_.settings.selection.mode = model::Mode::buckets;
+        config_loaded_ = false;
       }
     }
+    if (config_loaded_) config_loaded_wall_ns_ = wall_time_ns();
+    std::vector<Target*> unwanted;
     for (auto& [key, target] : targets_) {
       if (target->state() == model::TargetState::exited) continue;
       if (target->is_live() && is_wanted(*target)) continue;  // its books go on
-      detach(*target);
+      unwanted.push_back(target.get());
+    }
+    detach(unwanted);
+    for (Target* target : unwanted) {
+      const model::ProcessKey& key = target->key();
       target->set_state(model::TargetState::ignored, "the reloaded configuration does not want it");
       if (options_.settings.selection.pids.empty() || options_.settings.selection.pids.contains(key.pid))
         open_later(key, 0);

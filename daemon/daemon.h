@@ -136,6 +136,8 @@ class Daemon final : public exporters::ProfileSource {
   void on_opened(const model::ProcessKey& key, OpenedTarget opened, uint32_t attempt);
   void attach(Target& target, OpenedTarget opened);
   void detach(Target& target);
+  void detach(const std::vector<Target*>& targets);
+  void take_probes_out(const std::vector<Target*>& targets);
   void on_processes_gone(const std::vector<model::ProcessKey>& keys);
   void start_reading(Target& target, bool with_live_samples);
   void start_due_readings(uint64_t now_ns);
@@ -157,6 +159,7 @@ class Daemon final : public exporters::ProfileSource {
   // daemon_pods.cpp: takes over what has become known of pods, and judges their processes again.
   void update_pods();
   void drain_exact(Target& target);
+  void drain_exact(const std::vector<Target*>& targets);
   // Mode auto, in daemon_governor.cpp.
   void spend_new_budget();
   void start_governing(Target& target, const OpenedTarget& opened);
@@ -225,6 +228,7 @@ class Daemon final : public exporters::ProfileSource {
   uint64_t next_slice_ns_ = 0;   // the same
   uint64_t failed_readings_ = 0;
   uint64_t dropped_profiles_ = 0;  // of processes that have exited, before their time
+  uint64_t unread_counts_ = 0;     // failed readings of the kernel's exact counts
   uint64_t unread_samples_ = 0;    // processes ended with what their stacks were
   uint64_t lost_verdicts_ = 0;     // of all targets of source spans, as profile::SpanLedger counts them
   uint64_t untracked_runs_ = 0;    // the same

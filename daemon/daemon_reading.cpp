@@ -47,21 +47,34 @@ void Daemon::count_failed_reading(const Target& target, const Error& error) {
   spdlog::debug("pid {}: cannot read the runtime's records: {}", target.pid(), to_string(error));
 }
 
-void Daemon::drain_exact(Target& target) {
-  if (!target.is_exact()) return;
+void Daemon::drain_exact(Target& target) { drain_exact(std::vector{&target}); }
+
+void Daemon::drain_exact(const std::vector<Target*>& targets) {
+  std::vector<Target*> exact;
+  std::vector<pid_t> pids;
+  for (Target* target : targets) {
+    if (!target->is_exact() || !target->is_live()) continue;
+    exact.push_back(target);
+    pids.push_back(target->pid());
+  }
+  if (exact.empty()) return;
   drain_probes();
-  auto counts = collector_->read_exact(target.pid());
+  auto counts = collector_->read_exact(pids);
   if (!counts) {
-    spdlog::warn("pid {}: cannot read the kernel's counts: {}", target.pid(), to_string(counts.error()));
+    ++unread_counts_;
+    spdlog::warn("cannot read the kernel's counts: {}", to_string(counts.error()));
     return;
   }
   drain_probes();  // stacks that the counts just read refer to
-  for (auto& [hash, stack] : target.take_unnamed_stacks()) {
-    const profile::NamedSite site =
-        profile::site_of_return_addresses(*target.binary(), target.load_bias(), *stack);
-    target.name_stack(hash, site.kind, site.function);
+  for (size_t i = 0; i < exact.size(); ++i) {
+    Target& target = *exact[i];
+    for (auto& [hash, stack] : target.take_unnamed_stacks()) {
+      const profile::NamedSite site =
+          profile::site_of_return_addresses(*target.binary(), target.load_bias(), *stack);
+      target.name_stack(hash, site.kind, site.function);
+    }
+    target.apply(std::move((*counts)[i]));
   }
-  target.apply(std::move(*counts));
 }
 
 }  // namespace goheapd

@@ -43,6 +43,8 @@ void Daemon::refresh() {
   }
   // An owner that does not answer leaves us with what it published last.
   ask_owner<bool>([this]() -> exporters::SourceResult<bool> {
+    // Of many who were waiting for it the first has made the update. Only this thread publishes.
+    if (kernel_time_ns() < published_at_ns_ + kFreshEnoughNs) return true;
     drain_probes();
     update_from_kernel();
     publish(kernel_time_ns());

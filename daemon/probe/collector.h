@@ -101,6 +101,8 @@ class Collector {
 
   // What the kernel has counted since attach. Counts whose hash is 0 have no known stack.
   Expected<std::vector<model::ExactCount>> read_exact(pid_t pid);
+  // The same of many, in the order of `pids`: it takes one walk over the counts of all targets, however many are wanted.
+  Expected<std::vector<std::vector<model::ExactCount>>> read_exact(std::span<const pid_t> pids);
 
   Expected<TargetCounters> counters(pid_t pid) const;
   // Of all targets, also those that are gone, and of the decoder. Every reason is there from the start.
