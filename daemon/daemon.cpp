@@ -330,7 +330,7 @@ void Daemon::attach(Target& target, OpenedTarget opened) {
     }
   }
   if (opened.count_exactly && !begin_counting(target)) return;
-  if (target.reader() != nullptr) start_reading(target, has_probes);
+  if (target.reader() != nullptr) start_reading(target);
 }
 
 void Daemon::detach(Target& target) { detach(std::vector{&target}); }
@@ -406,7 +406,7 @@ void Daemon::limit_runtime_sampling(Target& target, const TargetReading& reading
 
 void Daemon::start_due_readings(uint64_t now_ns) {
   for (auto& [key, target] : targets_) {
-    if (target->reading_due(now_ns)) start_reading(*target, false);
+    if (target->reading_due(now_ns)) start_reading(*target);
   }
   while (!retries_.empty() && retries_.begin()->first <= now_ns) {
     const auto [key, attempt] = retries_.begin()->second;
@@ -474,6 +474,7 @@ void Daemon::publish(uint64_t now_ns) {
     status.lost_events = collector_->lost_events();
   }
   status.lost_events.push_back({"reading_failed", failed_readings_});
+  status.lost_events.push_back({"pauses_unread", lost_pauses_});
   status.lost_events.push_back({"counts_unread", unread_counts_});
   status.lost_events.push_back({"record_unread", unread_samples_});
   status.lost_events.push_back({"verdict_missed", lost_verdicts_});

@@ -139,7 +139,8 @@ class Daemon final : public exporters::ProfileSource {
   void detach(const std::vector<Target*>& targets);
   void take_probes_out(const std::vector<Target*>& targets);
   void on_processes_gone(const std::vector<model::ProcessKey>& keys);
-  void start_reading(Target& target, bool with_live_samples);
+  void start_reading(Target& target);
+  void take_over(Target& target, TargetReading reading);
   void start_due_readings(uint64_t now_ns);
   // Source spans, in daemon_spans.cpp.
   void start_span_reading(Target& target);
@@ -227,6 +228,7 @@ class Daemon final : public exporters::ProfileSource {
   uint64_t next_window_ns_ = 0;  // of any target
   uint64_t next_slice_ns_ = 0;   // the same
   uint64_t failed_readings_ = 0;
+  uint64_t lost_pauses_ = 0;       // as TargetGc counts them
   uint64_t dropped_profiles_ = 0;  // of processes that have exited, before their time
   uint64_t unread_counts_ = 0;     // failed readings of the kernel's exact counts
   uint64_t unread_samples_ = 0;    // processes ended with what their stacks were

@@ -239,7 +239,7 @@ void Daemon::go(Target& target, const probe::Move& move) {
   if (target.spans() != nullptr) {
     if (!target.spans()->reading_in_flight()) start_span_reading(target);
   } else {
-    start_reading(target, true);
+    start_reading(target);
   }
 }
 

@@ -11,19 +11,15 @@
 
 namespace goheapd {
 
-void Daemon::start_reading(Target& target, bool with_live_samples) {
+void Daemon::start_reading(Target& target) {
   if (target.spans() != nullptr) {
     start_span_reading(target);
     return;
   }
   target.reading_started();
-  workers_.post([this, key = target.key(), reader = target.reader(), with_live_samples] {
+  workers_.post([this, key = target.key(), reader = target.reader()] {
     auto reading = std::make_shared<Expected<TargetReading>>(reader->read());
-    auto live = std::make_shared<std::optional<model::LiveSampleReading>>();
-    if (with_live_samples) {
-      if (auto samples = reader->read_live_samples()) *live = std::move(*samples);
-    }
-    mailbox_.post([this, key, reader, reading, live] {
+    mailbox_.post([this, key, reader, reading] {
       Target* read_target = find(key);
       if (read_target == nullptr || !read_target->is_live() || read_target->reader() != reader) return;
       if (!*reading) {
@@ -33,10 +29,14 @@ void Daemon::start_reading(Target& target, bool with_live_samples) {
       }
       drain_probes();  // the books need all events up to the reading's end first
       limit_runtime_sampling(*read_target, **reading);
-      read_target->apply(std::move(**reading));
-      if (*live) read_target->apply(**live);
+      take_over(*read_target, std::move(**reading));
     });
   });
+}
+
+void Daemon::take_over(Target& target, TargetReading reading) {
+  target.apply(std::move(reading));
+  lost_pauses_ += target.take_lost_pauses();
 }
 
 // A process that has ended meanwhile has no memory to read; its exit, which will be told, says all there is to say.

@@ -113,7 +113,7 @@ exporters::SourceResult<Daemon::Taken> Daemon::take(pid_t pid) {
                 "cannot read the process's profile records: " + to_string(reading->error()) + "; try again"));
           }
           drain_probes();
-          target->apply(std::move(**reading));
+          take_over(*target, std::move(**reading));
           drain_exact(*target);
         }
         return taken_from(*target);
@@ -269,7 +269,11 @@ exporters::SourceResult<model::HeapSnapshotPtr> Daemon::delta(pid_t pid, std::ch
   auto end = take(pid);
   if (!end) return tl::unexpected(redacted(end.error()));
   auto change = profile::difference(*end->raw, *begin->raw);
-  if (!change) return tl::unexpected(redacted({Refusal::gone_target, to_string(change.error())}));
+  if (!change) {
+    const bool is_replaced = end->raw->process != begin->raw->process;
+    return tl::unexpected(
+        redacted({is_replaced ? Refusal::gone_target : Refusal::unavailable, to_string(change.error())}));
+  }
   end->raw = std::make_shared<const profile::RawSnapshot>(std::move(*change));
   return symbolised(*end);
 }

@@ -79,6 +79,7 @@ void Target::start(std::shared_ptr<const gobin::GoBinary> binary, uint64_t load_
   exact_.reset();
   spans_.reset();
   governor_.reset();
+  gc_.set_events_come(has_probes);
   if (mode == model::Mode::exact) {
     exact_.emplace();
     status_.sample_rate = 1;
@@ -176,13 +177,10 @@ void Target::apply(TargetReading reading) {
   reading_wanted_ = false;
   if (!reading.buckets.consistent) ++torn_readings_;
   status_.sample_rate = reading.buckets.sample_rate;
+  const uint32_t cycles = reading.gc.cycles;
   gc_.apply(reading.gc);
   buckets_->apply(std::move(reading.buckets), reading.new_sites);
-  if (reader_) reader_->adopted(reading.described_buckets);
-}
-
-void Target::apply(const model::LiveSampleReading& reading) {
-  if (buckets_) buckets_->apply(reading);
+  if (reader_) reader_->adopted(reading.described_buckets, cycles);
 }
 
 void Target::apply(const profile::SpanReading& reading) {

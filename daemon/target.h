@@ -109,7 +109,8 @@ class Target {
   void on(model::ExactStack stack);
 
   void apply(TargetReading reading);
-  void apply(const model::LiveSampleReading& reading);
+  // Pauses that no reading and no event has told of, since this was last asked.
+  uint64_t take_lost_pauses() { return gc_.take_lost_pauses(); }
   // Of source spans. In mode exact all counts up to now must have been taken in before.
   void apply(const profile::SpanReading& reading);
   void apply(std::vector<model::ExactCount> counts);
