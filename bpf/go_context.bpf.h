@@ -107,8 +107,10 @@ static __always_inline int resolve_hit(struct pt_regs* ctx, struct Hit* hit) {
   }
   __u32 index = (__u16)(cookie >> kSiteTargetShift);
   struct WireTarget* target = bpf_map_lookup_elem(&targets, &index);
-  // A child of a target between fork and exec runs the same text under another tgid.
-  if (!target || target->tgid != tgid) {
+  // Another process of the same file, where the kernel does not tell processes apart, or a child of the target between fork
+  // and exec: nobody asked for what it allocates.
+  if (target && target->tgid && target->tgid != tgid) return 0;
+  if (!target || !target->tgid) {
     count_loss(kNoTargetIndex, kLossNoTarget);
     return 0;
   }

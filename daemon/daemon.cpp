@@ -19,8 +19,6 @@ constexpr uint64_t kMillisecond = 1'000'000;
 constexpr uint64_t kSecond = 1000 * kMillisecond;
 // Hundreds of programs that start at once take seconds to attach; the ring and exits are looked at in between.
 constexpr std::chrono::milliseconds kMailboxTurn{100};
-// The collector delivers about this many events per call.
-constexpr size_t kFullBatch = 50'000;
 constexpr uint64_t kScanEvery = 1 * kSecond;
 constexpr uint64_t kUpdateEvery = 1 * kSecond;
 constexpr uint64_t kReexamineEvery = 10 * kSecond;
@@ -28,6 +26,10 @@ constexpr uint64_t kReexamineEvery = 10 * kSecond;
 constexpr uint64_t kFollowSourcesEvery = 2 * kSecond;
 // Of so many pids we can still say that they were Go programs once.
 constexpr size_t kMaxForgotten = 4096;
+// Of so many exited processes profiles are kept, and of so many stacks (a stack takes about half a KiB): a build host runs
+// thousands of Go programs in the time that they are kept for, each perhaps of a file of its own, which stays mapped.
+constexpr size_t kMostExited = 256;
+constexpr size_t kMostExitedStacks = 200'000;
 // A program that has just started sets up its runtime within microseconds; on a loaded host it may wait longer.
 constexpr std::array<int, 6> kOpenRetryMillis = {20, 50, 100, 300, 1000, 3000};
 // One reads memory while another parses a new file.
@@ -73,7 +75,9 @@ Expected<void> Daemon::load_probes() {
                  cost->ns[static_cast<size_t>(probe::CostClass::push)],
                  cost->ns[static_cast<size_t>(probe::CostClass::single_step)]);
   } else {
-    spdlog::warn("cannot measure what a probe hit costs, overhead is not shown: {}", to_string(cost.error()));
+    spdlog::warn("cannot measure what a probe hit costs here, budgets and overhead go by {:.0f} ns: {}",
+                 hit_cost_or_guess().ns[static_cast<size_t>(probe::CostClass::push)],
+                 to_string(cost.error()));
   }
   return {};
 }
@@ -166,9 +170,7 @@ void Daemon::run() {
 }
 
 void Daemon::drain_probes() {
-  // A full batch may mean that more is waiting.
-  while (collector_ && collector_->poll(std::chrono::milliseconds(0)) >= kFullBatch) {
-  }
+  if (collector_) collector_->poll(std::chrono::milliseconds(0));
 }
 
 void Daemon::on_stack(model::ExactStack stack) {
@@ -220,8 +222,7 @@ void Daemon::scan_processes() {
 }
 
 void Daemon::take_changes(const std::vector<process::ProcessChange>& changes) {
-  // Of one pid, an end always comes before a beginning. Ends are taken together: to detach takes the kernel 30 ms,
-  // which hundreds of processes that exit at once had better not wait for one after the other.
+  // Of one pid, an end always comes before a beginning. Ends are taken together.
   std::vector<model::ProcessKey> gone;
   for (const process::ProcessChange& change : changes) {
     if (change.kind != process::ProcessChange::Kind::appeared) gone.push_back(change.process.key);
@@ -330,29 +331,45 @@ void Daemon::attach(Target& target, OpenedTarget opened) {
     }
   }
   if (opened.count_exactly && !begin_counting(target)) return;
-  if (target.reader() != nullptr) start_reading(target, has_probes);
+  if (target.reader() != nullptr) start_reading(target);
 }
 
-void Daemon::detach(Target& target) {
-  if (!target.is_live()) return;
-  if (has_window(target)) window_.reset();
-  drain_exact(target);
-  if (collector_) collector_->detach(target.pid());
-  if (runtime_sampling_) runtime_sampling_->disable(target.key());
+void Daemon::detach(Target& target) { detach(std::vector{&target}); }
+
+void Daemon::detach(const std::vector<Target*>& targets) {
+  std::vector<Target*> live;
+  for (Target* target : targets) {
+    if (target->is_live()) live.push_back(target);
+  }
+  if (live.empty()) return;
+  take_probes_out(live);
+  for (const Target* target : live) {
+    if (runtime_sampling_) runtime_sampling_->disable(target->key());
+  }
+}
+
+// Of all together: to detach takes the kernel 30 ms, which hundreds of targets had better not wait for one after the other.
+void Daemon::take_probes_out(const std::vector<Target*>& targets) {
+  drain_probes();  // what they did last is still in the ring
+  drain_exact(targets);
+  std::vector<pid_t> pids;
+  for (Target* target : targets) {
+    if (has_window(*target)) window_.reset();
+    note_last_cost(*target);
+    pids.push_back(target->pid());
+  }
+  if (collector_) collector_->detach(pids);
 }
 
 void Daemon::on_processes_gone(const std::vector<model::ProcessKey>& keys) {
-  drain_probes();  // what they did last is still in the ring
-  std::vector<pid_t> attached;
+  std::vector<Target*> attached;
   for (const model::ProcessKey& key : keys) {
     Target* const target = find(key);
     if (target == nullptr || !target->is_live()) continue;
-    if (has_window(*target)) window_.reset();
-    drain_exact(*target);
-    attached.push_back(key.pid);
+    attached.push_back(target);
     spdlog::info("pid {}: exited", key.pid);
   }
-  if (collector_) collector_->detach(attached);
+  if (!attached.empty()) take_probes_out(attached);
   for (const model::ProcessKey& key : keys) {
     if (auto current = current_.find(key.pid); current != current_.end() && current->second == key)
       current_.erase(current);
@@ -370,6 +387,7 @@ void Daemon::on_processes_gone(const std::vector<model::ProcessKey>& keys) {
       targets_.erase(found);
     }
   }
+  forget_old();
 }
 
 // The runtime never frees a record: a program that makes ever new stacks must not pay for that for ever.
@@ -389,7 +407,7 @@ void Daemon::limit_runtime_sampling(Target& target, const TargetReading& reading
 
 void Daemon::start_due_readings(uint64_t now_ns) {
   for (auto& [key, target] : targets_) {
-    if (target->reading_due(now_ns)) start_reading(*target, false);
+    if (target->reading_due(now_ns)) start_reading(*target);
   }
   while (!retries_.empty() && retries_.begin()->first <= now_ns) {
     const auto [key, attempt] = retries_.begin()->second;
@@ -406,9 +424,12 @@ void Daemon::reexamine() {
 }
 
 void Daemon::update_from_kernel() {
+  std::vector<Target*> live;
   for (auto& [key, target] : targets_) {
-    if (!target->is_live()) continue;
-    drain_exact(*target);
+    if (target->is_live()) live.push_back(target.get());
+  }
+  drain_exact(live);
+  for (Target* target : live) {
     if (target->governor() != nullptr) look_at_cost(*target);
   }
 }
@@ -416,12 +437,26 @@ void Daemon::update_from_kernel() {
 void Daemon::forget_old() {
   const auto keep = static_cast<uint64_t>(options_.settings.keep_exited_ns);
   const uint64_t now = std::max(kernel_time_ns(), keep);
-  std::erase_if(targets_, [&](const auto& entry) {
-    const auto& [key, target] = entry;
-    if (target->state() != model::TargetState::exited || !target->exited_before(now - keep)) return false;
+  std::vector<const Target*> exited;
+  for (const auto& [key, target] : targets_) {
+    if (target->state() == model::TargetState::exited) exited.push_back(target.get());
+  }
+  std::sort(exited.begin(), exited.end(),
+            [](const Target* a, const Target* b) { return a->exited_ns() > b->exited_ns(); });
+  size_t kept = 0;
+  size_t stacks = 0;
+  for (const Target* target : exited) {
+    const bool is_old = target->exited_ns() < now - keep;
+    stacks += target->stacks();
+    if (!is_old && kept < kMostExited && (kept == 0 || stacks <= kMostExitedStacks)) {
+      ++kept;
+      continue;
+    }
+    if (!is_old) ++dropped_profiles_;
+    const model::ProcessKey key = target->key();
     forgotten_.push_back(key.pid);
-    return true;
-  });
+    targets_.erase(key);
+  }
   while (forgotten_.size() > kMaxForgotten) forgotten_.pop_front();
 }
 
@@ -441,9 +476,12 @@ void Daemon::publish(uint64_t now_ns) {
   }
   status.events.push_back({"span_death", span_deaths_});
   status.lost_events.push_back({"reading_failed", failed_readings_});
+  status.lost_events.push_back({"pauses_unread", lost_pauses_});
+  status.lost_events.push_back({"counts_unread", unread_counts_});
   status.lost_events.push_back({"record_unread", unread_samples_});
   status.lost_events.push_back({"verdict_missed", lost_verdicts_});
   status.lost_events.push_back({"span_sample_unfollowed", untracked_runs_});
+  status.lost_events.push_back({"profile_dropped", dropped_profiles_});
   status.lost_events.push_back({"file_page_vanished", MappedFile::vanished_pages()});
   if (pods_) status.kubernetes = pods_->status();
   status.refused_samplers =
@@ -474,20 +512,27 @@ void Daemon::reconfigure(DaemonSettings settings) {
     options_.settings = std::move(settings);
     spend_new_budget();
     config_loaded_ = true;
-    config_loaded_wall_ns_ = wall_time_ns();
     if (auto prepared = prepare_runtime_sampling(); !prepared) {
       spdlog::error("no sampler is switched on: {}", to_string(prepared.error()));
+      config_loaded_ = false;
     }
     if (!collector_ && options_.settings.selection.mode != model::Mode::buckets) {
       if (auto loaded = load_probes(); !loaded) {
         spdlog::error("stays in mode buckets: {}", to_string(loaded.error()));
         options_.settings.selection.mode = model::Mode::buckets;
+        config_loaded_ = false;
       }
     }
+    if (config_loaded_) config_loaded_wall_ns_ = wall_time_ns();
+    std::vector<Target*> unwanted;
     for (auto& [key, target] : targets_) {
       if (target->state() == model::TargetState::exited) continue;
       if (target->is_live() && is_wanted(*target)) continue;  // its books go on
-      detach(*target);
+      unwanted.push_back(target.get());
+    }
+    detach(unwanted);
+    for (Target* target : unwanted) {
+      const model::ProcessKey& key = target->key();
       target->set_state(model::TargetState::ignored, "the reloaded configuration does not want it");
       if (options_.settings.selection.pids.empty() || options_.settings.selection.pids.contains(key.pid))
         open_later(key, 0);

@@ -62,7 +62,7 @@ struct DaemonOptions {
   // Kubernetes is looked for only where this is set.
   std::optional<k8s::PodSourceOptions> pods;
   std::filesystem::path data_dir;  // empty: nothing is kept, and nothing can be switched on
-  // Find out at start what a probe hit costs here, for goheapd_overhead_ratio; takes a quarter of a second.
+  // Find out at start what a probe hit costs here, and watch over what probes take of targets; takes a quarter of a second.
   bool measure_hit_cost = true;
   // Called by the owner loop in each of its rounds with kernel_time_ns(): a sign that it does not hang.
   std::function<void(uint64_t now_ns)> on_round;
@@ -139,8 +139,11 @@ class Daemon final : public exporters::ProfileSource {
   void on_opened(const model::ProcessKey& key, OpenedTarget opened, uint32_t attempt);
   void attach(Target& target, OpenedTarget opened);
   void detach(Target& target);
+  void detach(const std::vector<Target*>& targets);
+  void take_probes_out(const std::vector<Target*>& targets);
   void on_processes_gone(const std::vector<model::ProcessKey>& keys);
-  void start_reading(Target& target, bool with_live_samples);
+  void start_reading(Target& target);
+  void take_over(Target& target, TargetReading reading);
   void start_due_readings(uint64_t now_ns);
   // Source spans, in daemon_spans.cpp.
   void start_span_reading(Target& target);
@@ -160,6 +163,7 @@ class Daemon final : public exporters::ProfileSource {
   // daemon_pods.cpp: takes over what has become known of pods, and judges their processes again.
   void update_pods();
   void drain_exact(Target& target);
+  void drain_exact(const std::vector<Target*>& targets);
   // Mode auto, in daemon_governor.cpp.
   void spend_new_budget();
   void start_governing(Target& target, const OpenedTarget& opened);
@@ -170,6 +174,7 @@ class Daemon final : public exporters::ProfileSource {
   std::optional<TargetCost> cost_of(const Target& target) const;
   probe::HitCost hit_cost_or_guess() const;
   void look_at_cost(Target& target);
+  void note_last_cost(Target& target);
   void take_turn(Target& target);
   void end_slice(Target& target, uint64_t recorded_ns);
   uint64_t next_slice_end_ns(uint64_t latest_ns) const;
@@ -226,11 +231,14 @@ class Daemon final : public exporters::ProfileSource {
   uint64_t next_window_ns_ = 0;  // of any target
   uint64_t next_slice_ns_ = 0;   // the same
   uint64_t failed_readings_ = 0;
-  uint64_t unread_samples_ = 0;  // processes ended with what their stacks were
-  uint64_t span_deaths_ = 0;     // of all targets of source spans; their births are events of probes
-  uint64_t lost_verdicts_ = 0;   // of all targets of source spans, as profile::SpanLedger counts them
-  uint64_t untracked_runs_ = 0;  // the same
-  bool config_loaded_ = true;    // the last attempt
+  uint64_t lost_pauses_ = 0;       // as TargetGc counts them
+  uint64_t dropped_profiles_ = 0;  // of processes that have exited, before their time
+  uint64_t unread_counts_ = 0;     // failed readings of the kernel's exact counts
+  uint64_t unread_samples_ = 0;    // processes ended with what their stacks were
+  uint64_t span_deaths_ = 0;       // of all targets of source spans; their births are events of probes
+  uint64_t lost_verdicts_ = 0;     // of all targets of source spans, as profile::SpanLedger counts them
+  uint64_t untracked_runs_ = 0;    // the same
+  bool config_loaded_ = true;      // the last attempt
   int64_t config_loaded_wall_ns_ = wall_time_ns();
 
   std::atomic<bool> stopping_{false};

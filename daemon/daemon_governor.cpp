@@ -55,19 +55,19 @@ Level level_of(model::Mode mode) {
 }  // namespace
 
 uint64_t Daemon::storm_limit_ns() const {
-  if (!hit_cost_) return 0;
   const double share = kStormFactor * options_.settings.overhead_budget_percent / 100;
   if (share >= 1) return 0;
-  return static_cast<uint64_t>(static_cast<double>(probe::kStormHits) * exact_hit_ns(*hit_cost_) / share);
+  return static_cast<uint64_t>(static_cast<double>(probe::kStormHits) * exact_hit_ns(hit_cost_or_guess()) /
+                               share);
 }
 
 void Daemon::start_governing(Target& target, const OpenedTarget& opened) {
-  if (!hit_cost_) return;
+  if (!options_.measure_hit_cost) return;  // nobody wants to know
   const Level start = opened.count_exactly ? Level::exact : level_of(opened.status.mode);
   probe::Governor::Options options{.budget = options_.settings.overhead_budget_percent / 100,
                                    .levels = {start},
                                    .start = start,
-                                   .exact_hit_ns = exact_hit_ns(*hit_cost_)};
+                                   .exact_hit_ns = exact_hit_ns(hit_cost_or_guess())};
   if (opened.asked_mode == model::Mode::automatic && start == Level::sampled) {
     // Without the runtime's sampler there are no records to fall back to.
     options.levels = opened.span_reader ? std::vector{Level::gc, Level::slices, Level::sparse, Level::sampled}
@@ -77,10 +77,14 @@ void Daemon::start_governing(Target& target, const OpenedTarget& opened) {
   target.govern(probe::Governor(std::move(options), kernel_time_ns()));
 }
 
-// What the kernel takes for a storm stays as it was for targets that are attached: ten times the budget of then.
 void Daemon::spend_new_budget() {
   over_budget_.clear();
   for (auto& [key, target] : targets_) {
+    if (target->is_live() && target->governor() != nullptr &&
+        target->asked_mode() == model::Mode::automatic) {
+      if (auto told = collector_->set_storm_limit(key.pid, storm_limit_ns()); !told)
+        spdlog::warn("pid {}: {}", key.pid, to_string(told.error()));
+    }
     if (target->governor() != nullptr)
       target->governor()->set_budget(options_.settings.overhead_budget_percent / 100);
     if (target->spans() != nullptr && target->spans()->windows() != nullptr)
@@ -120,6 +124,13 @@ std::optional<Daemon::TargetCost> Daemon::cost_of(const Target& target) const {
                                .cpu_ns = *cpu,
                                .probe_ns = probe::probe_ns(*counters, hit_cost_or_guess())},
                     .hits = counters->hits};
+}
+
+// Before its probes go, and what the kernel has counted of them with them.
+void Daemon::note_last_cost(Target& target) {
+  if (!collector_) return;
+  if (const auto counters = collector_->counters(target.pid()))
+    target.note_cost(kernel_time_ns(), counters->hits, probe::probe_ns(*counters, hit_cost_or_guess()));
 }
 
 // A slice begins or ends, if one is due.
@@ -162,6 +173,8 @@ void Daemon::end_slice(Target& target, uint64_t recorded_ns) {
 
 void Daemon::look_at_cost(Target& target) {
   if (has_window(target)) return;  // what it takes is counted when it is over
+  // A storm of which nobody has told, since the ring was full.
+  if (!collector_->records_as_told(target.pid())) storms_.push_back({target.pid(), kernel_time_ns()});
   const auto cost = cost_of(target);
   if (!cost) return;
   probe::CostSample sample = cost->sample;
@@ -223,7 +236,7 @@ void Daemon::go(Target& target, const probe::Move& move) {
   if (target.spans() != nullptr) {
     if (!target.spans()->reading_in_flight()) start_span_reading(target);
   } else {
-    start_reading(target, true);
+    start_reading(target);
   }
 }
 

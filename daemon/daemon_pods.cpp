@@ -2,6 +2,7 @@
 #include <spdlog/spdlog.h>
 
 #include <utility>
+#include <vector>
 
 #include "daemon/daemon.h"
 
@@ -23,18 +24,26 @@ Expected<void> Daemon::start_pods() {
 
 void Daemon::update_pods() {
   if (!pods_) return;
+  std::vector<std::pair<Target*, PodVerdict>> judged;
+  std::vector<Target*> unwanted;
   for (auto& [key, target] : targets_) {
     if (target->state() == model::TargetState::exited) continue;
     const PodContext context = find_pod(pods_.get(), placement_of(*target));
     target->set_pod(context);
-    const PodVerdict verdict =
+    PodVerdict verdict =
         judge_pod(options_.settings.selection.pods, context, allows_probes(options_.settings.selection));
     if (target->is_live()) {
       if (is_wanted(*target, verdict)) continue;
-      detach(*target);
+      unwanted.push_back(target.get());
+    }
+    judged.emplace_back(target.get(), std::move(verdict));
+  }
+  detach(unwanted);
+  for (const auto& [target, verdict] : judged) {
+    if (target->is_live()) {
       target->set_state(model::TargetState::ignored,
                         verdict.ignored.value_or("its pod asks for another mode"));
-      spdlog::info("pid {}: detached: {}", key.pid, target->reason());
+      spdlog::info("pid {}: detached: {}", target->pid(), target->reason());
     }
     if (target->state() != model::TargetState::ignored ||
         why_ignored(options_.settings.selection, target->exe()))
@@ -42,7 +51,7 @@ void Daemon::update_pods() {
     if (verdict.ignored) {
       target->set_state(model::TargetState::ignored, *verdict.ignored);
     } else {
-      open_later(key, 0);
+      open_later(target->key(), 0);
     }
   }
 }

@@ -64,6 +64,8 @@ void Daemon::refresh() {
   }
   // An owner that does not answer leaves us with what it published last.
   ask_owner<bool>([this]() -> exporters::SourceResult<bool> {
+    // Of many who were waiting for it the first has made the update. Only this thread publishes.
+    if (kernel_time_ns() < published_at_ns_ + kFreshEnoughNs) return true;
     drain_probes();
     update_from_kernel();
     publish(kernel_time_ns());
@@ -132,7 +134,7 @@ exporters::SourceResult<Daemon::Taken> Daemon::take(pid_t pid) {
                 "cannot read the process's profile records: " + to_string(reading->error()) + "; try again"));
           }
           drain_probes();
-          target->apply(std::move(**reading));
+          take_over(*target, std::move(**reading));
           drain_exact(*target);
         }
         return taken_from(*target);
@@ -230,7 +232,9 @@ exporters::SourceResult<model::ProgramStatistics> Daemon::read_statistics(pid_t 
     access->reader = std::move(*reader);
     mailbox_.post([this, key = access->key, opened = access->reader] {
       Target* target = find(key);
-      if (target != nullptr && target->state() != model::TargetState::exited) target->keep_statistics(opened);
+      // The first one stays: it knows what has been shown.
+      if (target != nullptr && target->state() != model::TargetState::exited && !target->statistics())
+        target->keep_statistics(opened);
     });
   }
   auto statistics = access->reader->read(proc_);
@@ -288,7 +292,11 @@ exporters::SourceResult<model::HeapSnapshotPtr> Daemon::delta(pid_t pid, std::ch
   auto end = take(pid);
   if (!end) return tl::unexpected(redacted(end.error()));
   auto change = profile::difference(*end->raw, *begin->raw);
-  if (!change) return tl::unexpected(redacted({Refusal::gone_target, to_string(change.error())}));
+  if (!change) {
+    const bool is_replaced = end->raw->process != begin->raw->process;
+    return tl::unexpected(
+        redacted({is_replaced ? Refusal::gone_target : Refusal::unavailable, to_string(change.error())}));
+  }
   end->raw = std::make_shared<const profile::RawSnapshot>(std::move(*change));
   begin->raw.reset();  // it may take a while until we may go on
   if (may_make && !may_make())

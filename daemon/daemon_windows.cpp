@@ -122,6 +122,7 @@ void Daemon::close_window() {
     window.seen.counts = std::move(*counts);
     agrees = spans.ledger().add_window(window.seen);
   } else {
+    ++unread_counts_;
     spdlog::debug("pid {}: cannot read what a window has counted: {}", pid, to_string(counts.error()));
   }
   spans.windows()->closed(now, cost, agrees, spans.ledger().is_divided());

@@ -56,8 +56,14 @@ void SpanSource::reading_failed(uint64_t now_ns) {
   finish_reading();
 }
 
+void SpanSource::release_reader() {
+  released_ = true;
+  if (!in_flight_) reader_.reset();
+}
+
 void SpanSource::finish_reading() {
   in_flight_ = false;
+  if (released_) reader_.reset();
   ended_.set_value();
 }
 

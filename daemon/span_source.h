@@ -25,7 +25,10 @@ class SpanSource {
  public:
   explicit SpanSource(std::shared_ptr<SpanReader> reader) : reader_(std::move(reader)) {}
 
+  // Null: the process is gone.
   const std::shared_ptr<SpanReader>& reader() const { return reader_; }
+  // The process has exited: lets go of what refers to it, once the reading in flight is over.
+  void release_reader();
   profile::SpanLedger& ledger() { return ledger_; }
   const profile::SpanLedger& ledger() const { return ledger_; }
 
@@ -58,6 +61,7 @@ class SpanSource {
   std::promise<void> ended_;
   std::shared_future<void> end_;
   bool in_flight_ = false;
+  bool released_ = false;
   bool cycle_ended_ = false;  // since the last reading was started
   uint64_t not_before_ns_ = 0;
   uint64_t next_ns_ = 0;  // a reading without a cycle

@@ -74,9 +74,14 @@ void Target::start(std::shared_ptr<const gobin::GoBinary> binary, uint64_t load_
   earlier_objects_ = shown_objects_;
   static_cast<void>(board_.update(sites()));  // what the old books have taken in since they were last asked
   board_.begin_books();
+  earlier_hits_ = status_.probe_hits;
+  earlier_probe_ns_ = status_.probe_cpu_ns;
+  if (buckets_) earlier_settled_objects_ += buckets_->settled_objects();
   buckets_.reset();
   exact_.reset();
   spans_.reset();
+  governor_.reset();
+  gc_.set_events_come(has_probes);
   if (mode == model::Mode::exact) {
     exact_.emplace();
     status_.sample_rate = 1;
@@ -113,6 +118,8 @@ void Target::set_state(model::TargetState state, std::string reason) {
 void Target::set_status(model::TargetStatus status) {
   status.samples = status_.samples;
   status.mode_changes = status_.mode_changes;
+  status.probe_hits = status_.probe_hits;
+  status.probe_cpu_ns = status_.probe_cpu_ns;
   status_ = std::move(status);
 }
 
@@ -121,8 +128,15 @@ void Target::mark_exited(int64_t wall_ns, uint64_t kernel_ns) {
             "the process has exited; its last profile is kept for as long as exited-retention says");
   status_.exited_wall_ns = wall_ns;
   exited_ns_ = kernel_ns;
+  status_.alloc_bytes_per_second = 0;
   reader_.reset();
   statistics_.reset();
+  if (spans_) spans_->release_reader();
+}
+
+size_t Target::stacks() const {
+  return (buckets_ ? buckets_->stacks() : 0) + (spans_ ? spans_->ledger().stacks() : 0) +
+         (exact_ ? exact_->stacks() : 0);
 }
 
 void Target::on(const model::SampledBirth& birth) {
@@ -165,13 +179,10 @@ void Target::apply(TargetReading reading) {
   reading_wanted_ = false;
   if (!reading.buckets.consistent) ++torn_readings_;
   status_.sample_rate = reading.buckets.sample_rate;
+  const uint32_t cycles = reading.gc.cycles;
   gc_.apply(reading.gc);
   buckets_->apply(std::move(reading.buckets), reading.new_sites);
-  if (reader_) reader_->adopted(reading.described_buckets);
-}
-
-void Target::apply(const model::LiveSampleReading& reading) {
-  if (buckets_) buckets_->apply(reading);
+  if (reader_) reader_->adopted(reading.described_buckets, cycles);
 }
 
 void Target::apply(const profile::SpanReading& reading) {
@@ -199,8 +210,8 @@ bool Target::cost_look_due(uint64_t now_ns) const {
 
 void Target::note_cost(uint64_t now_ns, uint64_t hits, uint64_t probe_ns) {
   cost_look_ns_ = now_ns;
-  status_.probe_hits = hits;
-  status_.probe_cpu_ns = probe_ns;
+  status_.probe_hits = earlier_hits_ + hits;
+  status_.probe_cpu_ns = earlier_probe_ns_ + probe_ns;
   status_.overhead_ratio = governor_ ? governor_->overhead_ratio() : 0;
 }
 
@@ -422,15 +433,16 @@ std::vector<profile::SiteTotals> Target::sites() const {
 }
 
 model::TargetStatus Target::status() {
+  if (frozen_) return status_;
   update_counters();
   fill_level();
   gc_.fill(status_);
   status_.alloc_bytes = shown_bytes_;
   status_.alloc_objects = shown_objects_;
+  status_.settled_objects = earlier_settled_objects_ + (buckets_ ? buckets_->settled_objects() : 0);
   if (buckets_) {
     status_.live_bytes = buckets_->live_bytes();
     status_.live_objects = buckets_->live_objects();
-    status_.settled_objects = buckets_->settled_objects();
   } else if (spans_) {
     const profile::SpanLedger& ledger = spans_->ledger();
     status_.live_bytes = ledger.live_bytes();
@@ -440,6 +452,8 @@ model::TargetStatus Target::status() {
     status_.verdicts = {ledger.missed_cycles(), ledger.lost_verdicts(), !ledger.inuse_is_unreliable()};
   }
   status_.top_sites = board_.update(sites());
+  // Books that nothing can change any more are not added up for each who asks.
+  frozen_ = status_.state == model::TargetState::exited && !(spans_ && spans_->reading_in_flight());
   return status_;
 }
 

@@ -61,6 +61,7 @@ class Target {
   // Null: nothing is measured, since there are no probes.
   probe::Governor* governor() { return governor_ ? &*governor_ : nullptr; }
   bool cost_look_due(uint64_t now_ns) const;
+  // Both since the probes were put in.
   void note_cost(uint64_t now_ns, uint64_t hits, uint64_t probe_ns);
   // The probes have been changed to this level; `why` in words. What is counted stays right across the change: each
   // allocation counts in the books of the level at which it was made.
@@ -90,8 +91,11 @@ class Target {
   // The runtime's own records are the books, so a profile begins with reading them.
   bool reads_records() const { return buckets_.has_value(); }
   // By the clock that nobody can set: `kernel_ns` is kernel_time_ns().
-  bool exited_before(uint64_t kernel_ns) const { return exited_ns_ < kernel_ns; }
+  uint64_t exited_ns() const { return exited_ns_; }
+  // Keeps the books and nothing that refers to the process.
   void mark_exited(int64_t wall_ns, uint64_t kernel_ns);
+  // How many stacks the books have, which is what their memory goes to.
+  size_t stacks() const;
 
   // Events of the probes.
   void on(const model::SampledBirth& birth);
@@ -105,7 +109,8 @@ class Target {
   void on(model::ExactStack stack);
 
   void apply(TargetReading reading);
-  void apply(const model::LiveSampleReading& reading);
+  // Pauses that no reading and no event has told of, since this was last asked.
+  uint64_t take_lost_pauses() { return gc_.take_lost_pauses(); }
   // Of source spans. In mode exact all counts up to now must have been taken in before.
   void apply(const profile::SpanReading& reading);
   void apply(std::vector<model::ExactCount> counts);
@@ -158,8 +163,12 @@ class Target {
   std::array<double, model::kAllocationKinds> shown_objects_{};
   std::array<double, model::kAllocationKinds> earlier_bytes_{};  // of them, by the books of an earlier source
   std::array<double, model::kAllocationKinds> earlier_objects_{};
+  uint64_t earlier_hits_ = 0;  // the same of probes that were taken out
+  uint64_t earlier_probe_ns_ = 0;
+  uint64_t earlier_settled_objects_ = 0;
 
   uint64_t exited_ns_ = 0;
+  bool frozen_ = false;  // exited, and status_ is its last status
   bool reading_in_flight_ = false;
   bool reading_wanted_ = false;   // a GC cycle ended or a bucket is unknown
   uint64_t next_reading_ns_ = 0;  // not before

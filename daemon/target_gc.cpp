@@ -1,6 +1,7 @@
 #include "daemon/target_gc.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "daemon/base/clock.h"
 #include "daemon/runtime/gc_cycle.h"
@@ -43,15 +44,21 @@ model::GcLog TargetGc::log() const {
 }
 
 void TargetGc::apply(const model::GcReading& reading) {
+  const bool has_earlier = std::exchange(has_reading_, true);
+  if (reading.cycles == 0) return;  // there was none yet, or it could not be read
   cycles_ = std::max(cycles_, reading.cycles);
   ends_ = reading.last_ends;
   // The pauses are those of the cycles up to the last; a cycle's stops together are one pause here.
   const auto known = static_cast<uint32_t>(reading.new_pauses_ns.size());
+  const bool events_tell = events_come_ && !history_.cycles().empty();
+  // What happened before we came is nobody's loss, and of cycles that events do not tell they count the missing.
+  const uint32_t untold = reading.cycles - known;
+  if (has_earlier && !events_tell && untold > pauses_counted_) lost_pauses_ += untold - pauses_counted_;
   for (uint32_t i = 0; i < known; ++i) {
     const uint32_t cycle = reading.cycles - known + i + 1;
     if (cycle <= pauses_counted_) continue;
     // Where events come they tell more: that of a cycle that is newer than the last one seen is on its way.
-    if (!history_.cycles().empty() && cycle > history_.cycles().back().number) break;
+    if (events_tell && cycle > history_.cycles().back().number) break;
     pauses_counted_ = cycle;
     count_pause(static_cast<int64_t>(reading.new_pauses_ns[i]));
   }

@@ -32,6 +32,11 @@ class TargetGc {
   // Stops of Go 1.`minor` will be seen: fill() has each of its reasons from now on.
   void expect_stops(int minor) { expected_minor_ = minor; }
 
+  // Probes tell of cycles, or there are none.
+  void set_events_come(bool come) { events_come_ = come; }
+  // Pauses that were overwritten before a reading came, since this was last asked.
+  uint64_t take_lost_pauses() { return std::exchange(lost_pauses_, 0); }
+
   const profile::GcHistory& history() const { return history_; }
   model::GcLog log() const;
   void fill(model::TargetStatus& status) const;
@@ -52,7 +57,10 @@ class TargetGc {
   bool leak_check_ = false;  // in the cycle that has not ended yet
   uint32_t post_swept_ = 0;  // the last cycle whose frees were published at once
   uint32_t cycles_ = 0;
-  uint32_t pauses_counted_ = 0;                                                    // up to this cycle
+  uint32_t pauses_counted_ = 0;  // up to this cycle
+  bool events_come_ = true;
+  bool has_reading_ = false;
+  uint64_t lost_pauses_ = 0;
   std::array<uint64_t, model::kGcPauseBoundsSeconds.size() + 1> pause_buckets_{};  // cumulative
   double pause_sum_seconds_ = 0;
   std::vector<std::pair<uint32_t, int64_t>> ends_;  // of the latest cycles by readings: number, wall time

@@ -14,7 +14,6 @@ TargetReader::TargetReader(runtime::RuntimeView view, std::shared_ptr<const gobi
       view_(std::move(view)),
       allocator_(view_),
       buckets_(view_),
-      specials_(view_),
       gc_(view_) {}
 
 Expected<std::shared_ptr<TargetReader>> TargetReader::open(const process::ProcFs& proc,
@@ -53,11 +52,6 @@ Expected<uint64_t> TargetReader::allocated_objects() {
   uint64_t objects = reading->tiny_allocs + reading->large.allocs;
   for (const model::ClassCounts& counts : reading->small) objects += counts.allocs;
   return objects;
-}
-
-Expected<model::LiveSampleReading> TargetReader::read_live_samples() {
-  std::lock_guard lock(mutex_);
-  return specials_.read();
 }
 
 }  // namespace goheapd

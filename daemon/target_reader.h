@@ -15,7 +15,6 @@
 #include "daemon/runtime/gc_reader.h"
 #include "daemon/runtime/heap_stats_reader.h"
 #include "daemon/runtime/runtime_view.h"
-#include "daemon/runtime/specials_reader.h"
 
 namespace goheapd {
 
@@ -39,11 +38,14 @@ class TargetReader {
 
   Expected<uint64_t> sample_rate() const { return view_.sample_rate(); }
   Expected<TargetReading> read();
-  // A reading of this reader with this value of described_buckets is in the books. Never waits for a reading.
-  void adopted(uint64_t described_buckets) { new_buckets_.adopted(described_buckets); }
+  // A reading of this reader with these values of described_buckets and gc.cycles is in the books. Never waits for a
+  // reading.
+  void adopted(uint64_t described_buckets, uint32_t cycles) {
+    new_buckets_.adopted(described_buckets);
+    gc_.adopted(cycles);
+  }
   // How many objects the program has allocated so far, as the allocator itself counts them.
   Expected<uint64_t> allocated_objects();
-  Expected<model::LiveSampleReading> read_live_samples();
 
  private:
   TargetReader(runtime::RuntimeView view, std::shared_ptr<const gobin::GoBinary> binary, uint64_t load_bias);
@@ -56,7 +58,6 @@ class TargetReader {
   runtime::HeapStatsReader allocator_;  // refers to view_
   std::mutex mutex_;                    // guards what follows
   runtime::BucketReader buckets_;       // refers to view_
-  runtime::SpecialsReader specials_;    // refers to view_
   runtime::GcReader gc_;                // refers to view_
 };
 

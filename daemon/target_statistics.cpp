@@ -20,9 +20,11 @@ Expected<model::ProgramStatistics> TargetStatistics::read(const process::ProcFs&
   std::lock_guard lock(mutex_);
   auto memory = memory_.read();
   if (!memory) return Unexpected(memory.error());
+  auto shown = steady_.show(std::move(*memory));
+  if (!shown) return fail("the runtime is adding up its statistics");
   model::ProgramStatistics statistics;
   statistics.go_version = go_version_;
-  statistics.memory = std::move(*memory);
+  statistics.memory = std::move(*shown);
   if (auto usage = proc.usage(view_.memory().pid())) statistics.usage = *usage;
   return statistics;
 }

@@ -9,6 +9,7 @@
 #include "daemon/process/proc_fs.h"
 #include "daemon/runtime/mem_stats_reader.h"
 #include "daemon/runtime/runtime_view.h"
+#include "daemon/steady_statistics.h"
 
 namespace goheapd {
 
@@ -31,6 +32,7 @@ class TargetStatistics {
   const runtime::RuntimeView view_;
   std::mutex mutex_;                // guards what follows
   runtime::MemStatsReader memory_;  // refers to view_
+  SteadyStatistics steady_;
 };
 
 }  // namespace goheapd

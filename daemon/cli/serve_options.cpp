@@ -126,7 +126,7 @@ void bind_serve_flags(CLI::App& app, ServeOptions& options) {
       ->check(CLI::IsMember({"logfmt", "json"}))
       ->capture_default_str();
   app.add_option("--exited-retention", options.exited_retention_seconds,
-                 "how long the last profile of a process that has exited is served")
+                 "how long the last profile of a process that has exited is served, of 256 at most")
       ->transform(CLI::Validator(to_seconds, "TIME"))
       ->type_name("TIME")
       ->default_str("10m");

@@ -27,6 +27,8 @@ struct HeapStatsReading {
   // and end. Two classes may be as of two such moments. False: the allocator was too busy for that, and the classes
   // for which it is so lack at most the objects of the spans that were handed in between begin and end.
   bool consistent = false;
+  // All the time the runtime was adding its counters to each other: what is here may be counted twice.
+  bool may_count_twice = false;
   uint32_t retries = 0;
 
   std::array<ClassCounts, kHeapStatsClasses> small{};  // by size class, [0] unused
@@ -58,6 +60,7 @@ struct MemStatsReading {
   uint64_t end_ns = 0;
   bool consistent =
       false;  // nothing but objects changed while it was read, and those are as in HeapStatsReading
+  bool may_count_twice = false;  // as in HeapStatsReading
 
   uint64_t total_alloc = 0;  // bytes
   uint64_t mallocs = 0;

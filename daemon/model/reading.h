@@ -35,28 +35,15 @@ struct BucketReading {
   std::vector<BucketRecord> buckets;  // the stack of a bucket that an earlier reading had is empty
 };
 
-// A sampled object that is alive, found by walking the specials of the spans.
-struct LiveSample {
-  uint64_t address = 0;
-  uint64_t bucket = 0;
-  uint64_t size = 0;
-};
-
-struct LiveSampleReading {
-  uint64_t begin_ns = 0;
-  uint64_t end_ns = 0;
-  std::vector<LiveSample> samples;
-  uint64_t unreadable_spans = 0;  // torn or vanished while we read
-};
-
 // Stop-the-world pauses of completed GC cycles.
 struct GcReading {
   uint32_t cycles = 0;  // memstats.numgc
   uint32_t forced_cycles = 0;
-  std::vector<uint64_t> new_pauses_ns;  // of the cycles since the reading before, oldest first
+  // Of the last cycles, oldest first: since the last reading that was adopted, as far as the runtime's ring of 256 still has
+  // them.
+  std::vector<uint64_t> new_pauses_ns;
   // Number and end by CLOCK_REALTIME of the last cycles, at most two, oldest first.
   std::vector<std::pair<uint32_t, int64_t>> last_ends;
-  uint32_t lost_pauses = 0;  // overwritten in the runtime's ring of 256 before we came
 };
 
 }  // namespace goheapd::model

@@ -12,6 +12,7 @@
 #include <map>
 #include <thread>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 
 #include "daemon/base/clock.h"
@@ -24,10 +25,9 @@
 namespace goheapd::probe {
 namespace {
 
-// Events delivered by one poll(): with a program that produces them faster than we take them in, it must end
-// too.
-constexpr size_t kMostEventsPerPoll = 100'000;
 constexpr int kStopConsuming = -ECANCELED;
+// A record in the ring has a header of so many bytes before it, and begins where an address divides by as many.
+constexpr size_t kRingUnit = BPF_RINGBUF_HDR_SZ;
 // A window whose end is long past: its probes are put in, and nothing is counted.
 constexpr uint64_t kNoWindowYet = 1;
 
@@ -72,6 +72,12 @@ struct Target {
 
 using Losses = std::array<uint64_t, wire::kLossReasons>;
 
+// Of which something is in the kernel that is to go. The maps are shared by all targets, so one walk does for many.
+struct Sessions {
+  std::unordered_set<uint32_t> counts;
+  std::unordered_set<uint32_t> runs;
+};
+
 }  // namespace
 
 struct Collector::State {
@@ -90,7 +96,8 @@ struct Collector::State {
   std::array<uint64_t, kEventKindNames.size()> kinds{};
   std::array<uint64_t, kDecodeErrorNames.size()> decode_errors{};
   uint64_t stale_events = 0;
-  size_t delivered = 0;  // by the present poll()
+  size_t delivered = 0;      // by the present poll()
+  size_t bytes_to_take = 0;  // that were waiting when it began
   std::unique_ptr<ring_buffer, FreeRing> ring;
 
   static int on_record(void* context, void* data, size_t size) {
@@ -100,13 +107,17 @@ struct Collector::State {
   wire::WireStatistics statistics_of(uint32_t index) const;
   void clear_statistics(uint32_t index) const;
   Expected<bool> write(const Target& target) const;
+  void forget(pid_t pid, Target& target, Sessions& doomed);
   void forget(pid_t pid, Target& target);
-  void forget_counts(pid_t pid, Target& target);
-  void forget_runs(pid_t pid, Target& target);
+  void forget_counts(Target& target);
+  void forget_runs(Target& target);
+  void forget(const Sessions& doomed);
 };
 
 int Collector::State::take_in(ByteView record) {
   ++delivered;
+  bytes_to_take -=
+      std::min(bytes_to_take, kRingUnit + (record.size() + kRingUnit - 1) / kRingUnit * kRingUnit);
   auto decoded = decode(record);
   if (!decoded) {
     ++decode_errors[static_cast<size_t>(decoded.error())];
@@ -138,7 +149,7 @@ int Collector::State::take_in(ByteView record) {
       }
     }
   }
-  return delivered >= kMostEventsPerPoll ? kStopConsuming : 0;
+  return bytes_to_take == 0 ? kStopConsuming : 0;
 }
 
 wire::WireStatistics Collector::State::statistics_of(uint32_t index) const {
@@ -168,7 +179,7 @@ void Collector::State::clear_statistics(uint32_t index) const {
 }
 
 // After the probes are out.
-void Collector::State::forget(pid_t pid, Target& target) {
+void Collector::State::forget(pid_t pid, Target& target, Sessions& doomed) {
   const auto tgid = static_cast<uint32_t>(pid);
   const uint32_t index = target.index;
   attacher.forget_sites(pid, target.probes.points);
@@ -177,24 +188,36 @@ void Collector::State::forget(pid_t pid, Target& target) {
   bpf_map_update_elem(object.targets(), &index, &empty, BPF_ANY);
   const wire::WireStatistics last = statistics_of(index);
   for (size_t reason = 0; reason < gone_losses.size(); ++reason) gone_losses[reason] += last.lost[reason];
-  if (target.has_counts) forget_counts(pid, target);
-  if (target.has_runs) forget_runs(pid, target);
+  if (target.has_counts) doomed.counts.insert(target.wire.session);
+  if (target.has_runs) doomed.runs.insert(target.wire.session);
   free_indices.push_back(target.index);
 }
 
-void Collector::State::forget_counts(pid_t pid, Target& target) {
-  target.has_counts = false;
-  if (const auto forgotten = exact.forget(target.wire.session); !forgotten)
-    spdlog::warn("exact counts of pid {} stay in the kernel: {}", pid, to_string(forgotten.error()));
+void Collector::State::forget(pid_t pid, Target& target) {
+  Sessions doomed;
+  forget(pid, target, doomed);
+  forget(doomed);
 }
 
-void Collector::State::forget_runs(pid_t pid, Target& target) {
+void Collector::State::forget_counts(Target& target) {
+  target.has_counts = false;
+  forget(Sessions{.counts = {target.wire.session}, .runs = {}});
+}
+
+void Collector::State::forget_runs(Target& target) {
   target.has_runs = false;
-  const uint32_t session = target.wire.session;
+  forget(Sessions{.counts = {}, .runs = {target.wire.session}});
+}
+
+void Collector::State::forget(const Sessions& doomed) {
+  if (const auto forgotten = exact.forget(doomed.counts); !forgotten)
+    spdlog::warn("exact counts of targets that are gone stay in the kernel: {}",
+                 to_string(forgotten.error()));
   const auto caches =
-      remove_session<wire::WireRunKey>(object.span_caches(), sizeof(wire::WireSpanCache), session);
-  const auto runs = remove_session<wire::WireRunKey>(object.open_runs(), sizeof(wire::WireOpenRun), session);
-  if (!caches || !runs) spdlog::warn("what pid {} had under way stays in the kernel", pid);
+      remove_sessions<wire::WireRunKey>(object.span_caches(), sizeof(wire::WireSpanCache), doomed.runs);
+  const auto runs =
+      remove_sessions<wire::WireRunKey>(object.open_runs(), sizeof(wire::WireOpenRun), doomed.runs);
+  if (!caches || !runs) spdlog::warn("what targets that are gone had under way stays in the kernel");
 }
 
 Collector::Collector(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -321,7 +344,7 @@ Expected<AttachReport> Collector::add(const AttachRequest& request) {
   auto probes = state_->attacher.attach(request, target.index);
   if (!probes) {
     if (wants(request, ProbeGroup::exact)) {
-      state_->forget_counts(pid, target);
+      state_->forget_counts(target);
       target.wire.window_end_ns = 0;
       if (const auto told = state_->write(target); !told) return tl::unexpected(told.error());
     }
@@ -347,7 +370,7 @@ void Collector::remove(pid_t pid, ProbeGroup group) {
     return true;
   });
   state_->attacher.forget_sites(pid, removed);
-  if (group == ProbeGroup::exact && target.has_counts) state_->forget_counts(pid, target);
+  if (group == ProbeGroup::exact && target.has_counts) state_->forget_counts(target);
   if (group == ProbeGroup::exact && target.wire.window_end_ns != 0) {
     target.wire.window_end_ns = 0;
     if (const auto told = state_->write(target); !told)
@@ -355,7 +378,7 @@ void Collector::remove(pid_t pid, ProbeGroup group) {
   }
   // Who releases by caches hears of it in the group gc. By spans nothing is heard any more, and the span may come back.
   if (group == ProbeGroup::spans && target.has_runs && target.wire.releases_by_span != 0)
-    state_->forget_runs(pid, target);
+    state_->forget_runs(target);
 }
 
 void Collector::detach(pid_t pid) { detach(std::span(&pid, 1)); }
@@ -367,12 +390,14 @@ void Collector::detach(std::span<const pid_t> pids) {
       take_links(found->second.probes, links);
   }
   close_links(std::move(links));
+  Sessions doomed;
   for (const pid_t pid : pids) {
     const auto found = state_->targets.find(pid);
     if (found == state_->targets.end()) continue;
-    state_->forget(pid, found->second);
+    state_->forget(pid, found->second, doomed);
     state_->targets.erase(found);
   }
+  state_->forget(doomed);
 }
 
 void Collector::detach_all() {
@@ -403,11 +428,29 @@ Expected<bool> Collector::set_mean_distance(pid_t pid, uint64_t bytes) {
   return state_->write(found->second);
 }
 
+Expected<bool> Collector::set_storm_limit(pid_t pid, uint64_t storm_ns) {
+  const auto found = state_->targets.find(pid);
+  if (found == state_->targets.end()) return fail("the process is not attached", std::to_string(pid));
+  found->second.wire.storm_ns = storm_ns;
+  return state_->write(found->second);
+}
+
+bool Collector::records_as_told(pid_t pid) const {
+  const auto found = state_->targets.find(pid);
+  if (found == state_->targets.end()) return true;
+  const uint32_t index = found->second.index;
+  wire::WireTarget now{};
+  return bpf_map_lookup_elem(state_->object.targets(), &index, &now) != 0 ||
+         now.recording == found->second.wire.recording;
+}
+
 size_t Collector::poll(std::chrono::milliseconds timeout) {
   state_->delivered = 0;
   epoll_event ready{};
   if (timeout.count() > 0) ::epoll_wait(poll_fd(), &ready, 1, static_cast<int>(timeout.count()));
   // Whether woken or not: programs do not wake us for every event.
+  state_->bytes_to_take = ring__avail_data_size(ring_buffer__ring(state_->ring.get(), 0));
+  if (state_->bytes_to_take == 0) return 0;
   ring_buffer__consume(state_->ring.get());
   return state_->delivered;
 }
@@ -415,14 +458,25 @@ size_t Collector::poll(std::chrono::milliseconds timeout) {
 int Collector::poll_fd() const { return ring_buffer__epoll_fd(state_->ring.get()); }
 
 Expected<std::vector<model::ExactCount>> Collector::read_exact(pid_t pid) {
-  const auto found = state_->targets.find(pid);
-  if (found == state_->targets.end()) return fail("the process is not attached", std::to_string(pid));
-  const uint32_t session = found->second.wire.session;
-  std::vector<model::ExactCount> counts;
+  auto counts = read_exact(std::span(&pid, 1));
+  if (!counts) return tl::unexpected(counts.error());
+  return std::move(counts->front());
+}
+
+Expected<std::vector<std::vector<model::ExactCount>>> Collector::read_exact(std::span<const pid_t> pids) {
+  std::unordered_map<uint32_t, size_t> places;  // by session
+  for (size_t i = 0; i < pids.size(); ++i) {
+    const auto found = state_->targets.find(pids[i]);
+    if (found == state_->targets.end()) return fail("the process is not attached", std::to_string(pids[i]));
+    places.emplace(found->second.wire.session, i);
+  }
+  std::vector<std::vector<model::ExactCount>> counts(pids.size());
   const auto read = state_->exact.for_each([&](const ExactEntry& entry) {
-    if (entry.key.session != session || entry.objects == 0) return;
+    const auto place = places.find(entry.key.session);
+    if (place == places.end() || entry.objects == 0) return;
     if (entry.key.size_class < gobin::kSizeClassBytes.size())
-      counts.push_back(to_model(entry, pid, gobin::kSizeClassBytes[entry.key.size_class]));
+      counts[place->second].push_back(
+          to_model(entry, pids[place->second], gobin::kSizeClassBytes[entry.key.size_class]));
   });
   if (!read) return tl::unexpected(read.error());
   return counts;

@@ -87,14 +87,22 @@ class Collector {
   // at.
   Expected<bool> set_mean_distance(pid_t pid, uint64_t bytes);
 
-  // Waits up to `timeout` for events, then delivers what is there, at most some 100,000 events. Returns how
-  // many. Call it at least every 50 ms: the kernel wakes the reader early only when much is waiting.
+  // What AttachRequest::storm_ns said, anew.
+  Expected<bool> set_storm_limit(pid_t pid, uint64_t storm_ns);
+  // Whether the kernel records what it was told to; after a HitStorm, which a full ring may have lost, it does not.
+  bool records_as_told(pid_t pid) const;
+
+  // Waits up to `timeout` for events, then delivers what is waiting: not what comes in while it does, which a program can
+  // make last for ever. Returns how many. Call it at least every 50 ms: the kernel wakes the reader early only when much is
+  // waiting.
   size_t poll(std::chrono::milliseconds timeout);
   // For an event loop of the caller's: readable when much is waiting.
   int poll_fd() const;
 
   // What the kernel has counted since attach. Counts whose hash is 0 have no known stack.
   Expected<std::vector<model::ExactCount>> read_exact(pid_t pid);
+  // The same of many, in the order of `pids`: it takes one walk over the counts of all targets, however many are wanted.
+  Expected<std::vector<std::vector<model::ExactCount>>> read_exact(std::span<const pid_t> pids);
 
   Expected<TargetCounters> counters(pid_t pid) const;
   // Of all targets, also those that are gone, and of the decoder. Every reason is there from the start.

@@ -50,10 +50,10 @@ Expected<bool> ExactReader::add_last_resort(uint32_t session) const {
   return true;
 }
 
-Expected<bool> ExactReader::forget(uint32_t session) {
+Expected<bool> ExactReader::forget(const std::unordered_set<uint32_t>& sessions) {
   auto counts =
-      remove_session<wire::WireExactKey>(counts_map_, sizeof(wire::WireExactValue) * cpus_, session);
-  auto stacks = remove_session<wire::WireStackKey>(stacks_map_, 8, session);
+      remove_sessions<wire::WireExactKey>(counts_map_, sizeof(wire::WireExactValue) * cpus_, sessions);
+  auto stacks = remove_sessions<wire::WireStackKey>(stacks_map_, 8, sessions);
   return counts ? stacks : counts;
 }
 

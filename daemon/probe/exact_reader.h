@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <unordered_set>
 #include <vector>
 
 #include "bpf/wire.h"
@@ -29,8 +30,8 @@ class ExactReader {
 
   // The entry that the target's hits fall back to when the map is full; has to exist before the first hit.
   Expected<bool> add_last_resort(uint32_t session) const;
-  // Removes all entries and stack marks of a session.
-  Expected<bool> forget(uint32_t session);
+  // Removes all entries and stack marks of these sessions.
+  Expected<bool> forget(const std::unordered_set<uint32_t>& sessions);
 
  private:
   int counts_map_;

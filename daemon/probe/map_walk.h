@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <unordered_set>
 #include <vector>
 
 #include "daemon/base/expected.h"
@@ -73,13 +74,14 @@ int visit_map(int map, size_t value_size, Visit visit) {
   return error;
 }
 
-// Removes all entries whose key has this session.
+// Removes all entries whose key has one of these sessions, in one walk.
 template <typename Key>
-Expected<bool> remove_session(int map, size_t value_size, uint32_t session) {
+Expected<bool> remove_sessions(int map, size_t value_size, const std::unordered_set<uint32_t>& sessions) {
+  if (sessions.empty()) return true;
   std::vector<Key> doomed;
   const int error = visit_map<Key>(map, value_size, [&](std::span<const Key> keys, const std::byte*) {
     for (const Key& key : keys)
-      if (key.session == session) doomed.push_back(key);
+      if (sessions.contains(key.session)) doomed.push_back(key);
   });
   if (error != 0) return fail("cannot read a BPF map", {}, error);
   for (const Key& key : doomed) bpf_map_delete_elem(map, &key);

@@ -70,16 +70,12 @@ void BucketLedger::set_alloc_counted_elsewhere(bool elsewhere) {
 }
 
 void BucketLedger::on_birth(const model::SampledBirth& birth) {
-  live_[birth.address] = {birth.bucket, birth.time_ns};
   if (pending_.size() < kMaxPendingEvents) pending_.push_back({birth.time_ns, birth.bucket, true});
   // An event that the last reading has already counted must not count twice.
   if (birth.time_ns > reading_end_ns_) count_event(birth.bucket, true);
 }
 
 void BucketLedger::on_death(const model::SampledDeath& death) {
-  // Events of different processors may overtake each other: the address may be another object's by now.
-  if (auto found = live_.find(death.address); found != live_.end() && found->second.birth_ns <= death.time_ns)
-    live_.erase(found);
   if (pending_.size() < kMaxPendingEvents) pending_.push_back({death.time_ns, death.bucket, false});
   if (death.time_ns > reading_end_ns_) count_event(death.bucket, false);
 }
@@ -173,13 +169,6 @@ void BucketLedger::apply(model::BucketReading reading, const std::vector<BucketS
   for (const PendingEvent& event : pending_) {
     if (event.time_ns > reading_end_ns_) count_event(event.bucket, event.is_birth);
   }
-}
-
-void BucketLedger::apply(const model::LiveSampleReading& reading) {
-  // try_emplace: an object whose birth we saw is known better. One that died while we read was erased by its
-  // death event only if that came first; a death after begin_ns is in pending_.
-  for (const model::LiveSample& sample : reading.samples)
-    live_.try_emplace(sample.address, LiveObject{sample.bucket, 0});
 }
 
 void BucketLedger::recompute_totals() {

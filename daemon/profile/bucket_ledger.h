@@ -40,8 +40,6 @@ class BucketLedger {
   // Takes over a reading. All events up to reading.end_ns must have been delivered before. A reading older
   // than the last one taken is ignored (two requests may overtake each other).
   void apply(model::BucketReading reading, const std::vector<BucketSite>& new_sites);
-  // Sampled objects that were alive when we came.
-  void apply(const model::LiveSampleReading& reading);
 
   // While another source counts the allocations (exact mode), those of the sampler are left out of every alloc value, so
   // that nothing is counted twice; inuse values go on. Events up to now must have been delivered before.
@@ -68,11 +66,10 @@ class BucketLedger {
 
   // Objects by which events and readings disagreed, beyond what their timing explains.
   uint64_t settled_objects() const { return settled_objects_; }
-  // Live sampled objects known by address, and how many of them with their time of birth.
-  size_t tracked_objects() const { return live_.size(); }
 
   // Unsampled bytes by the user's function that allocates; allocations since the first reading.
   std::vector<SiteTotals> sites() const;
+  size_t stacks() const { return buckets_.size(); }
 
   // Fills samples, rate and cycle. In-use values are the published ones; allocations "now" include events
   // since the last reading.
@@ -98,10 +95,6 @@ class BucketLedger {
     uint64_t bucket;
     bool is_birth;
   };
-  struct LiveObject {
-    uint64_t bucket;
-    uint64_t birth_ns;  // 0 = before we came
-  };
 
   void adopt_stack(model::BucketRecord& record);
   void adopt_sites(const std::vector<BucketSite>& sites);
@@ -114,7 +107,6 @@ class BucketLedger {
 
   bool has_events_;
   std::unordered_map<uint64_t, Bucket> buckets_;
-  std::unordered_map<uint64_t, LiveObject> live_;
   std::deque<PendingEvent> pending_;  // since the begin of the last reading, for settling
   std::vector<std::string> site_names_{"other"};
   std::unordered_map<std::string, uint32_t> site_ids_;

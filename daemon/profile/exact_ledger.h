@@ -36,6 +36,7 @@ class ExactLedger {
   void name_stack(uint64_t stack_hash, model::AllocationKind kind, const std::string& function);
 
   std::vector<SiteTotals> sites() const;
+  size_t stacks() const { return stacks_.size(); }
   // By size class, in slots.
   std::array<ClassAmount, kSpanSizeClasses> by_size_class() const;
   std::array<double, model::kAllocationKinds> alloc_bytes() const;

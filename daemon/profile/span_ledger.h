@@ -97,6 +97,7 @@ class SpanLedger {
   std::array<double, model::kAllocationKinds> alloc_bytes() const;
   std::array<double, model::kAllocationKinds> alloc_objects() const;
   std::vector<SiteTotals> sites() const;
+  size_t stacks() const { return accounts_.size(); }
 
   // Stacks that no one has classified yet; the caller symbolises them and answers with name_stack().
   std::vector<std::pair<uint64_t, StackPtr>> take_unnamed_stacks();

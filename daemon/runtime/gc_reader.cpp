@@ -55,8 +55,7 @@ Expected<model::GcReading> GcReader::read() {
   // one's pause is written just before numgc counts it, so its place cannot be trusted either: unless `before` is
   // older than the ring is long, that place is still unused.
   const uint32_t overwritten = after > kRing - 1 ? after - (kRing - 1) : 0;
-  const uint32_t begin = std::max(cycles_seen_, overwritten);
-  reading.lost_pauses = std::min(begin, before) - cycles_seen_;
+  const uint32_t begin = std::max(adopted_.load(), overwritten);
   for (uint32_t cycle = begin; cycle < before; ++cycle) reading.new_pauses_ns.push_back(ring[cycle % kRing]);
   for (uint32_t cycle = before > 2 ? before - 2 : 0; cycle < before; ++cycle) {
     reading.last_ends.emplace_back(cycle + 1, static_cast<int64_t>(ends[cycle % kRing]));

@@ -1,6 +1,7 @@
 // Reads the garbage collector's count of cycles and its pauses.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 
 #include "daemon/base/expected.h"
@@ -10,8 +11,9 @@
 namespace goheapd::runtime {
 
 // One per target. The first reading has the pauses since the program started, as far as the runtime still knows
-// them. A pause is the time that all goroutines were stopped during one cycle, in nanoseconds, the sum of its two
-// stops (as in MemStats.PauseNs).
+// them; so does the next, unless the first was adopted: a reading may be dropped on its way into the books. A pause
+// is the time that all goroutines were stopped during one cycle, in nanoseconds, the sum of its two stops (as in
+// MemStats.PauseNs).
 class GcReader {
  public:
   // `view` must outlive the reader.
@@ -19,10 +21,15 @@ class GcReader {
 
   // Errors: the process is gone, or the number of cycles went backwards (it is another program).
   Expected<model::GcReading> read();
+  // The pauses up to this cycle are in the books. From any thread.
+  void adopted(uint32_t cycles) {
+    if (cycles > adopted_) adopted_ = cycles;
+  }
 
  private:
   const RuntimeView* view_;
   uint32_t cycles_seen_ = 0;
+  std::atomic<uint32_t> adopted_{0};
 };
 
 }  // namespace goheapd::runtime

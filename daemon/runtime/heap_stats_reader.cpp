@@ -225,6 +225,7 @@ Expected<model::HeapStatsReading> HeapStatsReader::read() {
   bool large_settled = false;
   bool sizes_settled = false;
   bool tiny_settled = false;
+  bool has_sound_try = false;
   constexpr size_t kTinyClass =
       2;  // slots of 16 bytes; https://github.com/golang/go/blob/go1.24.4/src/runtime/malloc.go#L116
   for (int tries = 0; tries < kTries && !reading.consistent; ++tries) {
@@ -238,6 +239,9 @@ Expected<model::HeapStatsReading> HeapStatsReader::read() {
     const bool undisturbed = !before->merging && !after->merging && before->generation == after->generation &&
                              before->sweepgen == after->sweepgen && before->allp == after->allp &&
                              before->processors == after->processors;
+    // What is not settled in any try is taken from one that lacks objects rather than from one that has some twice.
+    if (!undisturbed && has_sound_try) continue;
+    has_sound_try = undisturbed;
     const model::HeapStatsReading& first = before->totals;
     const model::HeapStatsReading& second = after->totals;
     for (size_t c = 1; c < settled.size(); ++c) {
@@ -261,6 +265,7 @@ Expected<model::HeapStatsReading> HeapStatsReader::read() {
     reading.consistent = large_settled && sizes_settled && tiny_settled &&
                          std::all_of(settled.begin(), settled.end(), [](bool one) { return one; });
   }
+  reading.may_count_twice = !has_sound_try;
   reading.end_ns = kernel_time_ns();
   if (auto alive = view_->memory().verify(); !alive) return Unexpected(alive.error());
   return reading;

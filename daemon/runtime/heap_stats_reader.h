@@ -14,8 +14,8 @@
 //
 // Nobody stops the target. The total is read before and after the processors' parts: a class whose total did not
 // change had no span handed in meanwhile, so both parts belong together. A span that is still in a processor's table but
-// no longer marked as taken is just being handed in: try again. What stays torn is taken from the reading before, so
-// that nothing is counted twice.
+// no longer marked as taken is just being handed in: try again. What stays torn lacks
+// objects rather than having some twice, unless the runtime merges all the time: that is said.
 #pragma once
 
 #include <array>

@@ -191,8 +191,8 @@ Expected<MemStatsReader::Rest> MemStatsReader::read_rest() {
 
 Expected<model::MemStatsReading> MemStatsReader::read() {
   const uint64_t begin_ns = kernel_time_ns();
-  model::MemStatsReading stats;
-  for (int tries = 0; tries < kTries && !stats.consistent; ++tries) {
+  model::MemStatsReading best;
+  for (int tries = 0; tries < kTries && !best.consistent; ++tries) {
     const auto before = read_rest();
     if (!before) return Unexpected(before.error());
     const auto heap = heap_stats_.read();
@@ -200,8 +200,11 @@ Expected<model::MemStatsReading> MemStatsReader::read() {
     const auto after = read_rest();
     if (!after) return Unexpected(after.error());
 
-    stats = after->stats;
+    // Objects that are counted twice are worse than some that are missing.
+    if (tries != 0 && heap->may_count_twice) continue;
+    model::MemStatsReading stats = after->stats;
     stats.consistent = heap->consistent && *before == *after;
+    stats.may_count_twice = heap->may_count_twice;
     uint64_t freed = heap->large_free_bytes;
     stats.total_alloc = heap->large_alloc_bytes;
     stats.mallocs = heap->large.allocs + heap->tiny_allocs;
@@ -221,11 +224,12 @@ Expected<model::MemStatsReading> MemStatsReader::read() {
     HeapGoalInputs goal = after->goal;
     goal.heap_alloc = stats.heap_alloc;
     stats.next_gc = heap_goal(goal, view_->layout().minor);
+    best = std::move(stats);
   }
-  stats.begin_ns = begin_ns;
-  stats.end_ns = kernel_time_ns();
+  best.begin_ns = begin_ns;
+  best.end_ns = kernel_time_ns();
   if (auto alive = view_->memory().verify(); !alive) return Unexpected(alive.error());
-  return stats;
+  return best;
 }
 
 }  // namespace goheapd::runtime

@@ -3,7 +3,6 @@
 //   ProcessMemory ─┐
 //   RuntimeLayout ─┼─▶ RuntimeView ──▶ runtime_self_check()      may we believe what we read?
 //   addresses ─────┘        ├────────▶ BucketReader              the memory profile
-//                           ├────────▶ SpecialsReader            sampled objects that are alive
 //                           ├────────▶ GcReader                  cycles and pauses
 //                           ├────────▶ HeapStatsReader           objects by size class
 //                           └────────▶ MemStatsReader            runtime.MemStats

@@ -131,7 +131,9 @@ bool is_slot_size(uint64_t size) {
 Expected<void> check_profile(const RuntimeView& view) {
   const auto rate = view.memory().read<int64_t>(view.addresses().mem_profile_rate);
   if (!rate) return Unexpected(rate.error());
-  if (*rate < 0 || *rate > int64_t{1} << 40)
+  // A negative one switches the sampler off.
+  constexpr int64_t kMostBelievable = int64_t{1} << 40;
+  if (*rate < -kMostBelievable || *rate > kMostBelievable)
     return refuse(view, "MemProfileRate is " + std::to_string(*rate));
 
   BucketList list(view, kBucketsToTry);

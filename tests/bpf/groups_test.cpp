@@ -82,6 +82,43 @@ TEST_F(Groups, StormStopsRecordingAtOnce) {
   EXPECT_EQ(counted(), before + 10);
 }
 
+TEST_F(Groups, AStormThatFindsNoRoomInTheRingIsFoundOut) {
+  Received received;
+  probe::CollectorOptions options;
+  options.sizes.ring_bytes = 4096;
+  probe::Collector collector = make_collector(received, options);
+  ASSERT_TRUE(collector.attach(request_for(program_, Watch::sampled)));
+  ASSERT_TRUE(collector.set_recording(program_.pid(), ProbeGroups::all()));
+  ASSERT_EQ(program_.ask("work one 100000"), "done");
+  EXPECT_TRUE(collector.records_as_told(program_.pid())) << "there was no limit";
+  ASSERT_TRUE(collector.set_storm_limit(program_.pid(), 60'000'000'000));
+  ASSERT_EQ(program_.ask("work one 100000"), "done");
+  EXPECT_FALSE(collector.records_as_told(program_.pid()));
+  drain(collector);
+  ASSERT_TRUE(received.all<model::HitStorm>().empty()) << "there was room for it";
+  EXPECT_GT(lost(*collector.counters(program_.pid()), "ring_full"), 0u);
+  ASSERT_TRUE(collector.set_recording(program_.pid(), ProbeGroups::all()));
+  EXPECT_TRUE(collector.records_as_told(program_.pid()));
+}
+
+// A program that is as fast as the daemon must not keep it.
+TEST_F(Groups, APollEndsThoughNewEventsComeInForEachOneTakenIn) {
+  size_t taken = 0;
+  auto collector = probe::Collector::create({}, {.event =
+                                                     [&](model::Event&&) {
+                                                       if (++taken < 500) program_.ask("work one 2");
+                                                     },
+                                                 .stack = [](model::ExactStack&&) {}});
+  ASSERT_TRUE(collector) << to_string(collector.error());
+  ASSERT_TRUE(collector->attach(request_for(program_, Watch::sampled)));
+  ASSERT_TRUE(collector->set_recording(program_.pid(), {ProbeGroup::sampled}));
+  ASSERT_EQ(program_.ask("work one 50"), "done");
+  const size_t first = collector->poll(std::chrono::milliseconds(0));
+  EXPECT_GE(first, 50u);
+  EXPECT_LT(first, 100u);
+  EXPECT_GE(collector->poll(std::chrono::milliseconds(0)), first) << "the rest is not lost";
+}
+
 TEST_F(Groups, NoStormWithoutALimit) {
   ASSERT_TRUE(collector_.attach(request_for(program_, Watch::exact)));
   ASSERT_TRUE(collector_.set_recording(program_.pid(), ProbeGroups::all()));

@@ -109,6 +109,21 @@ def test_of_a_program_whose_sampler_is_off(some_minor):
         check(daemon, target)
 
 
+def test_counters_of_a_busy_program_never_fall():
+    counters = ("go_memstats_alloc_bytes_total", "go_memstats_mallocs_total", "go_memstats_frees_total",
+                "go_gc_duration_seconds_count", "go_gc_duration_seconds_sum")
+    with Target.of(27) as target, Daemon(target.pid, arguments=["--mode", "buckets"]) as daemon:
+        daemon.wait_for_state(target.pid)
+        target.ask("load 8")
+        first = last = go_metrics(daemon, target.pid)
+        for _ in range(300):
+            now = go_metrics(daemon, target.pid)
+            fallen = {name: (value(last, name), value(now, name)) for name in counters if value(now, name) < value(last, name)}
+            assert not fallen, fallen
+            last = now
+        assert all(value(last, name) > value(first, name) for name in counters), "it was not busy"
+
+
 def test_of_a_program_that_has_gone():
     with Target.of(27) as target, Daemon(target.pid) as daemon:
         daemon.wait_for_state(target.pid)

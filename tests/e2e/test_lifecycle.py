@@ -1,4 +1,7 @@
 """Whatever happens to the daemon or the target, the target's work is right and its text is as it was."""
+import contextlib
+import os
+import pathlib
 import signal
 import subprocess
 import time
@@ -123,6 +126,52 @@ def test_an_exited_target_is_forgotten_in_the_end():
             path = f"/targets/{target.pid}/debug/pprof/heap"
             daemon.wait_until(lambda: daemon.get(path).status == 410, "never forgotten", timeout=10)
             assert "exited" in daemon.get(path).json()["error"]
+
+
+def pidfds(pid):
+    return sum(os.readlink(link) == "anon_inode:[pidfd]" for link in pathlib.Path(f"/proc/{pid}/fd").iterdir())
+
+
+@pytest.mark.parametrize("tags", ["", "noprofile"])
+def test_exited_targets_hold_nothing_of_their_processes(tags, tmp_path):
+    with Daemon.watching(tmp_path, ["--mode", "sampled"]) as daemon, contextlib.ExitStack() as stack:
+        before = pidfds(daemon.process.pid)
+        binary = golang.own(golang.build(24, "stripped", tags=tags), tmp_path / "program")
+        targets = [stack.enter_context(Target(binary)) for _ in range(5)]
+        for target in targets:
+            assert daemon.wait_for_state(target.pid)["source"] == ("spans" if tags else "runtime")
+            daemon.profile(target.pid)
+            assert daemon.get(f"/targets/{target.pid}/metrics").status == 200
+        assert pidfds(daemon.process.pid) > before + len(targets)
+        for target in targets:
+            assert target.exit() == 0
+            daemon.wait_for_state(target.pid, "exited")
+        daemon.wait_until(lambda: pidfds(daemon.process.pid) <= before, "the processes are still held")
+        assert all(daemon.profile(target.pid).samples for target in targets)
+
+
+def test_of_many_exited_targets_the_latest_are_kept(tmp_path):
+    keeps = 256
+    with Daemon.watching(tmp_path, ["--mode", "buckets"]) as daemon:
+        binary = golang.own(golang.build(24, "stripped"), tmp_path / "program")
+        exited = []
+        while len(exited) < keeps + 20:
+            with contextlib.ExitStack() as stack:
+                targets = [stack.enter_context(Target(binary)) for _ in range(12)]
+                for target in targets:
+                    daemon.wait_for_state(target.pid)
+                    daemon.profile(target.pid)
+                    assert target.exit() == 0
+                    daemon.wait_until(lambda: target.pid not in (rows := daemon.targets())
+                                      or rows[target.pid]["state"] == "exited", "its end is not noticed")
+                    exited.append(target.pid)
+        rows = daemon.targets()
+        assert rows.keys() == set(exited[-keeps:])
+        assert {row["state"] for row in rows.values()} == {"exited"}
+        assert daemon.lost_events() == {"profile_dropped": len(exited) - keeps}
+        answer = daemon.get(f"/targets/{exited[0]}/debug/pprof/heap")
+        assert answer.status == 410 and "no profile of it is kept" in answer.json()["error"]
+        assert daemon.profile(exited[-1]).samples
 
 
 def test_samples_whose_stacks_went_with_the_process_are_counted():

@@ -1,5 +1,6 @@
 """A program that switches its runtime's sampler off and on again while it is watched."""
 import math
+import threading
 import time
 
 from harness import golang
@@ -19,7 +20,8 @@ class Counters:
 
     def look(self):
         names = ("goheapd_alloc_bytes_total", "goheapd_alloc_objects_total", "goheapd_site_alloc_bytes_total",
-                 "goheapd_mode_changes_total")
+                 "goheapd_mode_changes_total", "goheapd_probe_hits_total", "goheapd_probe_cpu_seconds_total",
+                 "goheapd_settled_objects_total")
         now = {(name, tuple(sorted(labels.items()))): value for name in names
                for labels, value in self.daemon.metrics().select(name, pid=str(self.pid))}
         fallen = {key: (self.last[key], value) for key, value in now.items() if value < self.last.get(key, 0)}
@@ -98,6 +100,23 @@ def test_sampler_off_and_on_again(some_minor, tmp_path):
         counters.look()
         assert not daemon.lost_events().keys() - {"stale_session"}, daemon.lost_events()
         assert daemon.stop()[0] == 0
+
+
+def test_a_difference_across_a_switch_is_to_be_asked_for_again():
+    with Target.of(golang.VERSIONS[-1], profile_rate=GO_RATE) as target, \
+            Daemon(target.pid, arguments=["--mode", "sampled"]) as daemon:
+        daemon.wait_for_state(target.pid)
+        daemon.profile(target.pid)
+        answers = []
+        path = f"/targets/{target.pid}/debug/pprof/heap?seconds=8"
+        thread = threading.Thread(target=lambda: answers.append(daemon.get(path)))
+        thread.start()
+        time.sleep(1)   # it has begun
+        target.ask("rate 0")
+        thread.join()
+        assert daemon.targets()[target.pid]["source"] == "spans"
+        [answer] = answers
+        assert answer.status == 503 and "try again" in answer.json()["error"], answer.text
 
 
 def test_a_switch_is_followed_while_everything_is_counted():

@@ -12,7 +12,6 @@
 #include "daemon/runtime/liveness_reader.h"
 #include "daemon/runtime/mem_stats_reader.h"
 #include "daemon/runtime/self_check.h"
-#include "daemon/runtime/specials_reader.h"
 #include "tests/fuzz/fuzzer.h"
 #include "tests/unit/runtime/fake_runtime.h"
 
@@ -79,7 +78,6 @@ class SoundRuntime {
     runtime::BucketReader buckets(view);
     use(buckets.read());
     use(buckets.read());
-    use(runtime::SpecialsReader(view).read());
     runtime::GcReader cycles(view);
     use(cycles.read());
     use(runtime::HeapStatsReader(view).read());

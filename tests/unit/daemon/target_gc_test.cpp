@@ -75,6 +75,39 @@ TEST(TargetGc, AReadingAddsOnlyWhatNoEventTold) {
   EXPECT_EQ(status_of(gc).gc_totals.missed, 1u);
 }
 
+model::GcReading reading_of(uint32_t cycles, size_t known) {
+  model::GcReading reading;
+  reading.cycles = cycles;
+  reading.new_pauses_ns.assign(known, 1'000);
+  return reading;
+}
+
+// The runtime remembers the last 256.
+TEST(TargetGc, PausesBetweenReadingsThatAreForgottenAreCounted) {
+  TargetGc gc;
+  gc.apply(reading_of(1000, 255));  // the others were before we came
+  EXPECT_EQ(gc.take_lost_pauses(), 0u);
+  gc.apply(reading_of(1300, 255));
+  EXPECT_EQ(gc.take_lost_pauses(), 45u);
+  EXPECT_EQ(gc.take_lost_pauses(), 0u);
+  gc.apply(reading_of(1200, 200));  // overtaken
+  gc.apply(reading_of(1310, 10));
+  gc.apply({});  // could not be read
+  EXPECT_EQ(gc.take_lost_pauses(), 0u);
+  EXPECT_EQ(status_of(gc).gc_pause_buckets.back(), 255u + 255 + 10);
+  EXPECT_EQ(status_of(gc).gc_cycles, 1310u);
+}
+
+TEST(TargetGc, WithoutProbesReadingsTellAllAgain) {
+  TargetGc gc;
+  gc.on(memory(4), layout());
+  gc.set_events_come(false);
+  gc.apply(reading_of(7, 7));
+  EXPECT_EQ(status_of(gc).gc_pause_buckets.back(), 2u + 3);
+  gc.apply(reading_of(400, 255));
+  EXPECT_EQ(gc.take_lost_pauses(), 400u - 255 - 7);
+}
+
 TEST(TargetGc, ALeakCheckIsOfTheCycleThatEndsNext) {
   TargetGc gc;
   gc.on(memory(1), layout());

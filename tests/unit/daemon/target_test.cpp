@@ -201,6 +201,28 @@ TEST_F(TargetTest, CountersGoOnWhenTheSourceChanges) {
   EXPECT_DOUBLE_EQ(status.top_sites[0].alloc_bytes, 200);
 }
 
+TEST_F(TargetTest, CountersOfProbesAndBooksGoOnWhenTheyAreReplaced) {
+  target_.start(nullptr, 0, nullptr, model::Mode::sampled, true, model::Mode::sampled);
+  target_.apply(reading(kSecond, 10, 4));
+  target_.apply(reading(2 * kSecond, 13, 4));  // three births of which no event has told
+  target_.note_cost(2 * kSecond, 50, 7000);
+  ASSERT_EQ(target_.status().settled_objects, 3u);
+  target_.set_status(status_of(42));
+  EXPECT_EQ(target_.status().probe_hits, 50u);
+  target_.start(nullptr, 0, nullptr, model::Mode::sampled, true, model::Mode::sampled);
+  model::TargetStatus status = target_.status();
+  EXPECT_EQ(status.probe_hits, 50u);
+  EXPECT_EQ(status.probe_cpu_ns, 7000u);
+  EXPECT_EQ(status.settled_objects, 3u);
+  target_.note_cost(3 * kSecond, 1, 100);
+  target_.apply(reading(3 * kSecond, 13, 4));
+  target_.apply(reading(4 * kSecond, 14, 4));
+  status = target_.status();
+  EXPECT_EQ(status.probe_hits, 51u);
+  EXPECT_EQ(status.probe_cpu_ns, 7100u);
+  EXPECT_EQ(status.settled_objects, 4u);
+}
+
 TEST_F(TargetTest, TheRateIsThatOfTheLastSeconds) {
   target_.start(nullptr, 0, nullptr, model::Mode::sampled, true, model::Mode::sampled);
   target_.apply(reading(kSecond, 10, 0));
@@ -220,8 +242,19 @@ TEST_F(TargetTest, AnExitedTargetsProfileCountsToItsEnd) {
   EXPECT_EQ(snapshot->samples[0].published, (model::HeapValues{11, 1100, 6, 600}));
   EXPECT_EQ(snapshot->end_wall_ns, 5);
   EXPECT_EQ(snapshot->comments.back(), "a loss");
-  EXPECT_TRUE(target_.exited_before(8));
-  EXPECT_FALSE(target_.exited_before(7));
+  EXPECT_EQ(target_.exited_ns(), 7u);
+}
+
+TEST_F(TargetTest, AnExitedTargetsStatusIsMadeOnce) {
+  target_.start(nullptr, 0, nullptr, model::Mode::sampled, true, model::Mode::sampled);
+  target_.apply(reading(kSecond, 10, 4));
+  target_.on(model::SampledBirth{42, 2 * kSecond, 0xc000, 0x99, 1});
+  target_.mark_exited(5, 7);
+  EXPECT_EQ(target_.stacks(), 1u);
+  EXPECT_DOUBLE_EQ(target_.status().live_bytes, 700);
+  // Books that it would see if it looked.
+  target_.on(model::SampledBirth{42, 3 * kSecond, 0xd000, 0x99, 1});
+  EXPECT_DOUBLE_EQ(target_.status().live_bytes, 700);
 }
 
 TEST_F(TargetTest, ExactModeKnowsNoLiveHeap) {

@@ -79,6 +79,7 @@ TEST_P(HeapStatsReaderTest, ASpanOnItsWayIsNotCountedTwice) {
   hold_span(9, 0, kSweepgen);
   const auto reading = reader_.read();
   EXPECT_FALSE(reading->consistent);
+  EXPECT_FALSE(reading->may_count_twice);
   EXPECT_GT(reading->retries, 0u);
   EXPECT_EQ(reading->small[kClass].allocs, 9u);
 }
@@ -88,8 +89,10 @@ TEST_P(HeapStatsReaderTest, AMergeUnderWayIsNotBelieved) {
   set_generation(1);  // writers are at part 1, part 0 has it all, part 2 is to be emptied
   FakeRuntime::write<uint64_t>(word(0, delta.large_alloc_count), 5);
   EXPECT_TRUE(reader_.read()->consistent);
+  EXPECT_FALSE(reader_.read()->may_count_twice);
   FakeRuntime::write<uint64_t>(word(2, delta.large_alloc_count), 5);
   EXPECT_FALSE(reader_.read()->consistent);
+  EXPECT_TRUE(reader_.read()->may_count_twice);
 }
 
 TEST_P(HeapStatsReaderTest, NonsenseIsAnError) {

@@ -77,7 +77,7 @@ TEST_P(SelfCheckTest, EveryDeviationIsRefused) {
            Deviation{field(goroutine, layout.g.goid), 17},
            Deviation{addresses.allp, 0},
            Deviation{field(first_p, layout.p.id), 1},
-           Deviation{addresses.mem_profile_rate, UINT64_MAX},
+           Deviation{addresses.mem_profile_rate, uint64_t{1} << 63},
            Deviation{addresses.mem_profile_rate, uint64_t{1} << 41},
            Deviation{addresses.mbuckets, 8},
            Deviation{addresses.mbuckets, goroutine},
@@ -92,6 +92,11 @@ TEST_P(SelfCheckTest, EveryDeviationIsRefused) {
     FakeRuntime::write(address, right);
     EXPECT_EQ(refusal(), "");
   }
+}
+
+TEST_P(SelfCheckTest, ANegativeRateSwitchesTheSamplerOff) {
+  FakeRuntime::write<int64_t>(fake_.addresses().mem_profile_rate, -1);
+  EXPECT_EQ(refusal(), "");
 }
 
 INSTANTIATE_TEST_SUITE_P(Go, SelfCheckTest, testing::Values(19, 23, 25, 27));
