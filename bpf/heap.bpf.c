@@ -94,9 +94,9 @@ int process_exec(void* ctx) {
   __u32* index = bpf_map_lookup_elem(&target_of_process, &tgid);
   if (index) {
     // The old program is gone. Should the new one run the same file, its hits must not be added to the old
-    // one's.
+    // one's. The daemon, which has not heard of it yet, may switch the recording on at this moment, but never writes tgid.
     struct WireTarget* target = bpf_map_lookup_elem(&targets, index);
-    if (target) *(volatile __u32*)&target->recording = 0;
+    if (target) *(volatile __u32*)&target->tgid = 0;
   }
   struct WireHeader* event = reserve_event(WireHeader, kNoTargetIndex);
   if (!event) return 0;

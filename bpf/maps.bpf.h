@@ -10,10 +10,11 @@
 // Sizes marked "set at load" are placeholders that the daemon replaces by its options.
 
 // By the index in the sites' cookies. An array, since its look-up is inlined: a hit costs no hash for its
-// target.
+// target. The daemon maps it, to change single words: one of them is ours, see process_exec().
 struct {
   __uint(type, BPF_MAP_TYPE_ARRAY);
   __uint(max_entries, 1);  // set at load
+  __uint(map_flags, BPF_F_MMAPABLE);
   __type(key, __u32);
   __type(value, struct WireTarget);
 } targets SEC(".maps");

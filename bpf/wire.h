@@ -120,7 +120,8 @@ enum { kStackRoots = 2 };
 
 // What the programs must know of a process: written by the daemon before any site of it is attached.
 struct WireTarget {
-  __u32 tgid;         // in the initial pid namespace
+  __u32
+      tgid;  // in the initial pid namespace; 0 from the moment on in which the process executes another program
   __u32 session;      // one attach of one program; never reused, so late events and counts cannot be mixed up
   __u32 recording;    // WireGroup bits: hits of other groups are counted, nothing else
   __u32 max_small;    // larger objects have a span of their own

@@ -8,7 +8,6 @@
 
 #include "daemon/base/clock.h"
 #include "daemon/base/mapped_file.h"
-#include "daemon/gobin/go_marks.h"
 #include "daemon/probe/host_support.h"
 #include "daemon/version.h"
 
@@ -21,7 +20,8 @@ constexpr uint64_t kSecond = 1000 * kMillisecond;
 constexpr std::chrono::milliseconds kMailboxTurn{100};
 constexpr uint64_t kScanEvery = 1 * kSecond;
 constexpr uint64_t kUpdateEvery = 1 * kSecond;
-constexpr uint64_t kReexamineEvery = 10 * kSecond;
+// The look itself comes as seldom as OpeningSchedule says.
+constexpr uint64_t kReexamineEvery = 1 * kSecond;
 // A look at a program's sampling rate costs microseconds; while it goes unnoticed, the profile stands still.
 constexpr uint64_t kFollowSourcesEvery = 2 * kSecond;
 // Of so many pids we can still say that they were Go programs once.
@@ -48,8 +48,9 @@ Expected<std::unique_ptr<Daemon>> Daemon::create(DaemonOptions options) {
   if (!proc) return Unexpected(proc.error());
   std::unique_ptr<Daemon> daemon(new Daemon(std::move(options), std::move(*proc)));
   auto discovery = process::Discovery::create(
-      daemon->proc_,
-      [raw = daemon.get()](const process::ProcessSighting& sighting) { return raw->judge(sighting); });
+      daemon->proc_, [raw = daemon.get()](const process::ProcessSighting& sighting) {
+        return judge_sighting(raw->proc_, sighting, raw->options_.settings.selection);
+      });
   if (!discovery) return Unexpected(discovery.error());
   daemon->discovery_.emplace(std::move(*discovery));
   if (auto started = daemon->start_pods(); !started) return Unexpected(started.error());
@@ -135,10 +136,11 @@ void Daemon::run() {
                  millis_to_next_round(kernel_time_ns()));
     last_round_ns_ = kernel_time_ns();
     drain_probes();
+    take_exec_hints();  // first of all: what runs another program now is not to be touched any more
     run_windows(kernel_time_ns());
     mailbox_.run_pending(kMailboxTurn);
     take_storms();
-    take_exec_hints();
+    take_exec_hints();  // of what was drained on the way
     take_changes(discovery_->take_exits());
     const uint64_t now = kernel_time_ns();
     govern(now);
@@ -243,31 +245,43 @@ size_t Daemon::sites_of_new_target() const {
   return sites_within(options_.settings.top_sites, used);
 }
 
-process::Interest Daemon::judge(const process::ProcessSighting& sighting) {
-  const auto& pids = options_.settings.selection.pids;
-  if (!pids.empty() && !pids.contains(sighting.key.pid)) return process::Interest::ignore_process;
-  if (!gobin::may_be_go(proc_.path(sighting.key.pid, "exe"))) return process::Interest::ignore_file;
-  return process::Interest::watch;
+void Daemon::open_later(const model::ProcessKey& key, uint32_t attempt) {
+  if (openings_.begin(key)) post_opening(key, attempt);
 }
 
-void Daemon::open_later(const model::ProcessKey& key, uint32_t attempt) {
+void Daemon::post_opening(const model::ProcessKey& key, uint32_t attempt) {
   const bool last = attempt >= kOpenRetryMillis.size();
-  workers_.post([this, key, attempt, last, selection = options_.settings.selection] {
+  workers_.post([this, key, attempt, last, generation = openings_.generation(),
+                 selection = options_.settings.selection] {
     auto opened = std::make_shared<OpenedTarget>(
         open_target(proc_, key, selection, pods_.get(), runtime_sampling_.get(), binaries_, last));
-    mailbox_.post([this, key, attempt, opened] { on_opened(key, std::move(*opened), attempt); });
+    mailbox_.post([this, key, attempt, generation, opened] {
+      on_opened(key, std::move(*opened), attempt, generation);
+    });
   });
 }
 
-void Daemon::on_opened(const model::ProcessKey& key, OpenedTarget opened, uint32_t attempt) {
+void Daemon::on_opened(const model::ProcessKey& key, OpenedTarget opened, uint32_t attempt,
+                       uint64_t generation) {
+  // Many programs may have been attached since the ring was looked at.
+  drain_probes();
+  take_exec_hints();
+  const bool is_by_these_settings = openings_.finish(key, generation);
   auto current = current_.find(key.pid);
   if (current == current_.end() || current->second != key) {  // gone or replaced meanwhile
+    openings_.forget(key);
     if (runtime_sampling_) runtime_sampling_->forget(key);
     return;
   }
+  if (!is_by_these_settings) {
+    if (runtime_sampling_) runtime_sampling_->disable(key);  // they may not allow it
+    open_later(key, attempt);
+    return;
+  }
   using Verdict = OpenedTarget::Verdict;
-  if (opened.verdict == Verdict::not_go) return;
+  if (opened.verdict == Verdict::not_go) return note_failure_or_forget(key);
   if (opened.verdict == Verdict::retry) {
+    openings_.begin(key);
     retries_.emplace(kernel_time_ns() + kOpenRetryMillis[attempt] * kMillisecond,
                      std::pair(key, attempt + 1));
     return;
@@ -275,24 +289,36 @@ void Daemon::on_opened(const model::ProcessKey& key, OpenedTarget opened, uint32
   const bool is_new = !targets_.contains(key);
   if (is_new) targets_.emplace(key, std::make_unique<Target>(opened.status, sites_of_new_target()));
   auto& slot = targets_.at(key);
-  if (slot->is_live()) return;
+  if (slot->is_live()) return note_failure_or_forget(key);
+  const std::string known_reason = is_new ? std::string() : slot->reason();
   if (opened.verdict == Verdict::refused) {
     // What the operator asked for is no news, what cannot be done is.
     const bool is_asked_for = opened.status.state == model::TargetState::ignored;
-    if (is_new || slot->reason() != opened.status.reason) {
+    if (known_reason != opened.status.reason) {
       spdlog::log(is_asked_for ? spdlog::level::debug : spdlog::level::info, "pid {} ({}): {}: {}", key.pid,
                   opened.status.comm, model::name_of(opened.status.state), opened.status.reason);
     }
     slot->set_status(std::move(opened.status));
   } else {
     slot->set_status(opened.status);
-    attach(*slot, std::move(opened));
+    attach(*slot, std::move(opened), known_reason);
   }
+  note_failure_or_forget(key);
   // Nobody reads the samples of a target that cannot be attached.
   if (runtime_sampling_ && !slot->is_live()) runtime_sampling_->disable(key);
 }
 
-void Daemon::attach(Target& target, OpenedTarget opened) {
+// When it is to be looked at again, after a look that has come to its end.
+void Daemon::note_failure_or_forget(const model::ProcessKey& key) {
+  const Target* const target = find(key);
+  if (target != nullptr && target->may_change()) {
+    openings_.failed(key, kernel_time_ns());
+  } else {
+    openings_.forget(key);
+  }
+}
+
+void Daemon::attach(Target& target, OpenedTarget opened, const std::string& known_reason) {
   const pid_t pid = target.pid();
   const bool has_probes = opened.status.mode != model::Mode::buckets;
   if (has_probes) {
@@ -300,10 +326,12 @@ void Daemon::attach(Target& target, OpenedTarget opened) {
     auto attached = collector_->attach(opened.request);
     if (!attached) {
       target.set_state(model::TargetState::failed, to_string(attached.error()));
-      // A process that lives shorter than it takes to look at it is nothing to warn of.
-      const bool has_exited = attached.error().errno_value == ESRCH || attached.error().errno_value == ENOENT;
-      spdlog::log(has_exited ? spdlog::level::debug : spdlog::level::warn, "pid {} ({}): cannot attach: {}",
-                  pid, opened.status.comm, to_string(attached.error()));
+      // A program that ends before we have looked at it is nothing to warn of, nor is what was said before.
+      const int error = attached.error().errno_value;
+      const bool is_news =
+          error != ESRCH && error != ENOENT && error != ESTALE && target.reason() != known_reason;
+      spdlog::log(is_news ? spdlog::level::warn : spdlog::level::debug, "pid {} ({}): cannot attach: {}", pid,
+                  opened.status.comm, target.reason());
       return;
     }
     spdlog::info("pid {} ({}, {}): attached in mode {} by {}", pid, opened.status.comm,
@@ -315,6 +343,7 @@ void Daemon::attach(Target& target, OpenedTarget opened) {
   }
   target.start(opened.binary, opened.load_bias, opened.reader, opened.status.mode, has_probes,
                opened.asked_mode);
+  target.keep_program(opened.program);
   if (opened.span_reader) target.follow_spans(opened.span_reader, opened.request.mean_distance);
   if (has_probes) {
     start_governing(target, opened);
@@ -374,6 +403,7 @@ void Daemon::on_processes_gone(const std::vector<model::ProcessKey>& keys) {
     if (auto current = current_.find(key.pid); current != current_.end() && current->second == key)
       current_.erase(current);
     over_budget_.erase(key);
+    openings_.forget(key);
     if (runtime_sampling_) runtime_sampling_->forget(key);
     auto found = targets_.find(key);
     if (found == targets_.end()) continue;
@@ -412,14 +442,16 @@ void Daemon::start_due_readings(uint64_t now_ns) {
   while (!retries_.empty() && retries_.begin()->first <= now_ns) {
     const auto [key, attempt] = retries_.begin()->second;
     retries_.erase(retries_.begin());
-    open_later(key, attempt);
+    post_opening(key, attempt);
   }
 }
 
 void Daemon::reexamine() {
   // What failed for want of something may work now.
+  const uint64_t now = kernel_time_ns();
   for (auto& [key, target] : targets_) {
-    if (target->may_change()) open_later(key, static_cast<uint32_t>(kOpenRetryMillis.size()));
+    if (target->may_change() && openings_.look_due(key, now))
+      open_later(key, static_cast<uint32_t>(kOpenRetryMillis.size()));
   }
 }
 
@@ -510,6 +542,7 @@ void Daemon::reconfigure(DaemonSettings settings) {
   redactor_.set_patterns(settings.redact);
   mailbox_.post([this, settings = std::move(settings)]() mutable {
     options_.settings = std::move(settings);
+    openings_.settings_changed();
     spend_new_budget();
     config_loaded_ = true;
     if (auto prepared = prepare_runtime_sampling(); !prepared) {

@@ -32,6 +32,7 @@
 #include "daemon/base/unique_fd.h"
 #include "daemon/gobin/binary_cache.h"
 #include "daemon/k8s/pod_source.h"
+#include "daemon/opening_schedule.h"
 #include "daemon/probe/collector.h"
 #include "daemon/process/discovery.h"
 #include "daemon/process/proc_fs.h"
@@ -133,11 +134,12 @@ class Daemon final : public exporters::ProfileSource {
   void take_exec_hints();
   void scan_processes();
   void take_changes(const std::vector<process::ProcessChange>& changes);
-  process::Interest judge(const process::ProcessSighting& sighting);
   size_t sites_of_new_target() const;
   void open_later(const model::ProcessKey& key, uint32_t attempt);
-  void on_opened(const model::ProcessKey& key, OpenedTarget opened, uint32_t attempt);
-  void attach(Target& target, OpenedTarget opened);
+  void note_failure_or_forget(const model::ProcessKey& key);
+  void post_opening(const model::ProcessKey& key, uint32_t attempt);
+  void on_opened(const model::ProcessKey& key, OpenedTarget opened, uint32_t attempt, uint64_t generation);
+  void attach(Target& target, OpenedTarget opened, const std::string& known_reason);
   void detach(Target& target);
   void detach(const std::vector<Target*>& targets);
   void take_probes_out(const std::vector<Target*>& targets);
@@ -222,6 +224,7 @@ class Daemon final : public exporters::ProfileSource {
   std::map<model::ProcessKey, std::unique_ptr<Target>> targets_;
   std::unordered_map<pid_t, model::ProcessKey> current_;                     // the present life of each pid
   std::multimap<uint64_t, std::pair<model::ProcessKey, uint32_t>> retries_;  // by time: process and attempt
+  OpeningSchedule openings_;
   std::atomic<bool> has_scanned_{false};
   std::set<model::ProcessKey> over_budget_;  // the log has said so
   std::deque<pid_t> forgotten_;              // exited, and only this is known of them

@@ -299,10 +299,10 @@ Expected<void> Daemon::set_distance(const Target& target, Level level) {
 
 Expected<void> Daemon::add_probes(Target& target, ProbeGroup group, bool for_window) {
   const auto mode = group == ProbeGroup::exact ? model::Mode::exact : model::Mode::sampled;
-  const std::string exe = proc_.path(target.pid(), "exe");
-  auto request = group == ProbeGroup::spans
-                     ? make_span_request(*target.binary(), target.key(), exe, target.load_bias())
-                     : make_attach_request(*target.binary(), target.key(), exe, target.load_bias(), mode);
+  auto request =
+      group == ProbeGroup::spans
+          ? make_span_request(*target.binary(), target.key(), target.program(), target.load_bias())
+          : make_attach_request(*target.binary(), target.key(), target.program(), target.load_bias(), mode);
   if (!request) return Unexpected(request.error());
   request->for_window = for_window;
   std::erase_if(request->points,

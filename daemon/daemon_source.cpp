@@ -225,10 +225,14 @@ exporters::SourceResult<model::ProgramStatistics> Daemon::read_statistics(pid_t 
   auto access = ask_owner<StatisticsAccess>([this, pid]() { return statistics_access(pid); });
   if (!access) return tl::unexpected(access.error());
   if (!access->reader) {
-    const auto binary = binaries_.open(proc_.path(pid, "exe"));
-    if (!binary) return tl::unexpected(SourceError{Refusal::unsupported_target, to_string(binary.error())});
-    auto reader = TargetStatistics::open(proc_, **binary, pid);
+    const std::string exe = proc_.path(pid, "exe");
+    const auto file = OpenFile::open(exe);
+    const auto program = file ? binaries_.open(*file) : Unexpected(file.error());
+    if (!program) return tl::unexpected(SourceError{Refusal::unsupported_target, to_string(program.error())});
+    auto reader = TargetStatistics::open(proc_, *program->binary, pid);
     if (!reader) return tl::unexpected(SourceError{Refusal::unsupported_target, to_string(reader.error())});
+    if (const auto same = probe::check_still_runs({exe, program->file}); !same)
+      return tl::unexpected(unavailable(to_string(same.error())));
     access->reader = std::move(*reader);
     mailbox_.post([this, key = access->key, opened = access->reader] {
       Target* target = find(key);

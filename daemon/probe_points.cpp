@@ -36,10 +36,10 @@ void watch_collector(const gobin::GoBinary& binary, uint64_t load_bias, probe::A
 namespace {
 
 probe::AttachRequest empty_request(const gobin::GoBinary& binary, const model::ProcessKey& process,
-                                   const std::string& exe, uint64_t load_bias) {
+                                   const probe::RunningFile& program, uint64_t load_bias) {
   probe::AttachRequest request;
   request.process = process;
-  request.path = exe;
+  request.program = program;
   request.load_bias = load_bias;
   request.layout = probe::target_layout(binary.layout());
   request.stack_roots = probe::stack_roots(binary, load_bias);
@@ -49,12 +49,13 @@ probe::AttachRequest empty_request(const gobin::GoBinary& binary, const model::P
 }  // namespace
 
 Expected<probe::AttachRequest> make_attach_request(const gobin::GoBinary& binary,
-                                                   const model::ProcessKey& process, const std::string& exe,
-                                                   uint64_t load_bias, model::Mode mode) {
+                                                   const model::ProcessKey& process,
+                                                   const probe::RunningFile& program, uint64_t load_bias,
+                                                   model::Mode mode) {
   const gobin::ProbeSites& sites = binary.probe_sites();
   const auto& points = mode == model::Mode::exact ? sites.exact() : sites.sampled();
   if (!points) return Unexpected(points.error());
-  probe::AttachRequest request = empty_request(binary, process, exe, load_bias);
+  probe::AttachRequest request = empty_request(binary, process, program, load_bias);
   // setprofilebucket is hit for the same samples, and it knows the bucket, whose stack is the runtime's own.
   std::copy_if(points->begin(), points->end(), std::back_inserter(request.points),
                [](const gobin::ProbePoint& point) { return point.role != gobin::ProbeRole::profile_alloc; });
@@ -63,13 +64,13 @@ Expected<probe::AttachRequest> make_attach_request(const gobin::GoBinary& binary
 }
 
 Expected<probe::AttachRequest> make_span_request(const gobin::GoBinary& binary,
-                                                 const model::ProcessKey& process, const std::string& exe,
-                                                 uint64_t load_bias) {
+                                                 const model::ProcessKey& process,
+                                                 const probe::RunningFile& program, uint64_t load_bias) {
   const auto& points = binary.probe_sites().spans();
   if (!points) return Unexpected(points.error());
   const auto heap = binary.global("runtime.mheap_");
   if (!heap) return Unexpected(heap.error());
-  probe::AttachRequest request = empty_request(binary, process, exe, load_bias);
+  probe::AttachRequest request = empty_request(binary, process, program, load_bias);
   request.sweepgen_address = *heap + load_bias + binary.layout().mheap.sweepgen.offset;
   request.mean_distance = kSpanMeanDistance;
   request.points = *points;

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <string>
+#include <cstdint>
 
 #include "daemon/base/expected.h"
 #include "daemon/gobin/go_binary.h"
@@ -20,16 +20,17 @@ constexpr uint64_t span_mean_distance(probe::Level level) {
   return kSpanMeanDistance * (level == probe::Level::sparse ? kSparseFactor : 1);
 }
 
-// What the kernel shall watch in a process that runs `binary`, for mode sampled or exact. `exe` = path by which the
-// kernel opens the running file. Error: the binary lacks a function that the mode needs.
+// What the kernel shall watch in a process that runs `program`, recognised as `binary`, for mode sampled or exact. Error:
+// the binary lacks a function that the mode needs.
 Expected<probe::AttachRequest> make_attach_request(const gobin::GoBinary& binary,
-                                                   const model::ProcessKey& process, const std::string& exe,
-                                                   uint64_t load_bias, model::Mode mode);
+                                                   const model::ProcessKey& process,
+                                                   const probe::RunningFile& program, uint64_t load_bias,
+                                                   model::Mode mode);
 
 // The same for mode sampled where the runtime does not sample: source spans. Error: as above, or a variable of the
 // runtime is not to be found in the binary.
 Expected<probe::AttachRequest> make_span_request(const gobin::GoBinary& binary,
-                                                 const model::ProcessKey& process, const std::string& exe,
-                                                 uint64_t load_bias);
+                                                 const model::ProcessKey& process,
+                                                 const probe::RunningFile& program, uint64_t load_bias);
 
 }  // namespace goheapd

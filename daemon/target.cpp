@@ -113,6 +113,7 @@ void Target::on(const model::SpanRunCut& cut) {
 void Target::set_state(model::TargetState state, std::string reason) {
   status_.state = state;
   status_.reason = std::move(reason);
+  if (!is_live()) program_ = {};  // an open file keeps its file system busy
 }
 
 void Target::set_status(model::TargetStatus status) {
@@ -121,6 +122,7 @@ void Target::set_status(model::TargetStatus status) {
   status.probe_hits = status_.probe_hits;
   status.probe_cpu_ns = status_.probe_cpu_ns;
   status_ = std::move(status);
+  if (!is_live()) program_ = {};
 }
 
 void Target::mark_exited(int64_t wall_ns, uint64_t kernel_ns) {

@@ -6,12 +6,14 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "daemon/gobin/go_binary.h"
 #include "daemon/model/event.h"
 #include "daemon/model/target.h"
 #include "daemon/pod_policy.h"
+#include "daemon/probe/attach_request.h"
 #include "daemon/probe/governor.h"
 #include "daemon/profile/allocation_rate.h"
 #include "daemon/profile/bucket_ledger.h"
@@ -56,6 +58,9 @@ class Target {
   // null in exact mode.
   void start(std::shared_ptr<const gobin::GoBinary> binary, uint64_t load_bias,
              std::shared_ptr<TargetReader> reader, model::Mode mode, bool has_probes, model::Mode asked_mode);
+  // The file that it runs: all probes that it gets while it is attached go into this one.
+  void keep_program(probe::RunningFile program) { program_ = std::move(program); }
+  const probe::RunningFile& program() const { return program_; }
   // Keeps watch over what the probes take; without levels to choose from it only measures.
   void govern(probe::Governor governor) { governor_.emplace(std::move(governor)); }
   // Null: nothing is measured, since there are no probes.
@@ -151,6 +156,7 @@ class Target {
   model::TargetStatus status_;
   std::shared_ptr<const gobin::GoBinary> binary_;
   uint64_t load_bias_ = 0;
+  probe::RunningFile program_;  // empty unless it is attached
   std::shared_ptr<TargetReader> reader_;
   std::shared_ptr<TargetStatistics> statistics_;
   std::optional<profile::BucketLedger> buckets_;

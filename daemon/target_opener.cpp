@@ -28,6 +28,13 @@ OpenedTarget refused(OpenedTarget target, TargetState state, std::string reason)
   return target;
 }
 
+bool is_forbidden(const Error& error) { return error.errno_value == EACCES || error.errno_value == EPERM; }
+
+process::ExeIdentity identity_of(const OpenFile& file) {
+  const OpenFile::Identity& identity = file.identity();
+  return {identity.device, identity.inode, identity.size, identity.modified_ns};
+}
+
 std::string why_sampler_is_off(const gobin::GoBinary& binary) {
   return std::string("the runtime's memory profiler is off (MemProfileRate is 0") +
          (binary.links_memory_profile()
@@ -43,6 +50,18 @@ std::optional<std::string> why_ignored(const TargetSelection& selection, const s
   }
   if (matches_any(exe, selection.exclude)) return "an --exclude pattern matches the executable's path";
   return std::nullopt;
+}
+
+process::Interest judge_sighting(const process::ProcFs& proc, const process::ProcessSighting& sighting,
+                                 const TargetSelection& selection) {
+  using process::Interest;
+  if (!selection.pids.empty() && !selection.pids.contains(sighting.key.pid)) return Interest::ignore_process;
+  const auto file = OpenFile::open(proc.path(sighting.key.pid, "exe"));
+  // Gone, or no descriptor is left: open_target() finds out. What we may not look at now we may in another process.
+  if (!file) return is_forbidden(file.error()) ? Interest::ignore_process : Interest::watch;
+  // It has executed something else meanwhile, of which we shall hear.
+  if (identity_of(**file) != sighting.exe) return Interest::ignore_process;
+  return gobin::may_be_go(**file) ? Interest::watch : Interest::ignore_file;
 }
 
 bool allows_runtime_sampling(const TargetSelection& selection, const std::string& exe) {
@@ -68,10 +87,13 @@ OpenedTarget open_target(const process::ProcFs& proc, const model::ProcessKey& k
   OpenedTarget target;
   target.status.process = key;
   target.status.mode = selection.mode;
-  const std::string exe = proc.path(key.pid, "exe");
+  target.program.path = proc.path(key.pid, "exe");
 
-  auto binary = binaries.open(exe);
-  if (!binary && !gobin::may_be_go(exe)) return target;
+  // The only time that the path is asked.
+  auto file = OpenFile::open(target.program.path);
+  if (!file && is_forbidden(file.error())) return target;
+  const auto executable = file ? binaries.open(*file) : Unexpected(file.error());
+  if (file && !executable && !gobin::may_be_go(**file)) return target;
   auto stat = proc.stat(key.pid);
   if (!stat && stat.error().errno_value != ENOENT && stat.error().errno_value != ESRCH) {
     return refused(std::move(target), TargetState::failed,
@@ -83,14 +105,17 @@ OpenedTarget open_target(const process::ProcFs& proc, const model::ProcessKey& k
   target.status.started_wall_ns = wall_time_of_boot_ticks(key.start_time);
   const PodContext pod = find_pod(pods, k8s::placement_of(proc.cgroup_paths(key.pid)));
   describe_pod(pod, target.status);
-  if (!binary) return refused(std::move(target), TargetState::unsupported, to_string(binary.error()));
+  if (!executable) return refused(std::move(target), TargetState::unsupported, to_string(executable.error()));
 
-  target.binary = *binary;
+  target.binary = executable->binary;
+  target.program.file = executable->file;
   const gobin::BinaryInfo& info = target.binary->info();
   target.status.go_version = info.version.text;
   target.status.module = info.module.empty() ? info.main_package : info.module;
   target.status.stripped = info.stripped;
   target.status.pie = info.pie;
+  if (!selection.pids.empty() && !selection.pids.contains(key.pid))
+    return refused(std::move(target), TargetState::ignored, "it is none of those that --pid names");
   if (auto reason = why_ignored(selection, target.status.exe)) {
     return refused(std::move(target), TargetState::ignored, std::move(*reason));
   }
@@ -133,6 +158,8 @@ OpenedTarget open_target(const process::ProcFs& proc, const model::ProcessKey& k
     std::string not_enabled;  // why the sampler could not be switched on
     if (sampling != nullptr && allows_runtime_sampling(selection, target.status.exe) &&
         (*rate == 0 || sampling->is_enabled(key))) {
+      if (!probe::check_still_runs(target.program))
+        return OpenedTarget();  // not into another program's memory
       if (auto enabled = sampling->enable(key, *target.binary, target.load_bias)) {
         target.status.source = model::kSourceEnabled;
         rate = target.reader->sample_rate();
@@ -160,8 +187,9 @@ OpenedTarget open_target(const process::ProcFs& proc, const model::ProcessKey& k
     }
   }
   if (mode != model::Mode::buckets) {
-    auto request = target.span_reader ? make_span_request(*target.binary, key, exe, target.load_bias)
-                                      : make_attach_request(*target.binary, key, exe, target.load_bias, mode);
+    auto request = target.span_reader
+                       ? make_span_request(*target.binary, key, target.program, target.load_bias)
+                       : make_attach_request(*target.binary, key, target.program, target.load_bias, mode);
     if (!request && target.span_reader) {
       std::string why = why_sampler_is_off(*target.binary) +
                         ", and its allocator cannot be sampled: " + to_string(request.error()) +
@@ -171,6 +199,8 @@ OpenedTarget open_target(const process::ProcFs& proc, const model::ProcessKey& k
     if (!request) return refused(std::move(target), TargetState::unsupported, to_string(request.error()));
     target.request = std::move(*request);
   }
+  // Else what was read of the process may be another program's.
+  if (!probe::check_still_runs(target.program)) return OpenedTarget();
   target.binary->release_pages();  // what was read once to find tables is not needed again soon
   target.verdict = Verdict::ready;
   return target;

@@ -11,6 +11,7 @@
 #include "daemon/model/target.h"
 #include "daemon/pod_policy.h"
 #include "daemon/probe/attach_request.h"
+#include "daemon/process/discovery.h"
 #include "daemon/process/proc_fs.h"
 #include "daemon/runtime_sampling.h"
 #include "daemon/span_reader.h"
@@ -29,6 +30,10 @@ struct TargetSelection {
   PodSelection pods;
 };
 
+// What discovery shall do with a program that it has come across. Reads the file that the process runs now; only where
+// that is the one that was sighted is anything said of files.
+process::Interest judge_sighting(const process::ProcFs& proc, const process::ProcessSighting& sighting,
+                                 const TargetSelection& selection);
 // Why the selection leaves out a program at this path; nullopt = it does not.
 std::optional<std::string> why_ignored(const TargetSelection& selection, const std::string& exe);
 // May MemProfileRate of this program be written to? Asks for the path only.
@@ -51,6 +56,8 @@ struct OpenedTarget {
   model::Mode asked_mode = model::Mode::automatic;  // by the pod, else by the selection
   model::TargetStatus status;
   std::shared_ptr<const gobin::GoBinary> binary;
+  probe::RunningFile
+      program;  // in which the binary was recognised: whatever is done to the process goes through it
   uint64_t load_bias = 0;
   std::shared_ptr<TargetReader> reader;     // null in exact mode
   std::shared_ptr<SpanReader> span_reader;  // set: source spans

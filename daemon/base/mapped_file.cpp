@@ -1,8 +1,6 @@
 #include "daemon/base/mapped_file.h"
 
-#include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -11,8 +9,6 @@
 #include <csignal>
 #include <mutex>
 #include <utility>
-
-#include "daemon/base/unique_fd.h"
 
 namespace goheapd {
 namespace {
@@ -74,37 +70,33 @@ void install_guard() {
 }  // namespace
 
 Expected<MappedFile> MappedFile::open(const std::string& path) {
-  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd) return fail("cannot open file", path, errno);
-  struct stat status {};
-  if (::fstat(fd.get(), &status) != 0) return fail("cannot stat file", path, errno);
-  if (!S_ISREG(status.st_mode)) return fail("not a regular file", path);
-  MappedFile file;
-  file.device_ = status.st_dev;
-  file.inode_ = status.st_ino;
-  if (status.st_size > 0) {
-    void* data = ::mmap(nullptr, static_cast<size_t>(status.st_size), PROT_READ, MAP_PRIVATE, fd.get(), 0);
-    if (data == MAP_FAILED) return fail("cannot map file", path, errno);
-    file.data_ = data;
-    file.size_ = static_cast<size_t>(status.st_size);
-    static std::once_flag once;
-    std::call_once(once, install_guard);
-    guard(file.data_, file.size_);
-  }
-  return file;
+  const auto file = OpenFile::open(path);
+  if (!file) return Unexpected(file.error());
+  return map(**file);
+}
+
+Expected<MappedFile> MappedFile::map(const OpenFile& file) {
+  const auto now = file.identity_now();
+  if (!now) return Unexpected(now.error());
+  MappedFile mapped;
+  if (now->size == 0) return mapped;
+  const auto size = static_cast<size_t>(now->size);
+  void* data = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.fd(), 0);
+  if (data == MAP_FAILED) return fail("cannot map file", file.name(), errno);
+  mapped.data_ = data;
+  mapped.size_ = size;
+  static std::once_flag once;
+  std::call_once(once, install_guard);
+  guard(mapped.data_, mapped.size_);
+  return mapped;
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)),
-      size_(std::exchange(other.size_, 0)),
-      device_(other.device_),
-      inode_(other.inode_) {}
+    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
-  std::swap(device_, other.device_);
-  std::swap(inode_, other.inode_);
   return *this;
 }
 

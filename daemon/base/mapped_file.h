@@ -5,6 +5,7 @@
 
 #include "daemon/base/byte_view.h"
 #include "daemon/base/expected.h"
+#include "daemon/base/open_file.h"
 
 namespace goheapd {
 
@@ -14,6 +15,8 @@ namespace goheapd {
 class MappedFile {
  public:
   static Expected<MappedFile> open(const std::string& path);
+  // The mapping needs the descriptor no longer than this call.
+  static Expected<MappedFile> map(const OpenFile& file);
 
   MappedFile(MappedFile&& other) noexcept;
   MappedFile& operator=(MappedFile&& other) noexcept;
@@ -22,9 +25,6 @@ class MappedFile {
   ~MappedFile();
 
   ByteView bytes() const { return ByteView(data_, size_); }
-  // Device and inode of the file as opened.
-  uint64_t device() const { return device_; }
-  uint64_t inode() const { return inode_; }
   // Tells the kernel that the pages read so far may be dropped from our resident set.
   void release_pages() const;
 
@@ -35,8 +35,6 @@ class MappedFile {
   MappedFile() = default;
   const void* data_ = nullptr;
   size_t size_ = 0;
-  uint64_t device_ = 0;
-  uint64_t inode_ = 0;
 };
 
 }  // namespace goheapd

@@ -1,9 +1,6 @@
 #include "daemon/gobin/binary_cache.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <utility>
 
 namespace goheapd::gobin {
@@ -18,60 +15,61 @@ uint64_t hash_of(ByteView bytes) {
   return hash;
 }
 
-int64_t nanoseconds(const timespec& time) { return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec; }
-
 }  // namespace
 
 BinaryCache::BinaryCache(size_t max_unused, size_t max_refusals)
     : max_unused_(max_unused), max_refusals_(max_refusals) {}
 
-Expected<std::shared_ptr<const GoBinary>> BinaryCache::open(const std::string& path) {
-  auto key = key_of(path);
-  if (!key) return Unexpected(key.error());
+Expected<Executable> BinaryCache::open(std::shared_ptr<const OpenFile> file) {
+  const FileKey& key = file->identity();
   {
     std::lock_guard lock(mutex_);
-    if (auto found = by_file_.find(*key); found != by_file_.end()) {
+    if (auto found = by_file_.find(key); found != by_file_.end()) {
       binaries_.splice(binaries_.begin(), binaries_, found->second);
-      return found->second->binary;
+      return Executable{shared(*found->second, file), found->second->binary};
     }
-    if (auto found = refused_.find(*key); found != refused_.end()) {
+    if (auto found = refused_.find(key); found != refused_.end()) {
       refusals_.splice(refusals_.begin(), refusals_, found->second);
       return Unexpected(found->second->error);
     }
   }
-  auto binary = GoBinary::open(path);
+  auto binary = GoBinary::open(*file);
+  // What was written to while it was read is not what the key says.
+  const bool is_same = file->identity_now() == key;
   std::lock_guard lock(mutex_);
   if (!binary) {
-    // A file that could not be opened may be readable the next time.
-    if (binary.error().errno_value == 0 && !refused_.contains(*key)) {
-      refusals_.push_front({*key, binary.error()});
-      refused_[*key] = refusals_.begin();
+    // A file that could not be mapped may be the next time.
+    if (is_same && binary.error().errno_value == 0 && !refused_.contains(key)) {
+      refusals_.push_front({key, binary.error()});
+      refused_[key] = refusals_.begin();
       drop_surplus();
     }
-    return binary;
+    return Unexpected(binary.error());
   }
-  const ContentKey content = content_of(**binary, key->size);
+  if (!is_same) return Executable{std::move(file), std::move(*binary)};
+  if (auto found = by_file_.find(key); found != by_file_.end()) {  // another thread was faster
+    return Executable{shared(*found->second, file), found->second->binary};
+  }
+  const ContentKey content = content_of(**binary, key.size);
   auto same = std::find_if(binaries_.begin(), binaries_.end(),
                            [&](const Binary& known) { return known.content == content; });
-  const std::shared_ptr<const GoBinary> result = same != binaries_.end() ? same->binary : *binary;
-  if (!by_file_.contains(*key)) {
-    binaries_.push_front({*key, content, result});
-    by_file_[*key] = binaries_.begin();
-    drop_surplus();
-  }
+  Executable result{file, same != binaries_.end() ? same->binary : *binary};
+  binaries_.push_front({key, content, result.binary, file});
+  by_file_[key] = binaries_.begin();
+  drop_surplus();
   return result;
+}
+
+std::shared_ptr<const OpenFile> BinaryCache::shared(Binary& known,
+                                                    const std::shared_ptr<const OpenFile>& file) {
+  if (auto earlier = known.open.lock()) return earlier;
+  known.open = file;
+  return file;
 }
 
 size_t BinaryCache::size() const {
   std::lock_guard lock(mutex_);
   return binaries_.size();
-}
-
-Expected<BinaryCache::FileKey> BinaryCache::key_of(const std::string& path) {
-  struct stat status {};
-  if (::stat(path.c_str(), &status) != 0) return fail("cannot stat file", path, errno);
-  return FileKey{status.st_dev, status.st_ino, static_cast<uint64_t>(status.st_size),
-                 nanoseconds(status.st_mtim), nanoseconds(status.st_ctim)};
 }
 
 BinaryCache::ContentKey BinaryCache::content_of(const GoBinary& binary, uint64_t file_size) {

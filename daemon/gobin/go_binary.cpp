@@ -95,17 +95,23 @@ GoBinary::GoBinary() = default;
 GoBinary::~GoBinary() = default;
 
 Expected<std::shared_ptr<const GoBinary>> GoBinary::open(const std::string& path) {
-  auto file = MappedFile::open(path);
+  const auto file = OpenFile::open(path);
   if (!file) return Unexpected(file.error());
-  auto binary = recognize(file->bytes());
+  return open(**file);
+}
+
+Expected<std::shared_ptr<const GoBinary>> GoBinary::open(const OpenFile& file) {
+  auto mapped = MappedFile::map(file);
+  if (!mapped) return Unexpected(mapped.error());
+  auto binary = recognize(mapped->bytes());
   if (!binary) {
     Error error = binary.error();
-    if (error.subject.empty()) error.subject = path;
+    if (error.subject.empty()) error.subject = file.name();
     return Unexpected(std::move(error));
   }
-  file->release_pages();
+  mapped->release_pages();
   // Nobody else has it yet. The mapping keeps its address when the MappedFile moves.
-  (*binary)->parts_->file = std::move(*file);
+  (*binary)->parts_->file = std::move(*mapped);
   return binary;
 }
 

@@ -20,6 +20,7 @@
 
 #include "daemon/base/byte_view.h"
 #include "daemon/base/expected.h"
+#include "daemon/base/open_file.h"
 #include "daemon/gobin/build_info.h"
 #include "daemon/gobin/elf_file.h"
 #include "daemon/gobin/function_code.h"
@@ -53,6 +54,7 @@ class GoBinary {
   // Opens and recognises. Errors: not ELF, not Go, broken tables, a Go version or architecture that is
   // refused (the message says which and why). `path` may be /proc/PID/exe; the file stays mapped afterwards.
   static Expected<std::shared_ptr<const GoBinary>> open(const std::string& path);
+  static Expected<std::shared_ptr<const GoBinary>> open(const OpenFile& file);
   // The same for bytes that the caller keeps alive as long as the GoBinary.
   static Expected<std::shared_ptr<const GoBinary>> recognize(ByteView file);
 

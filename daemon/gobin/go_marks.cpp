@@ -10,10 +10,16 @@
 namespace goheapd::gobin {
 
 bool may_be_go(const std::string& path) {
-  auto file = MappedFile::open(path);
+  const auto file = OpenFile::open(path);
   // Whose process has just gone, or for which we have no descriptor left, may be anything.
   if (!file) return file.error().errno_value != EACCES && file.error().errno_value != EPERM;
-  auto elf = ElfFile::parse(file->bytes());
+  return may_be_go(**file);
+}
+
+bool may_be_go(const OpenFile& file) {
+  const auto mapped = MappedFile::map(file);
+  if (!mapped) return true;
+  const auto elf = ElfFile::parse(mapped->bytes());
   return elf && may_be_go(*elf);
 }
 

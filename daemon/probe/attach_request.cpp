@@ -1,6 +1,7 @@
 #include "daemon/probe/attach_request.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <string_view>
 
 #include "daemon/gobin/go_binary.h"
@@ -34,6 +35,13 @@ TargetLayout target_layout(const gobin::RuntimeLayout& layout) {
       .stop_has_reason = layout.minor >= 21,
       .m_preemptoff = layout.m.preemptoff.offset,
   };
+}
+
+Expected<void> check_still_runs(const RunningFile& program) {
+  const auto same = program.file->is_at(program.path);
+  if (!same) return Unexpected(same.error());
+  if (!*same) return fail("the process runs another program by now", program.path, ESTALE);
+  return {};
 }
 
 StackRoots stack_roots(const gobin::GoBinary& binary, uint64_t load_bias) {

@@ -5,11 +5,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "daemon/base/expected.h"
+#include "daemon/base/open_file.h"
 #include "daemon/gobin/probe_sites.h"
 #include "daemon/gobin/runtime_layout.h"
 #include "daemon/model/event.h"
@@ -100,10 +102,17 @@ class ProbeGroups {
 // As wire::kStormHits.
 inline constexpr uint64_t kStormHits = 16384;
 
+// The program of a process. By the path alone it would be another one as soon as the process executes something.
+struct RunningFile {
+  std::string path;                      // "/proc/PID/exe": what the process runs at present
+  std::shared_ptr<const OpenFile> file;  // what it ran when we looked, which the points below belong to
+};
+// Error: the process runs another file by now (errno ESTALE), or there is no such process any more.
+Expected<void> check_still_runs(const RunningFile& program);
+
 struct AttachRequest {
   model::ProcessKey process;
-  // Of the executable as the kernel shall open it: "/proc/PID/exe" names the file that really runs.
-  std::string path;
+  RunningFile program;
   // Address in the process - vaddr in the file.
   uint64_t load_bias = 0;
   TargetLayout layout;

@@ -1,15 +1,16 @@
 #include "daemon/probe/attacher.h"
 
 #include <bpf/bpf.h>
-#include <fcntl.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <utility>
 
 #include "bpf/wire.h"
+#include "daemon/probe/breakpoint.h"
 
 namespace goheapd::probe {
 namespace {
@@ -17,6 +18,11 @@ namespace {
 static_assert(kStormHits == wire::kStormHits);
 
 constexpr int kErrnoNotSupported = 524;  // ENOTSUPP, which is not among user space's errno values
+#ifdef __aarch64__
+constexpr gobin::Arch kHostArch = gobin::Arch::arm64;
+#else
+constexpr gobin::Arch kHostArch = gobin::Arch::amd64;
+#endif
 
 wire::WireRole wire_role(gobin::ProbeRole role) {
   switch (role) {
@@ -83,15 +89,15 @@ bool is_refused_instruction(const Error& error) {
          error.errno_value == EOPNOTSUPP || error.errno_value == EIO;
 }
 
-// Brings the probed pages into the page cache. Without this the kernel reads them itself while it installs
-// the breakpoint in a starting program, which on some file systems runs into their own checks.
-void touch_pages(const std::string& path, const std::vector<uint64_t>& offsets) {
-  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd) return;  // the attach itself will say why
-  char byte = 0;
-  for (const uint64_t offset : offsets) {
-    if (::pread(fd.get(), &byte, 1, static_cast<off_t>(offset)) != 1) return;
-  }
+// Does the file have the instruction that was found there? What was parsed may have been a copy with other bytes in a
+// place that nobody compared, or the file was written to since. It also brings the probed page into the page cache: else
+// the kernel reads it while it installs the breakpoint in a starting program, which on some file systems runs into their
+// own checks.
+bool has_instruction(const OpenFile& file, const gobin::SiteCandidate& site) {
+  std::array<uint8_t, std::tuple_size_v<decltype(site.bytes)>> bytes{};
+  const ssize_t got = ::pread(file.fd(), bytes.data(), site.size, static_cast<off_t>(site.file_offset));
+  return site.size != 0 && got == site.size &&
+         std::equal(bytes.begin(), bytes.begin() + site.size, site.bytes.begin());
 }
 
 Error explain(Error error, const AttachRequest& request) {
@@ -101,7 +107,7 @@ Error explain(Error error, const AttachRequest& request) {
         "no permission to probe: CAP_BPF and CAP_PERFMON (CAP_SYS_ADMIN before Linux 6.6), and "
         "CAP_SYS_PTRACE "
         "for processes of other users";
-  if (error.subject.empty()) error.subject = request.path;
+  if (error.subject.empty()) error.subject = request.program.path;
   return error;
 }
 
@@ -122,12 +128,12 @@ uint64_t site_cookie(const gobin::ProbePoint& point, const gobin::SiteCandidate&
 }
 
 Expected<bool> verify_breakpoints(pid_t pid, const std::vector<AttachedPoint>& points) {
-  std::vector<unsigned char> bytes(points.size());
+  std::vector<std::array<uint8_t, kBreakpointBytes>> found(points.size());
   std::vector<iovec> local(points.size());
   std::vector<iovec> remote(points.size());
   for (size_t i = 0; i < points.size(); ++i) {
-    local[i] = {&bytes[i], 1};
-    remote[i] = {reinterpret_cast<void*>(points[i].address), 1};
+    local[i] = {found[i].data(), kBreakpointBytes};
+    remote[i] = {reinterpret_cast<void*>(points[i].address), kBreakpointBytes};
   }
   constexpr size_t kMostPieces = 1024;  // IOV_MAX
   for (size_t begin = 0; begin < points.size(); begin += kMostPieces) {
@@ -135,13 +141,13 @@ Expected<bool> verify_breakpoints(pid_t pid, const std::vector<AttachedPoint>& p
     const ssize_t got = ::process_vm_readv(pid, &local[begin], count, &remote[begin], count, 0);
     if (got < 0)
       return fail("cannot read the process's memory to verify the probes", std::to_string(pid), errno);
-    if (static_cast<size_t>(got) != count)
+    if (static_cast<size_t>(got) != count * kBreakpointBytes)
       return fail("the process has no code where the probe should be",
-                  points[begin + static_cast<size_t>(got)].function);
+                  points[begin + static_cast<size_t>(got) / kBreakpointBytes].function);
   }
   for (size_t i = 0; i < points.size(); ++i) {
-    // int3, or the call that newer kernels write over a five-byte nop.
-    if (bytes[i] == 0xcc || bytes[i] == 0xe8) continue;
+    const gobin::SiteCandidate& site = points[i].site;
+    if (is_breakpoint(kHostArch, found[i], std::span(site.bytes).first(site.size))) continue;
     return fail(
         "the probe did not reach the process: it runs another copy of its executable than the path names "
         "(changed or copied up in its container since it started); restart it",
@@ -157,6 +163,8 @@ Expected<ProbeLink> Attacher::link(int program, const AttachRequest& request,
   std::vector<uint64_t> cookies;
   for (size_t i = 0; i < points.size(); ++i) {
     const gobin::SiteCandidate& site = points[i]->candidates[chosen[i]];
+    if (!has_instruction(*request.program.file, site))
+      return fail("the executable is not as it was when it was examined", points[i]->function);
     offsets.push_back(site.file_offset);
     cookies.push_back(site_cookie(*points[i], site, target_index));
     if (environment_.method == AttachMethod::uprobe_multi) continue;
@@ -165,8 +173,8 @@ Expected<ProbeLink> Attacher::link(int program, const AttachRequest& request,
     if (bpf_map_update_elem(environment_.sites_map, &key, &cookies.back(), BPF_ANY) != 0)
       return fail("no room for another probe site", points[i]->function, errno);
   }
-  touch_pages(request.path, offsets);
-  ProbePlaces places{request.path, request.process.pid, offsets};
+  // By the descriptor: the file that was parsed, whatever the process runs by now.
+  ProbePlaces places{request.program.file->path(), request.process.pid, offsets};
   switch (environment_.method) {
     case AttachMethod::uprobe_multi:
       if (!environment_.kernel_filters_pid) places.pid = -1;
@@ -221,6 +229,8 @@ Expected<AttachedProbes> Attacher::attach(const AttachRequest& request, uint16_t
     if (point.candidates.empty()) return fail("no probe site in the function", point.function);
     groups[static_cast<size_t>(group_of(point.role))].push_back(&point);
   }
+  if (const auto same = check_still_runs(request.program); !same)
+    return tl::unexpected(explain(same.error(), request));
   AttachedProbes probes;
   for (size_t group = 0; group < kProbeGroups; ++group) {
     const auto& points = groups[group];
@@ -240,9 +250,11 @@ Expected<AttachedProbes> Attacher::attach(const AttachRequest& request, uint16_t
     }
   }
   const auto verified = verify_breakpoints(request.process.pid, probes.points);
-  if (!verified) {
+  // First, since it also explains why there is none.
+  const auto same = check_still_runs(request.program);
+  if (!same || !verified) {
     forget_sites(request.process.pid, probes.points);
-    return tl::unexpected(explain(verified.error(), request));
+    return tl::unexpected(explain(same ? verified.error() : same.error(), request));
   }
   return probes;
 }

@@ -3,6 +3,10 @@
 //   points ─▶ sort into groups ─▶ one link per group ─refused?─▶ find the site, take its next candidate, again
 //                                        └─ok─▶ read the bytes at the sites in the process: a breakpoint at each?
 //
+// A process may execute another program at any moment, also while this goes on. So nothing here asks what it runs and then
+// takes that: probes go into the one file that was parsed, if the bytes at the sites are those that were seen then, and
+// stay only if the process runs that file before and after.
+//
 // One link per target with the kernel's pid filter, also where many processes run one file. A link for the
 // whole file would also trap in processes that nobody profiles, and those cannot be told apart before they
 // hit; the price, that every hit looks at the links of all targets of that file, is measured in attacher.cpp.
@@ -72,7 +76,7 @@ class Attacher {
 // The cookie of a site, as bpf/wire.h defines it.
 uint64_t site_cookie(const gobin::ProbePoint& point, const gobin::SiteCandidate& site, uint16_t target_index);
 
-// Reads the byte at each site in the process and says which site has no breakpoint. Error: the first such
+// Reads the instruction at each site in the process and says which site has no breakpoint. Error: the first such
 // site, or the process cannot be read.
 Expected<bool> verify_breakpoints(pid_t pid, const std::vector<AttachedPoint>& points);
 

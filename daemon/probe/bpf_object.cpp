@@ -4,6 +4,7 @@
 #include <bpf/libbpf.h>
 #include <heap.skel.h>
 #include <spdlog/spdlog.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -48,6 +49,7 @@ struct MapSize {
 }  // namespace
 
 void BpfObject::Unload::operator()(heap_bpf* skeleton) const { heap_bpf__destroy(skeleton); }
+void BpfObject::Unmap::operator()(uint64_t* words) const { ::munmap(words, bytes); }
 void BpfObject::Detach::operator()(bpf_link* link) const { bpf_link__destroy(link); }
 
 BpfObject::BpfObject(BpfObject&&) noexcept = default;
@@ -104,6 +106,11 @@ Expected<BpfObject> BpfObject::load(const BpfSizes& sizes, AttachMethod method,
   }
   const int error = heap_bpf__load(skeleton);
   if (error != 0) return fail("cannot load the BPF object", last_complaint, -error);
+  static_assert(sizeof(wire::WireTarget) % sizeof(uint64_t) == 0);
+  const size_t bytes = sizeof(wire::WireTarget) * object.target_capacity_;
+  void* const words = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, object.targets(), 0);
+  if (words == MAP_FAILED) return fail("cannot map a BPF map", "targets", errno);
+  object.target_words_ = {static_cast<uint64_t*>(words), Unmap{bytes}};
   return object;
 }
 
@@ -121,6 +128,11 @@ int BpfObject::exact_program() const { return bpf_program__fd(skeleton_->progs.e
 int BpfObject::spans_program() const { return bpf_program__fd(skeleton_->progs.spans_hit); }
 int BpfObject::self_test_program() const { return bpf_program__fd(skeleton_->progs.self_test_hit); }
 int BpfObject::targets() const { return bpf_map__fd(skeleton_->maps.targets); }
+std::span<uint64_t, sizeof(wire::WireTarget) / sizeof(uint64_t)> BpfObject::target_words(
+    uint32_t index) const {
+  constexpr size_t kWords = sizeof(wire::WireTarget) / sizeof(uint64_t);
+  return std::span<uint64_t, kWords>(target_words_.get() + kWords * index, kWords);
+}
 int BpfObject::target_of_process() const { return bpf_map__fd(skeleton_->maps.target_of_process); }
 int BpfObject::sites() const { return bpf_map__fd(skeleton_->maps.sites); }
 int BpfObject::statistics() const { return bpf_map__fd(skeleton_->maps.statistics); }

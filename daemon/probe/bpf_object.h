@@ -50,6 +50,8 @@ class BpfObject {
   int spans_program() const;
   int self_test_program() const;
   int targets() const;
+  // One entry of the map `targets`, as the words of a wire::WireTarget that programs at work see at once.
+  std::span<uint64_t, sizeof(wire::WireTarget) / sizeof(uint64_t)> target_words(uint32_t index) const;
   int target_of_process() const;
   int sites() const;
   int statistics() const;
@@ -73,6 +75,11 @@ class BpfObject {
     void operator()(bpf_link* link) const;
   };
   std::unique_ptr<heap_bpf, Unload> skeleton_;
+  struct Unmap {
+    size_t bytes = 0;
+    void operator()(uint64_t* words) const;
+  };
+  std::unique_ptr<uint64_t, Unmap> target_words_;         // of all targets
   std::vector<std::unique_ptr<bpf_link, Detach>> links_;  // after skeleton_: links go before their programs
   uint32_t target_capacity_ = 0;
   AttachMethod method_ = AttachMethod::uprobe_multi;

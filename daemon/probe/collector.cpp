@@ -7,7 +7,9 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cerrno>
+#include <cstddef>
 #include <iterator>
 #include <map>
 #include <thread>
@@ -165,11 +167,16 @@ wire::WireStatistics Collector::State::statistics_of(uint32_t index) const {
   return sum;
 }
 
-// Rewrites the whole entry, of which programs at work at most see one word change before another.
+// Rewrites all of the entry, word by word, but the first one, which never changes: the kernel takes the process out of it
+// as soon as that executes another program, whose hits must not be recorded whatever is written here.
 Expected<bool> Collector::State::write(const Target& target) const {
-  const uint32_t index = target.index;
-  if (bpf_map_update_elem(object.targets(), &index, &target.wire, BPF_ANY) != 0)
-    return fail("cannot tell the kernel what to record", std::to_string(target.wire.tgid), errno);
+  static_assert(offsetof(wire::WireTarget, tgid) == 0 &&
+                offsetof(wire::WireTarget, recording) == sizeof(uint64_t));
+  const auto entry = object.target_words(target.index);
+  const auto words = std::bit_cast<std::array<uint64_t, decltype(entry)::extent>>(target.wire);
+  for (size_t i = 1; i < words.size(); ++i) __atomic_store_n(&entry[i], words[i], __ATOMIC_RELAXED);
+  if (__atomic_load_n(entry.data(), __ATOMIC_RELAXED) != words.front())
+    return fail("the process runs another program by now", std::to_string(target.wire.tgid), ESTALE);
   return true;
 }
 
@@ -297,7 +304,7 @@ Expected<AttachReport> Collector::attach(const AttachRequest& request) {
   state_->clear_statistics(index);
   if (bpf_map_update_elem(state_->object.targets(), &index, &target.wire, BPF_ANY) != 0 ||
       bpf_map_update_elem(state_->object.target_of_process(), &tgid, &index, BPF_ANY) != 0)
-    return fail("cannot tell the kernel about a target", request.path, errno);
+    return fail("cannot tell the kernel about a target", request.program.path, errno);
   state_->free_indices.pop_back();
   if (wants(request, ProbeGroup::exact)) {
     if (const auto added = state_->exact.add_last_resort(target.wire.session); !added) {

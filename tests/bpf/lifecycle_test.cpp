@@ -12,6 +12,7 @@
 #include <fstream>
 #include <thread>
 
+#include "daemon/gobin/go_binary.h"
 #include "tests/bpf/target_fixture.h"
 
 namespace goheapd::testing {
@@ -39,6 +40,30 @@ bool eventually(const std::function<bool()>& done) {
     std::this_thread::sleep_for(milliseconds(20));
   }
   return false;
+}
+
+// tracefs is often not mounted. It is the same one everywhere, so a mount in a namespace of our own is enough.
+void use_tracefs() {
+  ASSERT_EQ(::unshare(CLONE_NEWNS), 0);
+  ASSERT_EQ(::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr), 0);
+  if (std::filesystem::exists("/sys/kernel/tracing/uprobe_events")) return;
+  ASSERT_EQ(::mount("tracefs", "/sys/kernel/tracing", "tracefs", 0, nullptr), 0);
+}
+
+// In how many bytes the code of a process that is not position independent differs from its file.
+size_t code_differences(pid_t pid) {
+  const auto binary = gobin::GoBinary::open("/proc/" + std::to_string(pid) + "/exe");
+  EXPECT_TRUE(binary);
+  const uint64_t text = (*binary)->module_data().text;
+  const auto file = *(*binary)->elf().bytes_from(text);
+  std::vector<unsigned char> memory(file.size());
+  iovec local{memory.data(), memory.size()};
+  iovec remote{reinterpret_cast<void*>(text), memory.size()};
+  EXPECT_EQ(::process_vm_readv(pid, &local, 1, &remote, 1, 0), static_cast<ssize_t>(memory.size()));
+  size_t differences = 0;
+  for (size_t i = 0; i < memory.size(); ++i)
+    if (memory[i] != std::to_integer<unsigned char>(file.bytes()[i])) ++differences;
+  return differences;
 }
 
 class Lifecycle : public ::testing::Test {
@@ -120,6 +145,10 @@ TEST_F(Lifecycle, ExecEndsTheRecordingAndIsReported) {
   EXPECT_EQ(program.ask("work one 1000"), "done");
   EXPECT_EQ(totals(*collector.read_exact(program.pid())).objects, at_exec);
   EXPECT_LT(at_exec, before + 50);  // what exec itself allocated
+  // Who has not heard of it yet cannot switch the recording on again.
+  EXPECT_EQ(collector.set_recording(program.pid(), probe::ProbeGroups::all()).error().errno_value, ESTALE);
+  EXPECT_EQ(program.ask("work one 1000"), "done");
+  EXPECT_EQ(totals(*collector.read_exact(program.pid())).objects, at_exec);
   drain(collector);
   const auto execs = received_.all<model::ProcessExec>();
   EXPECT_TRUE(
@@ -219,13 +248,81 @@ TEST_F(Lifecycle, ProbesThatDoNotReachTheProcessAreAnError) {
   std::filesystem::copy_file(path_, copy, std::filesystem::copy_options::overwrite_existing);
   GoProgram program(path_);
   auto request = request_for(program, Watch::exact);
-  request.path = copy;
+  request.program = {copy, *OpenFile::open(copy)};
   probe::Collector collector = make_collector(received_);
   const auto attached = collector.attach(request);
   ASSERT_FALSE(attached);
   EXPECT_NE(attached.error().what.find("did not reach"), std::string::npos) << to_string(attached.error());
   std::filesystem::remove(copy);
 }
+
+TEST_F(Lifecycle, AFileWithOtherCodeIsNotProbed) {
+  GoProgram program(path_);
+  auto request = request_for(program, Watch::exact);
+  gobin::SiteCandidate& site = request.points.back().candidates.front();
+  site.bytes[0] = static_cast<uint8_t>(~site.bytes[0]);
+  probe::Collector collector = make_collector(received_);
+  const auto attached = collector.attach(request);
+  ASSERT_FALSE(attached);
+  EXPECT_EQ(attached.error().subject, request.points.back().function);
+  EXPECT_TRUE(collector.attach(request_for(program, Watch::exact)));
+}
+
+// ---- a process that has become another program since it was looked at ----------------------------------------------
+
+class Exec : public ::testing::TestWithParam<probe::AttachMethod> {
+ protected:
+  void SetUp() override { use_tracefs(); }
+  // Neither is position independent: an address of the one is an address in the code of the other.
+  const std::string before_ = build_go_program("allocator", {.minor = go_minors().back()});
+  const std::string after_ = build_go_program("allocator", {.minor = go_minors().front(), .strip = true});
+  Received received_;
+};
+
+TEST_P(Exec, TheNewProgramGetsNoProbeOfTheOldOne) {
+  GoProgram program(before_);
+  const auto request = request_for(program, Watch::exact);
+  EXPECT_EQ(program.ask("exec " + after_), "ready");
+  const auto untouched = code_differences(program.pid());
+  EXPECT_EQ(untouched, 0u);
+  probe::CollectorOptions options;
+  options.methods = {GetParam()};
+  probe::Collector collector = make_collector(received_, options);
+  const auto attached = collector.attach(request);
+  ASSERT_FALSE(attached);
+  EXPECT_EQ(attached.error().errno_value, ESTALE) << to_string(attached.error());
+  EXPECT_EQ(code_differences(program.pid()), 0u);
+  EXPECT_EQ(program.ask("work mixed 100"), "done");
+  // It can be profiled as what it is.
+  const auto own = request_for(program, Watch::exact);
+  ASSERT_TRUE(collector.attach(own));
+  EXPECT_GE(code_differences(program.pid()), own.points.size());
+  EXPECT_EQ(program.ask("work mixed 100"), "done");
+  collector.detach(program.pid());
+  EXPECT_EQ(code_differences(program.pid()), 0u);
+}
+
+// Whose path the kernel resolved by itself would be the new program's.
+TEST_P(Exec, ProbesThatAreAddedLaterStayOutOfTheNewProgram) {
+  GoProgram program(before_);
+  probe::CollectorOptions options;
+  options.methods = {GetParam()};
+  probe::Collector collector = make_collector(received_, options);
+  ASSERT_TRUE(collector.attach(request_for(program, Watch::sampled)));
+  const auto request = request_for(program, Watch::exact);
+  EXPECT_EQ(program.ask("exec " + after_), "ready");
+  const auto added = collector.add(request);
+  ASSERT_FALSE(added);
+  EXPECT_EQ(added.error().errno_value, ESTALE) << to_string(added.error());
+  EXPECT_EQ(code_differences(program.pid()), 0u);
+  EXPECT_EQ(program.ask("work mixed 100"), "done");
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Exec,
+                         ::testing::Values(probe::AttachMethod::uprobe_multi,
+                                           probe::AttachMethod::tracefs_event,
+                                           probe::AttachMethod::perf_uprobe),
+                         [](const auto& parameter) { return std::string(probe::name_of(parameter.param)); });
 
 // ---- what is lost is counted, and what is counted is right --------------------------------------------------------
 
@@ -277,13 +374,7 @@ TEST_F(Lifecycle, FullRingLosesNoCountsAndStacksComeLater) {
 
 class OlderMethods : public ::testing::TestWithParam<probe::AttachMethod> {
  protected:
-  // tracefs is often not mounted. It is the same one everywhere, so a mount in a namespace of our own is enough.
-  void SetUp() override {
-    ASSERT_EQ(::unshare(CLONE_NEWNS), 0);
-    ASSERT_EQ(::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr), 0);
-    if (std::filesystem::exists("/sys/kernel/tracing/uprobe_events")) return;
-    ASSERT_EQ(::mount("tracefs", "/sys/kernel/tracing", "tracefs", 0, nullptr), 0);
-  }
+  void SetUp() override { use_tracefs(); }
   static std::string uprobe_events() {
     std::ifstream file("/sys/kernel/tracing/uprobe_events");
     return {std::istreambuf_iterator<char>(file), {}};

@@ -20,7 +20,9 @@ probe::Collector make_collector(Received& received, const probe::CollectorOption
 
 probe::AttachRequest request_for(const GoProgram& program, Watch watch) {
   const std::string exe = "/proc/" + std::to_string(program.pid()) + "/exe";
-  const auto binary = gobin::GoBinary::open(exe);
+  const auto file = OpenFile::open(exe);
+  if (!file) throw std::runtime_error(to_string(file.error()));
+  const auto binary = gobin::GoBinary::open(**file);
   if (!binary) throw std::runtime_error(to_string(binary.error()));
   const gobin::ProbeSites& sites = (*binary)->probe_sites();
   const auto& points = watch == Watch::exact   ? sites.exact()
@@ -31,7 +33,7 @@ probe::AttachRequest request_for(const GoProgram& program, Watch watch) {
   if (!heap) throw std::runtime_error(to_string(heap.error()));
   const uint64_t bias = load_bias(program.pid(), (*binary)->load_base());
   return {.process = {.pid = program.pid()},
-          .path = exe,
+          .program = {exe, *file},
           .load_bias = bias,
           .layout = probe::target_layout((*binary)->layout()),
           .stack_roots = probe::stack_roots(**binary, bias),
@@ -50,6 +52,8 @@ gobin::SiteCandidate find_bytes(const GoProgram& program, std::initializer_list<
   gobin::SiteCandidate site;
   site.vaddr = vaddr;
   site.file_offset = *(*binary)->elf().file_offset(vaddr);
+  std::copy(bytes.begin(), bytes.end(), site.bytes.begin());
+  site.size = static_cast<uint8_t>(bytes.size());
   return site;
 }
 

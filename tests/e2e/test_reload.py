@@ -1,7 +1,11 @@
 """SIGHUP: what the file says from now on, and what is taken at start only."""
+import os
+import pathlib
+import shutil
 import signal
 
 import pytest
+from harness import golang
 from harness.daemon import Daemon
 from harness.target import Target
 
@@ -50,3 +54,33 @@ def test_a_bad_file_leaves_all_as_it_was(reloadable):
     assert "overhead-budget is there twice" in daemon.log()
     assert daemon.metrics().sum("goheapd_overhead_budget_ratio") == pytest.approx(0.01)
     assert daemon.targets()[target.pid]["state"] == "attached"
+
+
+def cpu_seconds(pid):
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_a_program_that_is_being_looked_at_is_judged_by_the_new_configuration(tmp_path):
+    """A worker has the configuration of when it began; here it needs a second or more for it."""
+    config = tmp_path / "goheapd.yml"
+    slow = "/(a+)+b$"   # tries every way to divide the name below
+    config.write_text(f"include: ['{slow}', '/a+$']\n")
+    binary = tmp_path / ("a" * 24)
+    shutil.copy(golang.build(24), binary)
+    with Daemon(arguments=["--config", config]) as daemon:
+        def reloaded():
+            return daemon.metrics().sum("goheapd_config_last_reload_success_timestamp_seconds")
+
+        daemon.wait_until(daemon._is_ready, "it does not start")
+        loaded_first = reloaded()
+        before = cpu_seconds(daemon.process.pid)
+        with Target(binary) as target:
+            daemon.wait_until(lambda: cpu_seconds(daemon.process.pid) > before + 0.3, "the program is not looked at")
+            config.write_text("include: ['/a+$']\nexclude: ['/a+$']\n")
+            daemon.process.send_signal(signal.SIGHUP)
+            daemon.wait_until(lambda: reloaded() > loaded_first, "it does not reload")
+            row = daemon.wait_until(lambda: daemon.targets().get(target.pid), "it is never seen", timeout=60)
+            assert row["state"] == "ignored", row
+            assert "exclude" in row["reason"]
+            assert daemon.stop()[0] == 0

@@ -5,6 +5,7 @@
 //	work NAME N    -> "done": runs a workload
 //	seen ADDRESS   -> 1 if the workload "fragments" has allocated an object at this (decimal) address, else 0
 //	exec           -> becomes a new process image of the same file; answers "ready" like every start
+//	exec PATH      -> becomes that program
 //
 // RATE in the environment sets runtime.MemProfileRate. Commands are read and answered without allocating, so that nothing but the workload comes between two readings.
 package main
@@ -286,6 +287,9 @@ func main() {
 			answer(found)
 		case string(command) == "exec":
 			syscall.Exec("/proc/self/exe", os.Args, os.Environ())
+			say("exec failed")
+		case n > 5 && string(command[:5]) == "exec ":
+			syscall.Exec(string(command[5:]), os.Args, os.Environ())
 			say("exec failed")
 		case n > 5 && string(command[:5]) == "work ":
 			name, count := command[5:], 0
