@@ -10,20 +10,16 @@
 
 namespace goheapd {
 
-// Source spans: one sample in so many bytes. A quarter of what Go's own sampler takes, because a sample here is a whole run
-// of objects, and those of small classes stand for less.
-inline constexpr uint64_t kSpanMeanDistance = 128u << 10;
-
 // What the kernel shall watch in a process that runs `binary`, for mode sampled or exact. `exe` = path by which the
 // kernel opens the running file. Error: the binary lacks a function that the mode needs.
 Expected<probe::AttachRequest> make_attach_request(const gobin::GoBinary& binary,
                                                    const model::ProcessKey& process, const std::string& exe,
                                                    uint64_t load_bias, model::Mode mode);
 
-// The same for mode sampled where the runtime does not sample: source spans. Error: as above, or a variable of the
-// runtime is not to be found in the binary.
+// The same for mode sampled where the runtime does not sample: source spans, with a sample in `mean_distance` bytes. Error:
+// as above, or a variable of the runtime is not to be found in the binary.
 Expected<probe::AttachRequest> make_span_request(const gobin::GoBinary& binary,
                                                  const model::ProcessKey& process, const std::string& exe,
-                                                 uint64_t load_bias);
+                                                 uint64_t load_bias, uint64_t mean_distance);
 
 }  // namespace goheapd

@@ -19,7 +19,13 @@ constexpr uint64_t kRestFactor = 2;
 
 void SpanSource::on(const model::GcProfileFlush& flush) {
   ledger_.on_cycle(flush);
-  if (!flush.post_sweep) unswept_readings_ = 0;
+  if (!flush.post_sweep) {
+    unswept_readings_ = 0;
+    const uint64_t gap = flush.time_ns - std::min(last_cycle_ns_, flush.time_ns);
+    // An average of the last few.
+    if (last_cycle_ns_ != 0) cycle_gap_ns_ = cycle_gap_ns_ == 0 ? gap : (3 * cycle_gap_ns_ + gap) / 4;
+    last_cycle_ns_ = flush.time_ns;
+  }
   cycle_ended_ = true;
 }
 

@@ -6,6 +6,7 @@
 #include "daemon/base/clock.h"
 #include "daemon/gobin/go_marks.h"
 #include "daemon/probe_points.h"
+#include "daemon/sample_distance.h"
 
 namespace goheapd {
 namespace {
@@ -160,8 +161,9 @@ OpenedTarget open_target(const process::ProcFs& proc, const model::ProcessKey& k
     }
   }
   if (mode != model::Mode::buckets) {
-    auto request = target.span_reader ? make_span_request(*target.binary, key, exe, target.load_bias)
-                                      : make_attach_request(*target.binary, key, exe, target.load_bias, mode);
+    auto request = target.span_reader
+                       ? make_span_request(*target.binary, key, exe, target.load_bias, SampleDistance::kDensest)
+                       : make_attach_request(*target.binary, key, exe, target.load_bias, mode);
     if (!request && target.span_reader) {
       std::string why = why_sampler_is_off(*target.binary) +
                         ", and its allocator cannot be sampled: " + to_string(request.error()) +
