@@ -22,7 +22,22 @@ enum {
   kLogDigits = 24,
   // Beyond so many means a run is sampled with probability 1 - 1e-14: always.
   kCertainMeans = 32,
+  // A burst: so many samples on one CPU within so short a time double the mean, as many again double it once more.
+  kBurstSamples = 1024,
+  kBurstNs = 100000000,
+  kMostDoublings = 8,
 };
+
+// A program that allocates seldom is sampled densely. Should it begin to allocate at full speed, the daemon takes a tenth of
+// a second to notice; until then what stack walks may cost is bounded here. The mean after so many samples of a burst:
+static inline __attribute__((always_inline)) __u64 mean_in_burst(__u64 mean, __u64 burst_distance,
+                                                                 __u64 burst_samples) {
+  if (mean >= burst_distance) return mean;
+  __u64 doublings = burst_samples / kBurstSamples;
+  if (doublings > kMostDoublings) doublings = kMostDoublings;
+  mean <<= doublings;
+  return mean < burst_distance ? mean : burst_distance;
+}
 
 // -ln(u) for u uniform in (0, 1), made of 32 random bits: an exponential distance with mean 1 << kCountdownDigits.
 static inline __attribute__((always_inline)) __u64 exponential_distance(__u32 random) {

@@ -54,6 +54,20 @@ static __always_inline int takes_sample(const struct Hit* hit, __u64 bytes, __u6
   return sampled;
 }
 
+static __always_inline __u64 present_mean(const struct Hit* hit) {
+  return mean_in_burst(*(volatile const __u64*)&hit->target->mean_distance, hit->target->burst_distance,
+                       *(volatile const __u64*)&hit->statistics->burst_samples);
+}
+
+static __always_inline void count_burst(const struct Hit* hit, __u64 now) {
+  struct WireStatistics* statistics = hit->statistics;
+  if (now - *(volatile __u64*)&statistics->burst_began_ns > kBurstNs) {
+    *(volatile __u64*)&statistics->burst_began_ns = now;
+    *(volatile __u64*)&statistics->burst_samples = 0;
+  }
+  __sync_fetch_and_add(&statistics->burst_samples, 1);
+}
+
 // The part of an mspan that every hit needs, in one read: each costs as much as all else. The buffer is on the stack,
 // where old kernels want constant offsets, hence the ladder.
 static __always_inline __u64 window_bits(const __u64* words, __u32 bit, __u64 mask) {
@@ -115,6 +129,7 @@ static __always_inline __u64 send_run(struct pt_regs* ctx, const struct Hit* hit
   struct WireStackEvent* event = &buffer->event;
   walk_stack(ctx, buffer, site_flags(hit->cookie) & kSiteOwnFrame, hit);
   fill_header(&event->header, kEventSpanRunOpened, target->session);
+  count_burst(hit, event->header.time_ns);
   event->address = address;
   event->size = bytes;
   event->goid = goid;
@@ -150,7 +165,7 @@ static __always_inline void on_span_refill(struct pt_regs* ctx, const struct Hit
   barrier_var(size_class);
   if (size_class >= kSizeClassCount) return;
   __u64 slot_bytes = size_class_bytes[size_class];
-  __u64 mean = *(volatile const __u64*)&target->mean_distance;
+  __u64 mean = present_mean(hit);
   if (!takes_sample(hit, (slots - used) * slot_bytes, mean)) return;
 
   __u64 start, slot;
@@ -184,7 +199,7 @@ static __always_inline void on_span_large(struct pt_regs* ctx, const struct Hit*
       !read_bits(hit, span + target->span_class, 0xff, &span_class) ||
       !read_word(hit, span + target->span_start, &start))
     return;
-  __u64 mean = *(volatile const __u64*)&target->mean_distance;
+  __u64 mean = present_mean(hit);
   if (!takes_sample(hit, bytes, mean)) return;
   send_run(ctx, hit, start, bytes, 1, span_class, mean);
 }

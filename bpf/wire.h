@@ -143,10 +143,11 @@ struct WireTarget {
   // Addresses in the process: return addresses in [begin, end) are those of kSiteIgnoreCaller.
   __u64 ignored_caller_begin;
   __u64 ignored_caller_end;
-  // Source spans: the address of mheap_.sweepgen, how many bytes there are to a sample, offsets, and whether the site that
-  // closes runs is kRoleSpanUncache.
+  // Source spans: the address of mheap_.sweepgen, how many bytes there are to a sample, and up to how many a burst makes them
+  // (run_sampler.h), offsets, and whether the site that closes runs is kRoleSpanUncache.
   __u64 sweepgen_address;
   __u64 mean_distance;
+  __u64 burst_distance;
   __u32 releases_by_span;
   __u32 span_index_mask;  // mspan.nelems and freeindex have been 8 bytes wide and are 2
   __u32 m_p;
@@ -193,7 +194,9 @@ struct WireStatistics {
   __u64 program_ns;        // time spent in the programs: one run in kTimedRuns is measured and stands for all
   __u64 usual_run_ns;      // the last of them that nothing preempted; 0 = none yet
   __u64 storm_check_ns;    // when this CPU last began to count towards a storm
-  __u64 countdown;  // to the next sampled run of a span class, see bpf/run_sampler.h; 0 = not drawn yet
+  __u64 countdown;       // to the next sampled run of a span class, see bpf/run_sampler.h; 0 = not drawn yet
+  __u64 burst_began_ns;  // } samples of this CPU in the present kBurstNs
+  __u64 burst_samples;   // }
   __u64 lost[kLossReasons];
 };
 enum {

@@ -344,7 +344,7 @@ void Daemon::attach(Target& target, OpenedTarget opened, const std::string& know
   target.start(opened.binary, opened.load_bias, opened.reader, opened.status.mode, has_probes,
                opened.asked_mode);
   target.keep_program(opened.program);
-  if (opened.span_reader) target.follow_spans(opened.span_reader, opened.request.mean_distance);
+  if (opened.span_reader) target.follow_spans(opened.span_reader);
   if (has_probes) {
     start_governing(target, opened);
     if (!opened.count_exactly) start_windows(target);

@@ -182,6 +182,7 @@ class Daemon final : public exporters::ProfileSource {
   uint64_t next_slice_end_ns(uint64_t latest_ns) const;
   void go(Target& target, const probe::Move& move);
   bool begin_counting(Target& target);
+  void adapt_distance(Target& target, const probe::CostSample& sample);
   Expected<void> change_level(Target& target, probe::Level from, probe::Level to);
   Expected<void> add_probes(Target& target, probe::ProbeGroup group, bool for_window = false);
   Expected<void> set_distance(const Target& target, probe::Level level);

@@ -178,8 +178,9 @@ void Daemon::look_at_cost(Target& target) {
   const auto cost = cost_of(target);
   if (!cost) return;
   probe::CostSample sample = cost->sample;
-  if (target.spans() != nullptr && target.spans()->windows() != nullptr) {
-    const uint64_t unpaid = target.spans()->windows()->unpaid_ns(sample.time_ns);
+  if (target.spans() != nullptr) {
+    uint64_t unpaid = target.spans()->distance().unpaid_ns();
+    if (target.spans()->windows() != nullptr) unpaid += target.spans()->windows()->unpaid_ns(sample.time_ns);
     sample.probe_ns -= std::min(unpaid, sample.probe_ns);
   }
   probe::Governor& governor = *target.governor();
@@ -189,9 +190,12 @@ void Daemon::look_at_cost(Target& target) {
   target.note_cost(sample.time_ns, cost->hits, cost->sample.probe_ns);
   if (move) {
     go(target, *move);
-  } else if (target.asked_mode() != model::Mode::automatic &&  // which keeps to it by itself
-             governor.overhead_ratio() * 100 > options_.settings.overhead_budget_percent &&
-             over_budget_.insert(target.key()).second) {
+    return;
+  }
+  adapt_distance(target, cost->sample);
+  if (target.asked_mode() != model::Mode::automatic &&  // which keeps to it by itself
+      governor.overhead_ratio() * 100 > options_.settings.overhead_budget_percent &&
+      over_budget_.insert(target.key()).second) {
     spdlog::warn(
         "pid {}: its probes take about {:.1f} % of its CPU time, more than --overhead-budget {} allows; "
         "--mode auto "
@@ -251,6 +255,22 @@ bool Daemon::begin_counting(Target& target) {
   return true;
 }
 
+// Also where few samples are taken or none: what they took is paid meanwhile.
+void Daemon::adapt_distance(Target& target, const probe::CostSample& sample) {
+  if (target.spans() == nullptr) return;
+  SpanSource& spans = *target.spans();
+  const bool has_changed = spans.distance().observe({.time_ns = sample.time_ns,
+                                                     .cpu_ns = sample.cpu_ns,
+                                                     .samples = spans.ledger().births(),
+                                                     .live_samples = spans.ledger().live_samples(),
+                                                     .cycle_gap_ns = spans.cycle_gap_ns()},
+                                                    options_.settings.overhead_budget_percent / 100);
+  if (!has_changed || target.governor()->level() < Level::sampled) return;
+  spdlog::debug("pid {}: a sample in {} KiB", target.pid(), spans.distance().bytes() >> 10);
+  if (auto set = set_distance(target, target.governor()->level()); !set)
+    spdlog::warn("pid {}: cannot change how densely it is sampled: {}", target.pid(), to_string(set.error()));
+}
+
 // Up: the probes are there before the books begin to expect them. Down: nothing is recorded any more, what was is taken
 // in, then the probes go.
 Expected<void> Daemon::change_level(Target& target, Level from, Level to) {
@@ -292,7 +312,7 @@ Expected<void> Daemon::change_level(Target& target, Level from, Level to) {
 // After probes were added, which come with the usual distance.
 Expected<void> Daemon::set_distance(const Target& target, Level level) {
   if (target.spans() == nullptr) return {};
-  if (auto set = collector_->set_mean_distance(target.pid(), span_mean_distance(level)); !set)
+  if (auto set = collector_->set_mean_distance(target.pid(), target.spans()->mean_distance(level)); !set)
     return Unexpected(set.error());
   return {};
 }
@@ -301,7 +321,8 @@ Expected<void> Daemon::add_probes(Target& target, ProbeGroup group, bool for_win
   const auto mode = group == ProbeGroup::exact ? model::Mode::exact : model::Mode::sampled;
   auto request =
       group == ProbeGroup::spans
-          ? make_span_request(*target.binary(), target.key(), target.program(), target.load_bias())
+          ? make_span_request(*target.binary(), target.key(), target.program(), target.load_bias(),
+                              SampleDistance::kSparsest)
           : make_attach_request(*target.binary(), target.key(), target.program(), target.load_bias(), mode);
   if (!request) return Unexpected(request.error());
   request->for_window = for_window;

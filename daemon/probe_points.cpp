@@ -4,6 +4,7 @@
 #include <iterator>
 
 #include "daemon/runtime/gc_cycle.h"
+#include "daemon/sample_distance.h"
 
 namespace goheapd {
 namespace {
@@ -65,14 +66,16 @@ Expected<probe::AttachRequest> make_attach_request(const gobin::GoBinary& binary
 
 Expected<probe::AttachRequest> make_span_request(const gobin::GoBinary& binary,
                                                  const model::ProcessKey& process,
-                                                 const probe::RunningFile& program, uint64_t load_bias) {
+                                                 const probe::RunningFile& program, uint64_t load_bias,
+                                                 uint64_t mean_distance) {
   const auto& points = binary.probe_sites().spans();
   if (!points) return Unexpected(points.error());
   const auto heap = binary.global("runtime.mheap_");
   if (!heap) return Unexpected(heap.error());
   probe::AttachRequest request = empty_request(binary, process, program, load_bias);
   request.sweepgen_address = *heap + load_bias + binary.layout().mheap.sweepgen.offset;
-  request.mean_distance = kSpanMeanDistance;
+  request.mean_distance = mean_distance;
+  request.burst_distance = SampleDistance::kSparsest;
   request.points = *points;
   watch_collector(binary, load_bias, request);
   return request;

@@ -12,6 +12,8 @@ constexpr uint64_t kMaxReadingAge = 10'000 * kMillisecond;
 constexpr uint64_t kFirstSweepWait = 20 * kMillisecond;
 constexpr unsigned kMostDoublings = 6;
 constexpr uint64_t kRetryAfter = 100 * kMillisecond;
+// At level sparse there are so many fewer samples than ever else; each is hit by more bytes, so they still add up.
+constexpr uint64_t kSparseFactor = 16;
 // Time between readings, in durations of a reading.
 constexpr uint64_t kRestFactor = 2;
 
@@ -19,7 +21,13 @@ constexpr uint64_t kRestFactor = 2;
 
 void SpanSource::on(const model::GcProfileFlush& flush) {
   ledger_.on_cycle(flush);
-  if (!flush.post_sweep) unswept_readings_ = 0;
+  if (!flush.post_sweep) {
+    unswept_readings_ = 0;
+    const uint64_t gap = flush.time_ns - std::min(last_cycle_ns_, flush.time_ns);
+    // An average of the last few.
+    if (last_cycle_ns_ != 0) cycle_gap_ns_ = cycle_gap_ns_ == 0 ? gap : (3 * cycle_gap_ns_ + gap) / 4;
+    last_cycle_ns_ = flush.time_ns;
+  }
   cycle_ended_ = true;
 }
 
@@ -28,6 +36,11 @@ std::string_view SpanSource::why_no_windows() const {
   if (windows_->too_dear())
     return "one would take more of the program's CPU time than --overhead-budget allows";
   return {};
+}
+
+uint64_t SpanSource::mean_distance(probe::Level level) const {
+  if (level == probe::Level::sparse) return kSparseFactor * SampleDistance::kSparsest;
+  return level > probe::Level::sparse ? distance_.bytes() : SampleDistance::kSparsest;
 }
 
 bool SpanSource::reading_due(uint64_t now_ns) const {

@@ -16,7 +16,9 @@
 
 #include "daemon/alias_windows.h"
 #include "daemon/model/event.h"
+#include "daemon/probe/governor.h"
 #include "daemon/profile/span_ledger.h"
+#include "daemon/sample_distance.h"
 #include "daemon/span_reader.h"
 
 namespace goheapd {
@@ -41,6 +43,13 @@ class SpanSource {
 
   void on(const model::GcProfileFlush& flush);
 
+  SampleDistance& distance() { return distance_; }
+  const SampleDistance& distance() const { return distance_; }
+  // Bytes to a sample where the target is watched at this level.
+  uint64_t mean_distance(probe::Level level) const;
+  // Between garbage collections of late; 0 = not known.
+  uint64_t cycle_gap_ns() const { return cycle_gap_ns_; }
+
   bool reading_due(uint64_t now_ns) const;
   bool reading_in_flight() const { return in_flight_; }
   // The objects that the reading shall ask for.
@@ -58,6 +67,9 @@ class SpanSource {
   std::shared_ptr<SpanReader> reader_;
   profile::SpanLedger ledger_;
   std::optional<AliasWindows> windows_;
+  SampleDistance distance_;
+  uint64_t last_cycle_ns_ = 0;
+  uint64_t cycle_gap_ns_ = 0;
   std::promise<void> ended_;
   std::shared_future<void> end_;
   bool in_flight_ = false;

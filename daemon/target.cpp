@@ -92,11 +92,10 @@ void Target::start(std::shared_ptr<const gobin::GoBinary> binary, uint64_t load_
   }
 }
 
-void Target::follow_spans(std::shared_ptr<SpanReader> reader, uint64_t mean_distance) {
+void Target::follow_spans(std::shared_ptr<SpanReader> reader) {
   buckets_.reset();
   spans_.emplace(std::move(reader));
   status_.source = "spans";
-  status_.sample_rate = mean_distance;
 }
 
 void Target::on(model::SpanRunOpened run) {
@@ -238,7 +237,6 @@ void Target::set_level(probe::Level level, const std::string& why) {
   if (was_exact && !exact) exact_->end_period();
   if (exact != was_exact) count_elsewhere(exact);
   if (buckets_) buckets_->set_has_events(level > probe::Level::buckets);
-  if (spans_) status_.sample_rate = span_mean_distance(level);
   // Without records in the runtime there is no mode buckets: sampling pauses.
   status_.mode = exact                                        ? model::Mode::exact
                  : level > probe::Level::buckets || !buckets_ ? model::Mode::sampled
@@ -252,6 +250,8 @@ void Target::fill_level() {
   if (state() == model::TargetState::exited) return;  // as it was last
   status_.sampled_share = 1;
   status_.level = governor_ && is_live() ? probe::name_of(governor_->level()) : std::string_view();
+  if (spans_)
+    status_.sample_rate = spans_->mean_distance(governor_ ? governor_->level() : probe::Level::sampled);
   if (status_.level.empty()) return;
   if (governor_->level() == probe::Level::gc) status_.sampled_share = 0;
   if (governor_->level() == probe::Level::slices)

@@ -73,9 +73,8 @@ class Target {
   void set_level(probe::Level level, const std::string& why);
   // Mode exact from the start, beside the sampled live heap.
   void begin_counting();
-  // Its runtime does not sample: from now on the profile is made of runs of span classes, one sample in `mean_distance`
-  // bytes.
-  void follow_spans(std::shared_ptr<SpanReader> reader, uint64_t mean_distance);
+  // Its runtime does not sample: from now on the profile is made of runs of span classes.
+  void follow_spans(std::shared_ptr<SpanReader> reader);
   // Null: the profile comes from elsewhere.
   SpanSource* spans() { return spans_ ? &*spans_ : nullptr; }
   const SpanSource* spans() const { return spans_ ? &*spans_ : nullptr; }

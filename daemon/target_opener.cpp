@@ -6,6 +6,7 @@
 #include "daemon/base/clock.h"
 #include "daemon/gobin/go_marks.h"
 #include "daemon/probe_points.h"
+#include "daemon/sample_distance.h"
 
 namespace goheapd {
 namespace {
@@ -188,7 +189,8 @@ OpenedTarget open_target(const process::ProcFs& proc, const model::ProcessKey& k
   }
   if (mode != model::Mode::buckets) {
     auto request = target.span_reader
-                       ? make_span_request(*target.binary, key, target.program, target.load_bias)
+                       ? make_span_request(*target.binary, key, target.program, target.load_bias,
+                                           SampleDistance::kDensest)
                        : make_attach_request(*target.binary, key, target.program, target.load_bias, mode);
     if (!request && target.span_reader) {
       std::string why = why_sampler_is_off(*target.binary) +

@@ -127,9 +127,11 @@ struct AttachRequest {
   // The kill switch: kStormHits hits within less than this on one CPU stop the recording of all groups but gc and send a
   // model::HitStorm at once. 0 = never.
   uint64_t storm_ns = 0;
-  // For the group spans: mheap_.sweepgen in the process, and how many bytes there are to a sample (model::SpanRunOpened).
+  // For the group spans: mheap_.sweepgen in the process, how many bytes there are to a sample (model::SpanRunOpened), and up to
+  // how many the kernel may make them while there are hundreds of samples in a tenth of a second.
   uint64_t sweepgen_address = 0;
   uint64_t mean_distance = 0;
+  uint64_t burst_distance = 0;
   // The group exact is for a window: it counts only while Collector::record_window() says.
   bool for_window = false;
 };

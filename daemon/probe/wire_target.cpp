@@ -33,6 +33,7 @@ Expected<void> set_spans(wire::WireTarget& target, const AttachRequest& request)
   target.span_class_bit = window->class_bit;
   target.sweepgen_address = request.sweepgen_address;
   target.mean_distance = request.mean_distance;
+  target.burst_distance = request.burst_distance;
   target.releases_by_span = std::any_of(
       request.points.begin(), request.points.end(),
       [](const gobin::ProbePoint& point) { return point.role == gobin::ProbeRole::span_uncache; });

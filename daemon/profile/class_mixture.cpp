@@ -1,5 +1,6 @@
 #include "daemon/profile/class_mixture.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 
@@ -8,6 +9,10 @@ namespace {
 
 // Each window before weighs so much less than the next: programs change.
 constexpr double kFade = 0.9;
+// Shares that differ by less are the same.
+constexpr double kSameCompany = 0.1;
+// The rest of the openers has little of the class.
+constexpr size_t kOpenersToCompare = 16;
 
 double sum_of(const OriginAmounts& amounts) {
   return std::accumulate(amounts.begin(), amounts.end(), 0.0,
@@ -35,10 +40,13 @@ double ClassMixture::add(const OriginAmounts& objects, uint64_t time_ns) {
     windows_.emplace_front();
     if (windows_.size() > kMaxWindows) windows_.pop_back();
   }
-  for (const auto& [origin, count] : objects) windows_.front().counts[origin] += count;
-  windows_.front().objects += sum;
+  Window& newest = windows_.front();
+  const bool was_enough = newest.objects >= kMinWindowObjects;
+  for (const auto& [origin, count] : objects) newest.counts[origin] += count;
+  newest.objects += sum;
   time_ns_ = time_ns;
   sum_up();
+  if (!was_enough && newest.objects >= kMinWindowObjects) compare_newest();
   return before_sum > 0 ? difference / 2 : 1;
 }
 
@@ -56,6 +64,55 @@ void ClassMixture::sum_up() {
       seen.weighted += count * window.weight;
     }
   }
+}
+
+// Shares of those who allocated in what `opener` has opened, as all windows but the newest have it; nothing if they have
+// not seen it often enough.
+std::optional<OriginAmounts> ClassMixture::company_before(OriginId opener) const {
+  OriginAmounts shares;
+  double seen = 0;
+  double weighted = 0;
+  for (size_t i = 1; i < windows_.size(); ++i) {
+    const Window& window = windows_[i];
+    const auto found = window.counts.find(opener);
+    if (found == window.counts.end()) continue;
+    seen += found->second;
+    weighted += found->second * window.weight;
+    for (const auto& [origin, count] : window.counts)
+      shares[origin] += found->second * window.weight * count / window.objects;
+  }
+  if (seen < kMinSeen) return std::nullopt;
+  for (auto& [origin, share] : shares) share /= weighted;
+  return shares;
+}
+
+void ClassMixture::compare_newest() {
+  const Window& newest = windows_.front();
+  std::vector<std::pair<double, OriginId>> openers;
+  for (const auto& [origin, count] : newest.counts) openers.emplace_back(count, origin);
+  std::sort(openers.rbegin(), openers.rend());
+  if (openers.size() > kOpenersToCompare) openers.resize(kOpenersToCompare);
+  double known = 0;
+  double all = 0;
+  double difference = 0;  // half the sum of differences of shares, weighted by opener
+  for (const auto& [count, opener] : openers) {
+    all += count;
+    auto before = company_before(opener);
+    if (!before) continue;
+    known += count;
+    double sum = 0;
+    for (const auto& [origin, objects] : newest.counts) {
+      const auto old = before->find(origin);
+      sum += std::abs(objects / newest.objects - (old == before->end() ? 0 : old->second));
+      if (old != before->end()) before->erase(old);
+    }
+    for (const auto& [origin, share] : *before) sum += share;
+    difference += count * sum / 2;
+  }
+  if (known < all / 2) return;
+  // By chance alone the shares of k stacks in n objects differ by some sqrt(k/n)/2.
+  const double chance = std::sqrt(static_cast<double>(newest.counts.size()) / newest.objects) / 2;
+  confirmed_ = difference / known <= kSameCompany + chance;
 }
 
 bool ClassMixture::knows(OriginId opener) const {

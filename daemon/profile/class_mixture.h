@@ -15,11 +15,15 @@
 //
 // Openers that are right already stay so: sum over s of n(s) * part = n(t). Stacks that work at different times share no
 // window and get nothing of each other, which plain shares of all windows would do to programs with phases.
+//
+// One window may have seen a moment that is like no other. So a division is confirmed when the next window in which the
+// same openers are seen again has the same company around them, and no longer once it has not.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -45,6 +49,8 @@ class ClassMixture {
   double add(const OriginAmounts& objects, uint64_t time_ns);
 
   bool is_measured() const { return objects_ >= kMinObjects; }
+  // The last window that had known openers found them in the company that those before had found.
+  bool is_confirmed() const { return confirmed_; }
   // Of the last window that had objects of the class.
   uint64_t time_ns() const { return time_ns_; }
   bool knows(OriginId opener) const;
@@ -65,11 +71,14 @@ class ClassMixture {
     double weighted = 0;  // the same, as the windows weigh
   };
   void sum_up();
+  void compare_newest();
+  std::optional<OriginAmounts> company_before(OriginId opener) const;
 
   std::deque<Window> windows_;  // newest first
   std::unordered_map<OriginId, Seen> seen_;
   double objects_ = 0;
   uint64_t time_ns_ = 0;
+  bool confirmed_ = false;
 };
 
 }  // namespace goheapd::profile

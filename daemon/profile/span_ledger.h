@@ -133,6 +133,8 @@ class SpanLedger {
   }
   uint64_t truncated_stacks() const { return truncated_stacks_; }
   uint64_t births() const { return births_; }
+  // Those that are tracked.
+  size_t live_samples() const { return live_.size(); }
   uint64_t deaths() const { return deaths_; }
 
   // Fills samples, rate, cycle and comments. Alloc values are those of the last reading, as those of alloc_bytes() are;

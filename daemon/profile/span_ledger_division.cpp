@@ -265,7 +265,7 @@ std::vector<uint32_t> SpanLedger::shared_classes() const {
 
 bool SpanLedger::is_resolved(uint32_t span_class) const {
   const ClassMixture* mixture = mixture_of(span_class);
-  if (mixture == nullptr) return false;
+  if (mixture == nullptr || !mixture->is_confirmed()) return false;
   double opened = 0;
   double unknown = 0;
   for (const uint32_t id : class_accounts_.at(span_class)) {

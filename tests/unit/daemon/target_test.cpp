@@ -115,7 +115,7 @@ probe::Governor governor_at(probe::Level level) {
 // What the mode alone does not tell: at level gc it is still called sampled.
 TEST_F(TargetTest, TheLevelIsTold) {
   target_.start(nullptr, 0, nullptr, model::Mode::sampled, true, model::Mode::automatic);
-  target_.follow_spans(nullptr, kSpanMeanDistance);
+  target_.follow_spans(nullptr);
   EXPECT_EQ(target_.status().level, "");
   EXPECT_EQ(target_.status().sampled_share, 1);
   const auto at = [this](probe::Level level) {
@@ -126,10 +126,10 @@ TEST_F(TargetTest, TheLevelIsTold) {
   const model::TargetStatus sparse = at(probe::Level::sparse);
   EXPECT_EQ(sparse.level, "sparse");
   EXPECT_EQ(sparse.sampled_share, 1);
-  EXPECT_EQ(sparse.sample_rate, kSparseFactor * kSpanMeanDistance);
+  EXPECT_EQ(sparse.sample_rate, 16 * SampleDistance::kSparsest);
   const model::TargetStatus slices = at(probe::Level::slices);
   EXPECT_EQ(slices.level, "slices");
-  EXPECT_EQ(slices.sample_rate, kSpanMeanDistance);
+  EXPECT_EQ(slices.sample_rate, SampleDistance::kSparsest);
   EXPECT_LT(slices.sampled_share, 1);
   const model::TargetStatus gc = at(probe::Level::gc);
   EXPECT_EQ(gc.level, "gc");
@@ -143,7 +143,7 @@ TEST_F(TargetTest, TheLevelIsTold) {
 TEST_F(TargetTest, DeathsAndMissedCyclesOfSourceSpansAreTold) {
   target_.start(nullptr, 0, nullptr, model::Mode::sampled, true, model::Mode::sampled);
   EXPECT_FALSE(target_.status().verdicts);
-  target_.follow_spans(nullptr, kSpanMeanDistance);
+  target_.follow_spans(nullptr);
   const auto read = [this](profile::SpanReading reading) {
     target_.spans()->start_reading();
     target_.apply(reading);
@@ -156,7 +156,7 @@ TEST_F(TargetTest, DeathsAndMissedCyclesOfSourceSpansAreTold) {
   run.span_class = 12;
   run.object_bytes = 64;
   run.planned_objects = 128;
-  run.mean_distance = kSpanMeanDistance;
+  run.mean_distance = SampleDistance::kSparsest;
   run.stack = {0x10};
   target_.on(run);
   EXPECT_EQ(target_.status().samples, 1u);

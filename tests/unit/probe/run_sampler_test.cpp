@@ -109,5 +109,16 @@ TEST(RunSampler, TheSpreadIsThatOfAPoissonProcess) {
   EXPECT_NEAR(squares / variance, 1, 0.25);
 }
 
+TEST(RunSampler, ABurstThinsItselfOut) {
+  constexpr unsigned long long kKib = 1024;
+  EXPECT_EQ(wire::mean_in_burst(8 * kKib, 128 * kKib, 0), 8 * kKib);
+  EXPECT_EQ(wire::mean_in_burst(8 * kKib, 128 * kKib, 1023), 8 * kKib);
+  EXPECT_EQ(wire::mean_in_burst(8 * kKib, 128 * kKib, 1024), 16 * kKib);
+  EXPECT_EQ(wire::mean_in_burst(8 * kKib, 128 * kKib, 4096), 128 * kKib);
+  EXPECT_EQ(wire::mean_in_burst(8 * kKib, 128 * kKib, ~0ULL), 128 * kKib);
+  EXPECT_EQ(wire::mean_in_burst(2048 * kKib, 128 * kKib, 5000), 2048 * kKib) << "sparser by order";
+  EXPECT_EQ(wire::mean_in_burst(1, 0, 5000), 1) << "none is bounded";
+}
+
 }  // namespace
 }  // namespace goheapd::probe

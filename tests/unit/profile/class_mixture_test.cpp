@@ -73,6 +73,40 @@ TEST(ClassMixture, WhatIsUnknownStaysWithItsOpener) {
   EXPECT_TRUE(mixture.is_measured());
 }
 
+TEST(ClassMixture, IsConfirmedByTheSameCompanyOnly) {
+  ClassMixture mixture;
+  mixture.add({{kA, 500}, {kB, 500}}, 1);
+  EXPECT_FALSE(mixture.is_confirmed());
+  mixture.add({{kA, 520}, {kB, 480}}, 2);
+  EXPECT_TRUE(mixture.is_confirmed());
+  // Others that nobody has seen say nothing of these.
+  mixture.add({{kC, 1000}}, 3);
+  EXPECT_TRUE(mixture.is_confirmed());
+  mixture.add({{kC, 990}}, 4);
+  EXPECT_TRUE(mixture.is_confirmed());
+  mixture.add({{kA, 500}, {kC, 500}}, 5);
+  EXPECT_FALSE(mixture.is_confirmed());
+}
+
+// Shares of many stacks in few objects differ by chance, which refutes nothing.
+TEST(ClassMixture, ChanceRefutesNothing) {
+  std::mt19937 random(3);
+  for (const size_t stacks : {2u, 5u, 20u}) {
+    for (const int objects : {40, 300, 3000}) {
+      ClassMixture mixture;
+      int refuted = 0;
+      for (int i = 0; i < 100; ++i) {
+        OriginAmounts window;
+        for (int object = 0; object < objects; ++object)
+          window[static_cast<OriginId>(random() % stacks)] += 1;
+        mixture.add(window, static_cast<uint64_t>(i));
+        if (i > 1 && !mixture.is_confirmed()) ++refuted;
+      }
+      EXPECT_LE(refuted, 10) << stacks << " stacks, " << objects << " objects";
+    }
+  }
+}
+
 // Of five windows with two objects each, none tells who works beside whom; together they do.
 TEST(ClassMixture, SmallWindowsAreJoined) {
   ClassMixture mixture;

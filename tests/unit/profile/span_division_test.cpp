@@ -55,10 +55,26 @@ TEST_F(SpanDivision, AWindowFindsWhoNeverOpensARun) {
   EXPECT_TRUE(ledger_.wants_windows());
   EXPECT_EQ(ledger_.unresolved_classes(), std::vector<uint32_t>{kSpan64});
   EXPECT_FALSE(ledger_.add_window(window({{10, 250}, {11, 250}})));  // the first: nothing to agree with
-  EXPECT_TRUE(ledger_.is_divided());
   EXPECT_EQ(profile_by_end()[10].alloc_objects, 5000);
   EXPECT_EQ(profile_by_end()[11].alloc_objects, 5000);
+  EXPECT_FALSE(ledger_.is_divided());
   EXPECT_TRUE(ledger_.add_window(window({{10, 250}, {11, 250}})));
+  EXPECT_TRUE(ledger_.is_divided());
+}
+
+// What one moment has shown is a guess until another has shown the same.
+TEST_F(SpanDivision, WindowsThatDisagreeLeaveAClassUnresolved) {
+  apply();
+  for (uint64_t i = 0; i < 100; ++i) ledger_.on_opened(run(0x1000 + 64 * i, {1, 2, 10 + i % 2}));
+  allocate(kClass64, 10'000);
+  apply();
+  ledger_.add_window(window({{10, 500}, {11, 500}}));
+  EXPECT_EQ(ledger_.unresolved_classes(), std::vector<uint32_t>{kSpan64});
+  ledger_.add_window(window({{10, 500}, {11, 500}}));
+  EXPECT_TRUE(ledger_.unresolved_classes().empty());
+  ledger_.add_window(window({{10, 900}, {11, 100}}));
+  EXPECT_EQ(ledger_.unresolved_classes(), std::vector<uint32_t>{kSpan64});
+  EXPECT_FALSE(ledger_.is_divided());
 }
 
 // What a window does not know stays as it was sampled, and keeps the class unresolved.
