@@ -76,7 +76,9 @@ class BpfObject {
   };
   std::unique_ptr<heap_bpf, Unload> skeleton_;
   struct Unmap {
-    size_t bytes = 0;
+    Unmap() : bytes(0) {}
+    explicit Unmap(size_t size) : bytes(size) {}
+    size_t bytes;
     void operator()(uint64_t* words) const;
   };
   std::unique_ptr<uint64_t, Unmap> target_words_;         // of all targets

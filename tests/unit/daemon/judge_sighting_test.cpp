@@ -57,7 +57,9 @@ TEST_F(JudgeSighting, WhatHasNoFileAnyMoreIsLeftToTheOpener) {
 
 TEST_F(JudgeSighting, OtherPidsAreNotOurs) {
   fake_.put(kFirstFakePid, {.exe = first_});
-  EXPECT_EQ(judge([] {}, {.pids = {1}}), Interest::ignore_process);
+  TargetSelection selection;
+  selection.pids = {1};
+  EXPECT_EQ(judge([] {}, selection), Interest::ignore_process);
 }
 
 // The verdict on what a process has become must not stick to what it was, or no process of that file is ever seen again.
