@@ -67,7 +67,7 @@ void Target::start(std::shared_ptr<const gobin::GoBinary> binary, uint64_t load_
   status_.mode = mode;
   status_.state = model::TargetState::attached;
   status_.attached_wall_ns = wall_time_ns();
-  if (has_probes) gc_.expect_stops(binary_->layout().minor);
+  if (has_probes && binary_) gc_.expect_stops(binary_->layout().minor);
   // A target may have been profiled in another mode or from another source before.
   update_counters();
   earlier_bytes_ = shown_bytes_;
