@@ -230,7 +230,7 @@ TEST_F(Endpoints, TargetsAsJson) {
   const auto response = get("/api/v1/targets");
   EXPECT_EQ(response.get_header_value("Content-Type"), "application/json");
   const auto json = nlohmann::json::parse(response.body);
-  ASSERT_EQ(json["targets"].size(), 4u);
+  ASSERT_EQ(json["targets"].size(), 5u);
   const auto& shop = json["targets"][0];
   for (const char* key :
        {"pid",         "comm",          "exe",       "go_version", "module",  "stripped",
@@ -242,12 +242,12 @@ TEST_F(Endpoints, TargetsAsJson) {
   EXPECT_EQ(shop["pid"], 101);
   EXPECT_EQ(shop["attached_at"], "2023-11-14T22:13:22.000Z");
   EXPECT_EQ(json["targets"][1]["live_bytes"], nullptr);
-  EXPECT_EQ(json["targets"][2]["state"], "unsupported");
+  EXPECT_EQ(json["targets"][3]["state"], "unsupported");
 }
 
 TEST_F(Endpoints, DiscoveryHasAttachedTargetsUnderTheAskersName) {
   const auto json = nlohmann::json::parse(get("/api/v1/sd", {{"Host", "node7:9786"}}).body);
-  ASSERT_EQ(json.size(), 2u);
+  ASSERT_EQ(json.size(), 3u);
   EXPECT_EQ(json[0]["targets"], nlohmann::json::array({"node7:9786"}));
   for (const auto& [key, value] : json[0]["labels"].items()) {
     EXPECT_TRUE(value.is_string()) << key;  // Prometheus refuses anything else

@@ -100,7 +100,7 @@ TEST_F(SpanDivision, InUseFollowsWhoHolds) {
       ledger_.on_opened(runs.back());
     }
     allocate(kClass64, 12'800);
-    ledger_.add_window(window({{10, 500}, {11, 500}}));
+    for (int i = 0; i < 2; ++i) ledger_.add_window(window({{10, 500}, {11, 500}}));
     collect();
     free(kClass64, 6400);
     std::vector<model::TrackedObject> dead;

@@ -146,8 +146,8 @@ TEST(TargetCollector, FiveHundredTargetsStayWithinTheBound) {
 TEST(TargetCollector, UnknownLiveHeapHasNoSeries) {
   fixtures::FixedSource source;
   const auto families = TargetCollector(source).Collect();
-  EXPECT_EQ(family(families, "goheapd_live_bytes").metric.size(), 1u);
-  EXPECT_EQ(family(families, "goheapd_alloc_bytes_total").metric.size(), 2 * model::kAllocationKinds);
+  EXPECT_EQ(family(families, "goheapd_live_bytes").metric.size(), 2u);
+  EXPECT_EQ(family(families, "goheapd_alloc_bytes_total").metric.size(), 3 * model::kAllocationKinds);
 }
 
 TEST(SelfCollector, TellsOfThisProcess) {
