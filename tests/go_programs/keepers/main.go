@@ -20,9 +20,9 @@ import (
 	"unsafe"
 )
 
-type small struct{ pointers [8]*int }    // 64 bytes
-type medium struct{ bytes [200]byte }    // a slot of 208
-type larger struct{ pointers [64]*int }  // 512
+type small struct{ pointers [8]*int }   // 64 bytes
+type medium struct{ bytes [200]byte }   // a slot of 208
+type larger struct{ pointers [64]*int } // 512
 
 //go:noinline
 func keepsSmall() unsafe.Pointer { return unsafe.Pointer(new(small)) }

@@ -1,0 +1,3 @@
+module goheapd.test/keepers
+
+go 1.19
