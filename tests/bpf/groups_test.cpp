@@ -115,7 +115,7 @@ TEST_F(Groups, APollEndsThoughNewEventsComeInForEachOneTakenIn) {
   ASSERT_EQ(program_.ask("work one 50"), "done");
   const size_t first = collector->poll(std::chrono::milliseconds(0));
   EXPECT_GE(first, 50u);
-  EXPECT_LT(first, 100u);
+  EXPECT_LT(first, 200u);  // each object may make two events
   EXPECT_GE(collector->poll(std::chrono::milliseconds(0)), first) << "the rest is not lost";
 }
 

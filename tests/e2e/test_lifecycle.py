@@ -129,7 +129,11 @@ def test_an_exited_target_is_forgotten_in_the_end():
 
 
 def pidfds(pid):
-    return sum(os.readlink(link) == "anon_inode:[pidfd]" for link in pathlib.Path(f"/proc/{pid}/fd").iterdir())
+    count = 0
+    for link in pathlib.Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):   # closed just now
+            count += os.readlink(link) == "anon_inode:[pidfd]"
+    return count
 
 
 @pytest.mark.parametrize("tags", ["", "noprofile"])
@@ -165,9 +169,9 @@ def test_of_many_exited_targets_the_latest_are_kept(tmp_path):
                     daemon.wait_until(lambda: target.pid not in (rows := daemon.targets())
                                       or rows[target.pid]["state"] == "exited", "its end is not noticed")
                     exited.append(target.pid)
-        rows = daemon.targets()
-        assert rows.keys() == set(exited[-keeps:])
-        assert {row["state"] for row in rows.values()} == {"exited"}
+        # Go programs of others are listed, too, as ignored.
+        kept = {pid for pid, row in daemon.targets().items() if row["state"] == "exited"}
+        assert kept == set(exited[-keeps:])
         assert daemon.lost_events() == {"profile_dropped": len(exited) - keeps}
         answer = daemon.get(f"/targets/{exited[0]}/debug/pprof/heap")
         assert answer.status == 410 and "no profile of it is kept" in answer.json()["error"]
