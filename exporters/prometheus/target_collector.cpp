@@ -132,7 +132,7 @@ MetricFamily per_site(std::string name, std::string help, MetricType type, const
     std::map<std::string, double> sites = {{"other", 0}};
     for (const auto& site : target->top_sites) sites[function_label(site.function)] += site.*value;
     for (const auto& [function, sum] : sites) {
-      family.add(with(target_labels(*target), label("function", function)), sum);
+      family.add(with(target_labels(*target), {"function", function}), sum);
     }
   }
   return family.take();
