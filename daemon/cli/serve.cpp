@@ -1,3 +1,4 @@
+#include <malloc.h>
 #include <pthread.h>
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
@@ -79,6 +80,13 @@ void raise_descriptor_limit() {
   if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) spdlog::warn("cannot raise the limit of open files");
 }
 
+// Profiles and answers of megabytes come and go on a hundred threads. By itself malloc soon keeps such memory in the arena
+// of whichever thread had it, which is as much again as what is in use.
+void give_large_memory_back() {
+  constexpr int kLarge = 256 * 1024;
+  if (::mallopt(M_MMAP_THRESHOLD, kLarge) != 1) spdlog::warn("malloc cannot be told to give memory back");
+}
+
 // Whether any target's memory may have to be written: to switch a sampler on, or off again after a crash of ours.
 bool writes_to_targets(const ServeOptions& options) {
   return !options.allow_runtime_sampling.empty() ||
@@ -108,6 +116,7 @@ int serve(int argc, const char* const* argv) {
   }
   set_up_logging_for(*options);
   raise_descriptor_limit();
+  give_large_memory_back();
   auto signals = take_signals();
   if (!signals) return report(signals.error());
 
