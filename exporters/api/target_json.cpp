@@ -92,7 +92,8 @@ ordered_json target_json(const model::TargetStatus& target) {
   json["container_id"] = text_or_null(target.container_id);
   json["kubernetes"] = pod_json(target);
   json["sample_rate"] = target.sample_rate;
-  json["sampled_share"] = target.sampled_share;
+  json["sampled_share"] =
+      target.state == model::TargetState::attached ? ordered_json(target.sampled_share) : ordered_json();
   json["samples"] = target.samples;
   json["probe_hits"] = target.probe_hits;
   json["probe_cpu_seconds"] = static_cast<double>(target.probe_cpu_ns) / 1e9;

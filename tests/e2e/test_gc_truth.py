@@ -99,10 +99,11 @@ def test_pauses_are_those_of_the_runtime(watched, minor):
     # Each cycle since the program started, to the nanosecond.
     assert {number: round(row["pause_seconds"] * 1e9) for number, row in cycles.items()} == truth
     # Its two stops together: from Go 1.22 on the runtime reads the clock a second time where it adds them up, a function
-    # call later than for the moments of the cycle. A thread may lose its CPU in between, so not every cycle can be judged.
+    # call later than for the moments of the cycle, and a probe may lie in between. A thread may lose its CPU there, so not
+    # every cycle can be judged.
     first, last = "sweep_termination_pause_seconds", "mark_termination_pause_seconds"
     more = [round((row[first] + row[last] - row["pause_seconds"]) * 1e9) for row in cycles.values()]
-    assert statistics.median(more) == 0 if minor < 22 else 0 <= statistics.median(more) < 20_000, more
+    assert statistics.median(more) == 0 if minor < 22 else 0 <= statistics.median(more) < 200_000, more
 
     # As many as runtime/metrics has counted. An attempt to end marking that came too early is one more.
     seen = {row["reason"]: row["stops"] for row in answer["seen_stops"] if row["gc"]}

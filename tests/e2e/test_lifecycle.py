@@ -141,9 +141,10 @@ def test_exited_targets_hold_nothing_of_their_processes(tags, tmp_path):
     with Daemon.watching(tmp_path, ["--mode", "sampled"]) as daemon, contextlib.ExitStack() as stack:
         before = pidfds(daemon.process.pid)
         binary = golang.own(golang.build(24, "stripped", tags=tags), tmp_path / "program")
-        targets = [stack.enter_context(Target(binary)) for _ in range(5)]
+        targets = [stack.enter_context(Target(binary, profile_rate=None if tags else 1024)) for _ in range(5)]
         for target in targets:
             assert daemon.wait_for_state(target.pid)["source"] == ("spans" if tags else "runtime")
+            target.run("direct", 1000)
             daemon.profile(target.pid)
             assert daemon.get(f"/targets/{target.pid}/metrics").status == 200
         assert pidfds(daemon.process.pid) > before + len(targets)
@@ -161,9 +162,10 @@ def test_of_many_exited_targets_the_latest_are_kept(tmp_path):
         exited = []
         while len(exited) < keeps + 20:
             with contextlib.ExitStack() as stack:
-                targets = [stack.enter_context(Target(binary)) for _ in range(12)]
+                targets = [stack.enter_context(Target(binary, profile_rate=1024)) for _ in range(12)]
                 for target in targets:
                     daemon.wait_for_state(target.pid)
+                    target.run("direct", 1000)
                     daemon.profile(target.pid)
                     assert target.exit() == 0
                     daemon.wait_until(lambda: target.pid not in (rows := daemon.targets())

@@ -196,7 +196,8 @@ def test_recorded_exactly_with_the_live_heap(rate, tmp_path):
         if rate:
             assert by_stack(profile, "inuse_space") == by_stack(own, "inuse_space")
         else:
-            assert abs(in_use - held) < 0.1 * held, (in_use, held, profile.comments)
+            # What it has allocated since its last collection is held, too, but not in use before the next.
+            assert 0.4 * held < in_use < 1.05 * held, (in_use, held, profile.comments)
 
 
 def check_same(daemon, pid, server):
