@@ -20,7 +20,7 @@ struct HitCost {
 // its count. Only a first guess, until it is known what it really takes.
 inline constexpr double kCountingNs = 1000;
 
-// Probes functions of this process and calls them, some 10 ms per class. Between two calls it works on a MiB of memory, as
+// Probes functions of this process and calls them, some 50 ms per class. Between two calls it works on a MiB of memory, as
 // programs do between two hits: what the kernel needs for a hit is then no longer in the nearest caches, and a hit costs up
 // to twice of what it does in an empty loop. Error: the probe could not be attached, or did not fire.
 Expected<HitCost> measure_hit_cost(const BpfObject& object);
