@@ -8,7 +8,6 @@
 
 #include "daemon/base/clock.h"
 #include "daemon/growing_counters.h"
-#include "daemon/probe_points.h"
 
 namespace goheapd {
 namespace {

@@ -1,7 +1,6 @@
 #include "daemon/profile/span_ledger.h"
 
 #include <algorithm>
-#include <cmath>
 #include <map>
 
 #include "daemon/profile/unsampling.h"

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <numeric>
 
-#include "daemon/probe_points.h"
+#include "daemon/sample_distance.h"
 
 namespace goheapd {
 namespace {
