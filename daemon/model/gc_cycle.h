@@ -18,6 +18,9 @@ namespace goheapd::model {
 struct GcCycle {
   uint32_t number = 0;         // memstats.numgc
   bool forced = false;         // runtime.GC()
+  // What the runtime would print: work.userForced, which up to 1.19 the next cycle may have set already.
+  // https://github.com/golang/go/blob/go1.19.8/src/runtime/mgc.go#L616
+  bool printed_as_forced = false;
   bool leak_check = false;     // also looked for leaked goroutines
   uint32_t forced_so_far = 0;  // memstats.numforcedgc
   int64_t program_start_ns = 0;

@@ -5,12 +5,15 @@
 namespace goheapd::profile {
 
 bool GcHistory::add(const model::GcCycle& cycle) {
+  model::GcCycle added = cycle;
   if (!cycles_.empty()) {
-    const uint32_t last = cycles_.back().number;
-    if (cycle.number <= last) return false;
-    totals_.missed += cycle.number - last - 1;
+    const model::GcCycle& last = cycles_.back();
+    if (cycle.number <= last.number) return false;
+    totals_.missed += cycle.number - last.number - 1;
+    // The runtime counts forced ones before it lets the next begin, so the count is right where its flag is not.
+    if (cycle.number == last.number + 1) added.forced = cycle.forced_so_far != last.forced_so_far;
   }
-  cycles_.push_back(cycle);
+  cycles_.push_back(added);
   if (cycles_.size() > kKept) cycles_.pop_front();
   ++totals_.seen;
   const int64_t stopped = cycle.mark_ns - cycle.start_ns + cycle.end_ns - cycle.mark_end_ns;

@@ -64,7 +64,8 @@ Expected<model::GcCycle> decode_gc_cycle(const gobin::RuntimeLayout& layout,
   cycle.heap_in_use = memstats[m.last_heap_in_use];
   cycle.program_start_ns = time(init_time[gobin::Field{0, sizeof(int64_t)}]);
 
-  cycle.forced = work[w.user_forced] != 0;
+  cycle.printed_as_forced = work[w.user_forced] != 0;
+  cycle.forced = cycle.printed_as_forced;
   cycle.start_ns = time(work[w.t_sweep_term]);
   cycle.mark_ns = time(work[w.t_mark]);
   cycle.mark_end_ns = time(work[w.t_mark_term]);

@@ -46,7 +46,7 @@ std::string line(const model::GcCycle& c) {
   text += megabytes(c.heap_before) + "->" + megabytes(c.heap_at_mark_end) + "->" + megabytes(c.heap_marked) +
           " MB, " + megabytes(c.goal) + " MB goal, " + megabytes(c.stack_bytes) + " MB stacks, " +
           megabytes(c.global_bytes) + " MB globals, " + std::to_string(c.max_procs) + " P";
-  if (c.forced) text += " (forced)";
+  if (c.printed_as_forced) text += " (forced)";
   return text + "\n";
 }
 

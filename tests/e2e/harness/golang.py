@@ -101,4 +101,8 @@ def pprof_version():
 def pprof_tool(*arguments):
     """Output of `go tool pprof ARGUMENTS`."""
     with tempfile.TemporaryDirectory() as home:
+        # Else the tool leaves a process behind that writes there while the directory is removed.
+        telemetry = pathlib.Path(home, ".config/go/telemetry")
+        telemetry.mkdir(parents=True)
+        (telemetry / "mode").write_text("off\n")
         return go(pprof_version(), "tool", "pprof", *map(str, arguments), HOME=home, PPROF_TMPDIR=home)

@@ -130,6 +130,7 @@ model::GcCycle gc_cycle(uint32_t number) {
   model::GcCycle cycle;
   cycle.number = number;
   cycle.forced = number % 2 == 0;
+  cycle.printed_as_forced = cycle.forced;
   cycle.program_start_ns = kBegin;
   cycle.start_ns = kBegin + number * int64_t{250'000'000};
   cycle.mark_ns = cycle.start_ns + 35'400;

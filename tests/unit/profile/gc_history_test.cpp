@@ -35,6 +35,30 @@ TEST(GcHistory, KeepsTheLastAndCountsTheMissed) {
   EXPECT_FALSE(history.find(9));
 }
 
+// Here the one that waits behind cycle 2 has set the flag already.
+TEST(GcHistory, TheRuntimesCountTellsWhichWereForced) {
+  GcHistory history;
+  model::GcCycle one = cycle(1);
+  one.forced = one.printed_as_forced = true;
+  one.forced_so_far = 1;
+  history.add(one);
+  model::GcCycle two = cycle(2);
+  two.forced = two.printed_as_forced = true;
+  two.forced_so_far = 1;
+  history.add(two);
+  model::GcCycle three = cycle(3);
+  three.forced_so_far = 2;
+  history.add(three);
+  model::GcCycle after_a_gap = cycle(5);
+  after_a_gap.forced_so_far = 3;
+  history.add(after_a_gap);
+  EXPECT_TRUE(history.find(1)->forced) << "nothing is known of the one before";
+  EXPECT_FALSE(history.find(2)->forced);
+  EXPECT_TRUE(history.find(2)->printed_as_forced);
+  EXPECT_TRUE(history.find(3)->forced);
+  EXPECT_FALSE(history.find(5)->forced) << "the missed one may have been it";
+}
+
 TEST(GcHistory, SumsCpuTimeByKind) {
   GcHistory history;
   history.add(cycle(1));

@@ -36,7 +36,7 @@ TEST(GctraceLine, SaysWhatWasSpecial) {
   model::GcCycle cycle = fixtures::gc_cycle(7);
   EXPECT_NE(line(cycle).find("gc 7 @1.750s 3%: "), std::string::npos);
   EXPECT_TRUE(line(cycle).ends_with(", 4 P\n"));
-  cycle.forced = true;
+  cycle.printed_as_forced = true;
   cycle.leak_check = true;
   EXPECT_NE(line(cycle).find("gc 7 @1.750s 3% (checking for goroutine leaks): "), std::string::npos);
   EXPECT_TRUE(line(cycle).ends_with(", 4 P (forced)\n"));
