@@ -17,7 +17,7 @@
 namespace goheapd::probe {
 namespace {
 
-// Kernels before 6.1 allocate hash maps up front, for every CPU.
+// Kernels before 6.1 allocate hash maps up front.
 constexpr uint32_t kPreallocatedEntries = 16u << 10;
 
 // libbpf's last complaint on this thread, for our error message: its functions return only an errno.
@@ -56,11 +56,14 @@ BpfObject::BpfObject(BpfObject&&) noexcept = default;
 BpfObject& BpfObject::operator=(BpfObject&&) noexcept = default;
 BpfObject::~BpfObject() = default;
 
-Expected<BpfObject> BpfObject::load(const BpfSizes& sizes, AttachMethod method,
+Expected<BpfObject> BpfObject::load(const BpfSizes& wanted, AttachMethod method,
                                     std::span<const uint32_t, wire::kSizeClassCount> size_class_bytes) {
   static std::once_flag once;
   std::call_once(once, [] { libbpf_set_print(log_libbpf); });
   last_complaint.clear();
+  const int cpus = libbpf_num_possible_cpus();
+  if (cpus <= 0) return fail("cannot find the number of CPUs", {}, -cpus);
+  const BpfSizes sizes = fit_to_cpus(wanted, static_cast<unsigned>(cpus));
 
   BpfObject object;
   object.method_ = method;
@@ -79,9 +82,7 @@ Expected<BpfObject> BpfObject::load(const BpfSizes& sizes, AttachMethod method,
   // program.
   const bool grow = method == AttachMethod::uprobe_multi;
   object.target_capacity_ = sizes.targets + 1;  // entry 0 of the arrays stands for "no target"
-  const auto entries = [grow](uint32_t wanted) {
-    return grow ? wanted : std::min(wanted, kPreallocatedEntries);
-  };
+  const auto entries = [grow](uint32_t most) { return grow ? most : std::min(most, kPreallocatedEntries); };
   for (const MapSize& size : {MapSize{skeleton->maps.targets, object.target_capacity_},
                               MapSize{skeleton->maps.statistics, object.target_capacity_},
                               MapSize{skeleton->maps.world_stops, object.target_capacity_},

@@ -9,6 +9,7 @@
 
 #include "bpf/wire.h"
 #include "daemon/base/expected.h"
+#include "daemon/probe/map_sizes.h"
 #include "daemon/probe/uprobe_methods.h"
 
 struct bpf_link;
@@ -16,27 +17,10 @@ struct heap_bpf;
 
 namespace goheapd::probe {
 
-struct BpfSizes {
-  // Bytes of the event ring: rate x event size x the longest time that its reader may sleep. 16 MiB hold a
-  // second of sampled events of any program, and a burst of 16,000 new deep stacks in exact mode.
-  uint32_t ring_bytes = 16u << 20;
-  // Waiting bytes at which the reader is woken before its time.
-  uint32_t wake_bytes = 1u << 20;
-  uint32_t targets = 1024;
-  // Distinct {stack, type, size class} of all targets in exact mode, and distinct stacks. Memory follows use
-  // (24 bytes per CPU and some 150 in all) except on kernels before 6.1, which allocate up front: there they
-  // are capped.
-  uint32_t exact_entries = 128u << 10;
-  uint32_t stacks = 128u << 10;
-  // Source spans: Ps of all its targets, and sampled runs that are under way: some of the 136 of each P.
-  uint32_t span_caches = 16u << 10;
-  uint32_t open_runs = 128u << 10;
-};
-
 class BpfObject {
  public:
-  // Loads for sites that will be attached by `method`. Error: errno and, where known, what libbpf said.
-  static Expected<BpfObject> load(const BpfSizes& sizes, AttachMethod method,
+  // Loads for sites that will be attached by `method`, with smaller maps where `wanted` is too much for so many CPUs. Error: errno and, where known, what libbpf said.
+  static Expected<BpfObject> load(const BpfSizes& wanted, AttachMethod method,
                                   std::span<const uint32_t, wire::kSizeClassCount> size_class_bytes);
   BpfObject(BpfObject&&) noexcept;
   BpfObject& operator=(BpfObject&&) noexcept;

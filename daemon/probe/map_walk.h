@@ -3,6 +3,7 @@
 
 #include <bpf/bpf.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -15,13 +16,15 @@
 namespace goheapd::probe {
 
 inline constexpr uint32_t kFirstBatch = 4096;
+// On machines with many CPUs a value is kilobytes, since each has its part.
+inline constexpr size_t kFirstBatchBytes = 4u << 20;
 inline constexpr uint32_t kLargestBatch = 1u << 17;
 
 // Walks a hash map in batches of keys and values; `value_size` is what user space gets per key. `visit` is
 // called with the number of keys that are now in `keys` and `values`. errno on failure, 0 when all was seen.
 template <typename Key, typename Visit>
 int visit_batches(int map, size_t value_size, Visit visit) {
-  uint32_t batch = kFirstBatch;
+  uint32_t batch = static_cast<uint32_t>(std::clamp<size_t>(kFirstBatchBytes / value_size, 1, kFirstBatch));
   std::vector<Key> keys(batch);
   std::vector<std::byte> values(batch * value_size);
   // The kernel's position in the map: the number of a bucket.

@@ -345,6 +345,29 @@ TEST_F(Lifecycle, FullCountMapKeepsTheTotals) {
   EXPECT_EQ(lost(counters, "counts_full"), sum.without_stack);
 }
 
+TEST_F(Lifecycle, FullStackMapCostsOnlyThatStacksAreSentAgain) {
+  GoProgram program(path_);
+  probe::CollectorOptions options;
+  options.sizes.stacks = 4;
+  probe::Collector collector = make_collector(received_, options);
+  ASSERT_TRUE(collector.attach(request_for(program, Watch::exact)));
+  ASSERT_TRUE(collector.set_recording(program.pid(), probe::ProbeGroups::all()));
+  const auto before = program.ask_numbers("mallocs");
+  EXPECT_EQ(program.ask("work mixed 1000"), "done");
+  const auto after = program.ask_numbers("mallocs");
+  drain(collector);
+  const auto counts = *collector.read_exact(program.pid());
+  EXPECT_EQ(totals(counts).objects, after[0] - before[0]);
+  for (const model::ExactCount& count : counts) EXPECT_TRUE(received_.stacks.contains(count.stack_hash));
+  EXPECT_GT(received_.stacks.size(), options.sizes.stacks);
+  EXPECT_GT(received_.stack_events, received_.stacks.size());
+  EXPECT_GT(lost(*collector.counters(program.pid()), "stacks_full"), 0u);
+  // As /metrics shows it.
+  const auto shown = collector.lost_events();
+  EXPECT_TRUE(std::any_of(shown.begin(), shown.end(),
+                          [](const auto& row) { return row.label == "stacks_full" && row.count > 0; }));
+}
+
 TEST_F(Lifecycle, FullRingLosesNoCountsAndStacksComeLater) {
   GoProgram program(path_);
   probe::CollectorOptions options;

@@ -59,9 +59,9 @@ Runs sum_of(const Received& received) {
 class SpanRuns : public ::testing::TestWithParam<GoBuild> {
  protected:
   // A program that is being watched; ReadMemStats has just put all spans of all caches back.
-  void start(uint64_t mean_distance) {
+  void start(uint64_t mean_distance, const probe::CollectorOptions& options = {}) {
     program_.emplace(build_go_program("allocator", GetParam()), std::vector<std::string>{"RATE=0"});
-    collector_.emplace(make_collector(received_));
+    collector_.emplace(make_collector(received_, options));
     probe::AttachRequest request = request_for(*program_, Watch::spans);
     request.mean_distance = mean_distance;
     const auto attached = collector_->attach(request);
@@ -193,6 +193,23 @@ TEST_P(SpanRunsOfVersion, AreForgottenWhenTheProbesGo) {
     EXPECT_EQ(lost(*counters, "span_state_full"), 0u) << round;
     collector.detach(program.pid());
   }
+}
+
+// A run that has no room is told all the same. That it was cut is not: it counts as if it were filled.
+TEST_P(SpanRunsOfVersion, AreToldWhereNoRoomIsLeftForTheirEnds) {
+  probe::CollectorOptions options;
+  options.sizes.span_caches = 1;
+  options.sizes.open_runs = 4;
+  start(kEveryRun, options);
+  if (HasFatalFailure()) return;
+  const auto [truth, runs] = work("work mixed 3000");
+  EXPECT_GT(runs.bytes, static_cast<double>(truth[1]) - kTheirBytes);
+  const auto counters = collector_->counters(program_->pid());
+  ASSERT_TRUE(counters);
+  const uint64_t without_room = lost(*counters, "span_state_full");
+  EXPECT_GT(without_room, 0u);
+  EXPECT_GE(runs.opened, without_room);
+  EXPECT_EQ(describe_losses(*counters), "span_state_full=" + std::to_string(without_room) + " ");
 }
 
 std::vector<GoBuild> plain_builds() {

@@ -1,0 +1,3 @@
+module goheapd.test/forks
+
+go 1.19
