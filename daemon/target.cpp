@@ -76,6 +76,7 @@ void Target::start(std::shared_ptr<const gobin::GoBinary> binary, uint64_t load_
   earlier_hits_ = status_.probe_hits;
   earlier_probe_ns_ = status_.probe_cpu_ns;
   if (buckets_) earlier_settled_objects_ += buckets_->settled_objects();
+  ++books_;
   buckets_.reset();
   exact_.reset();
   spans_.reset();
@@ -283,6 +284,8 @@ std::shared_ptr<const profile::RawSnapshot> Target::snapshot(const std::vector<s
   snapshot->exe = status_.exe;
   snapshot->mode = model::name_of(status_.mode);
   snapshot->source = status_.source;
+  snapshot->books = books_;
+  snapshot->is_of_records = buckets_ && !exact_;
   snapshot->end_wall_ns = status_.exited_wall_ns != 0 ? status_.exited_wall_ns : wall_time_ns();
   if (buckets_) {
     fill_from_buckets(*snapshot);

@@ -155,6 +155,7 @@ class Target {
   model::TargetStatus status_;
   std::shared_ptr<const gobin::GoBinary> binary_;
   uint64_t load_bias_ = 0;
+  uint32_t books_ = 0;          // how often they have been begun
   probe::RunningFile program_;  // empty unless it is attached
   std::shared_ptr<TargetReader> reader_;
   std::shared_ptr<TargetStatistics> statistics_;

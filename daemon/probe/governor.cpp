@@ -33,6 +33,8 @@ constexpr double kSpentFactor = 2;
 // Probes that take less of one CPU than this are no breach, whatever their share of a target that hardly runs: a share
 // of nearly nothing is noise, and what it takes nobody can feel.
 constexpr double kNegligible = 0.0002;
+// Level sparse saves the walks of stacks, and the traps remain: a sample takes at most so many times what its trap does.
+constexpr double kSparseSaves = 4;
 constexpr uint64_t kLookUpAllocations = 5 * kSecond;
 constexpr uint64_t kFirstHold = 10 * kSecond;
 constexpr uint64_t kLongestHold = 3600 * kSecond;
@@ -129,9 +131,16 @@ Move Governor::go(Level to, uint64_t now_ns, double ratio, std::string why) {
 }
 
 std::optional<Move> Governor::breach(uint64_t now_ns, double ratio, const std::string& what) {
-  const auto to = below();
+  auto to = below();
   if (!to) return std::nullopt;
   Knowledge& left = known(level_);
+  if (*to == Level::sparse && level_ == Level::sampled && *to != options_.levels.front() &&
+      ratio > kKillFactor * options_.budget) {
+    // It would be too much, too, and to find that out would cost as much again.
+    Knowledge& skipped = known(Level::sparse);
+    if (skipped.ns_per_allocation < 0) skipped.ns_per_allocation = left.ns_per_allocation / kSparseSaves;
+    to = *std::prev(std::find(options_.levels.begin(), options_.levels.end(), Level::sparse));
+  }
   // Trusted for long: the program has changed, so begin anew. Else it was tried too early.
   left.hold_ns =
       now_ns - level_since_ns_ >= kTrustAfter ? kFirstHold : std::min(2 * left.hold_ns, kLongestHold);

@@ -7,7 +7,7 @@
 //      buckets    memory reads only                       │
 //      gc         the collector's cycles only             ▼ at once: over the budget for a second, or twice as much
 //                                                           spent sooner; over ten times the budget for a tenth of
-//                                                           a second; or a storm of hits
+//                                                           a second, from sampled past sparse; or a storm of hits
 //
 // A pure calculation on numbers that others bring: time is what the samples say.
 #pragma once

@@ -50,6 +50,10 @@ struct RawSnapshot {
   bool is_delta = false;
   bool is_scaled = false;  // the values of `samples` are estimates already; sample_rate is only told
   uint32_t gc_cycle = 0;
+  // Of one process the books can begin anew, and with them the values of all samples ...
+  uint32_t books = 0;
+  // ... unless each is the runtime's own record, which is the same whoever reads it.
+  bool is_of_records = false;
   std::string mode;
   std::string source;
   std::vector<std::string> comments;
@@ -61,8 +65,8 @@ struct RawSnapshot {
 
 // What happened between two snapshots of one process: allocations up to now, and the change of the published
 // inuse. Both ends are scaled with the end's rate, so a rate change cannot make differences out of equal
-// counts. Samples without any difference are left out. Error if the two are not of the same process or of
-// sources that cannot be compared.
+// counts. Samples without any difference are left out. Error if the two are not of the same process, or of
+// sources or books that cannot be compared.
 Expected<RawSnapshot> difference(const RawSnapshot& end, const RawSnapshot& begin);
 
 }  // namespace goheapd::profile

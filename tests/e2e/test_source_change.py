@@ -1,9 +1,10 @@
 """A program that switches its runtime's sampler off and on again while it is watched."""
 import math
+import signal
 import threading
 import time
 
-from harness import golang
+from harness import golang, pprof
 from harness.comparison import compare
 from harness.daemon import Daemon
 from harness.target import Target
@@ -117,6 +118,41 @@ def test_a_difference_across_a_switch_is_to_be_asked_for_again():
         assert daemon.targets()[target.pid]["source"] == "spans"
         [answer] = answers
         assert answer.status == 503 and "try again" in answer.json()["error"], answer.text
+
+
+def test_a_difference_across_a_new_attachment(tmp_path):
+    """Books of goheapd's own begin anew, and what they had before is no part of any difference; the runtime's records go on."""
+    config = tmp_path / "goheapd.yml"
+    config.write_text("mode: sampled\n")
+    with Target.of(golang.VERSIONS[-1], profile_rate=GO_RATE) as recorded, \
+            Target.of(golang.VERSIONS[-1], tags="noprofile") as followed, \
+            Daemon(recorded.pid, followed.pid, arguments=["--config", config]) as daemon:
+        targets, sources = (recorded, followed), ("runtime", "spans")
+        attached = [daemon.wait_for_state(target.pid)["attached_at"] for target in targets]
+        for target, source in zip(targets, sources):
+            assert daemon.targets()[target.pid]["source"] == source
+            target.run("large", 20)
+            daemon.profile(target.pid)
+        answers = {}
+
+        def ask(pid):
+            answers[pid] = daemon.get(f"/targets/{pid}/debug/pprof/heap?seconds=5")
+        threads = [threading.Thread(target=ask, args=(target.pid,)) for target in targets]
+        for thread in threads:
+            thread.start()
+        time.sleep(1)   # they have begun
+        config.write_text("mode: auto\n")
+        daemon.process.send_signal(signal.SIGHUP)
+        for target, before in zip(targets, attached):
+            daemon.wait_until(lambda: daemon.wait_for_state(target.pid)["attached_at"] != before, "it is not attached anew")
+            target.run("large", 30)
+        for thread in threads:
+            thread.join()
+        own, refused = (answers[target.pid] for target in targets)
+        assert own.status == 200, own.text
+        error = 6 * math.sqrt(30 * math.exp(-2) / (1 - math.exp(-2)))
+        assert abs(pprof.decode(own.body).total("alloc_objects", is_large) - 30) < error
+        assert refused.status == 503 and "anew" in refused.json()["error"], refused.text
 
 
 def test_a_switch_is_followed_while_everything_is_counted():

@@ -71,13 +71,15 @@ def test_each_site_within_15_percent(environment):
         for program in programs:  # one after the other, so that goheapd gets to look at each cycle
             program.ask(f"hold 0 {MANY}")
             work(program, 1)
-            check_each_site(collected(daemon, program), program, environment)
+            profile = collected(daemon, program)
+            check_each_site(profile, program)
+            check_allocations(profile, program)
             check_settings(daemon, program, environment)
             program.ask(f"drop 0 {MANY}")
             program.ask("gc")
 
 
-def check_each_site(profile, program, environment):
+def check_each_site(profile, program):
     heap, _ = program.heap()
     total = profile.total("inuse_space")
     assert near(total, heap["heap_alloc"], 0.05), (program.binary, total, heap, profile.comments)

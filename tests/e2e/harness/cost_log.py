@@ -6,6 +6,7 @@ import threading
 import time
 
 TICKS = os.sysconf("SC_CLK_TCK")
+LEAST_CPU = 2.0  # seconds of a window, for a share of it to say something
 
 
 def cpu_seconds(pid):
@@ -39,16 +40,16 @@ class CostLog:
             except OSError:
                 return  # one of the two has ended; too few looks are found out by check()
 
-    def shares(self, pid, seconds):
-        """[(share of its time that probes took, when)] of every window of so many seconds. Its time is the CPU time that it
-        used, and where that was less than one CPU's, the window: who sleeps most of the time has that much less to lose."""
+    def shares(self, pid, seconds, least_cpu=LEAST_CPU):
+        """[(share of the CPU time that it used, which probes took, when)] of every window of so many seconds in which it used
+        at least so many seconds of CPU time: of next to nothing any share is nothing."""
         looks, windows, first = self.looks[pid], [], 0
         for now, probes, cpu in looks:
             while first + 1 < len(looks) and now - looks[first + 1][0] >= seconds:
                 first += 1
             began, probes_before, cpu_before = looks[first]
-            if now - began >= seconds:
-                windows.append(((probes - probes_before) / max(cpu - cpu_before, now - began), began - looks[0][0]))
+            if now - began >= seconds and cpu - cpu_before >= least_cpu:
+                windows.append(((probes - probes_before) / (cpu - cpu_before), began - looks[0][0]))
         return windows
 
     def check(self, pid, limit=0.05, seconds=10):

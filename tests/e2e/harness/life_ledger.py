@@ -16,7 +16,7 @@ def held_of(lines):
 
 
 def heap_of(lines):
-    """What runtime.ReadMemStats says, and {size class: objects allocated}, from the answer to "heap"."""
+    """What runtime.ReadMemStats says, and {size class: objects allocated; 0: of what is larger}, from the answer to "heap"."""
     totals, *classes = lines
     return dict(zip(("heap_alloc", "total_alloc", "mallocs", "frees", "gc_cycles"), totals)), dict(classes)
 

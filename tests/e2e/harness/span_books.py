@@ -45,14 +45,24 @@ def check_in_use(profile, program, seen_from_start=True):
 
 
 def check_allocations(profile, program):
+    """In all, of each size class, and of what is larger than these."""
     heap, by_size = program.heap()
     # What the program allocates while it answers, and rounding of each sample.
     slack = 20_000 + 0.001 * heap["total_alloc"]
     assert abs(profile.total("alloc_space") - heap["total_alloc"]) < slack, (heap, profile.total("alloc_space"))
     ours = collections.Counter()
-    objects = profile.column("alloc_objects")
+    objects, size = (profile.column(name) for name in ("alloc_objects", "alloc_space"))
+    large = 0
     for sample in profile.samples:
-        ours[sample.labels.get("bytes", 0)] += sample.values[objects]
-    wrong = {size: (ours[size], mallocs) for size, mallocs in by_size.items()
-             if size and abs(ours[size] - mallocs) > 100 + 0.001 * mallocs}
+        slot = sample.labels.get("bytes", 0)  # 0: they vary
+        if slot in by_size and slot:
+            ours[slot] += sample.values[objects]
+        else:
+            large += sample.values[size]
+    wrong = {slot: (ours[slot], mallocs) for slot, mallocs in by_size.items()
+             if slot and abs(ours[slot] - mallocs) > 100 + 0.001 * mallocs}
     assert not wrong, wrong
+    # Of these the runtime counts the bytes, whatever their size.
+    large_alloc = heap["total_alloc"] - sum(slot * mallocs for slot, mallocs in by_size.items())
+    assert abs(large - large_alloc) < slack, (large, large_alloc)
+    assert max(by_size) == 32768 and by_size[0] > 0 and large_alloc > 32768 * by_size[0], by_size

@@ -16,7 +16,8 @@
 //	percent N     GOGC; 0: no garbage collection but by the command above
 //	limit N       GOMEMLIMIT in bytes
 //	held          KIND OBJECTS BYTES, what is held of each kind, in bytes of slots
-//	heap          HEAPALLOC TOTALALLOC MALLOCS FREES NUMGC, then SIZE MALLOCS of each size class, of runtime.ReadMemStats
+//	heap          HEAPALLOC TOTALALLOC MALLOCS FREES NUMGC of runtime.ReadMemStats, then SIZE MALLOCS of each size class, of
+//	              runtime/metrics, which has them all; SIZE 0: of what is larger than these
 //
 // With the build tag "profile" the runtime samples as it does in most programs.
 //
@@ -26,9 +27,11 @@ package main
 import (
 	"bufio"
 	"fmt"
+	"math"
 	"os"
 	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -51,6 +54,7 @@ var (
 	churning int32
 	churners sync.WaitGroup
 	stats    runtime.MemStats
+	bySize   = []metrics.Sample{{Name: "/gc/heap/allocs-by-size:bytes"}}
 	random   = uint64(88172645463325252)
 )
 
@@ -265,8 +269,14 @@ func obey(output *bufio.Writer, command string, a, b int) {
 	case "heap":
 		runtime.ReadMemStats(&stats)
 		fmt.Fprintln(output, stats.HeapAlloc, stats.TotalAlloc, stats.Mallocs, stats.Frees, stats.NumGC)
-		for i := range stats.BySize {
-			fmt.Fprintln(output, stats.BySize[i].Size, stats.BySize[i].Mallocs)
+		metrics.Read(bySize)
+		classes := bySize[0].Value.Float64Histogram()
+		for i, mallocs := range classes.Counts {
+			size := 0
+			if end := classes.Buckets[i+1]; !math.IsInf(end, 1) {
+				size = int(end) - 1
+			}
+			fmt.Fprintln(output, size, mallocs)
 		}
 	case "held":
 		var objects [kinds]uint64

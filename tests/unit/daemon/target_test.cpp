@@ -223,6 +223,28 @@ TEST_F(TargetTest, CountersOfProbesAndBooksGoOnWhenTheyAreReplaced) {
   EXPECT_EQ(status.settled_objects, 4u);
 }
 
+// Differences are taken of one set of books, or of what the runtime itself has written.
+TEST_F(TargetTest, SnapshotsTellWhichBooksTheyAreOf) {
+  const auto start = [this] {
+    target_.set_status(status_of(42));
+    target_.start(nullptr, 0, nullptr, model::Mode::sampled, true, model::Mode::automatic);
+    target_.apply(reading(kSecond, 10, 4));
+    return target_.snapshot({});
+  };
+  const auto first = start();
+  EXPECT_TRUE(first->is_of_records);
+  const auto second = start();
+  EXPECT_NE(first->books, second->books);
+  target_.set_level(probe::Level::exact, "slow");
+  const auto counted = target_.snapshot({});
+  EXPECT_EQ(second->books, counted->books);
+  EXPECT_FALSE(counted->is_of_records);
+  start();
+  target_.follow_spans(nullptr);
+  EXPECT_FALSE(target_.snapshot({})->is_of_records);
+  EXPECT_NE(target_.snapshot({})->books, counted->books);
+}
+
 TEST_F(TargetTest, TheRateIsThatOfTheLastSeconds) {
   target_.start(nullptr, 0, nullptr, model::Mode::sampled, true, model::Mode::sampled);
   target_.apply(reading(kSecond, 10, 0));

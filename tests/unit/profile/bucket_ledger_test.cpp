@@ -123,26 +123,6 @@ TEST(BucketLedger, CountersCountFromTheFirstReadingAndNeverFall) {
   EXPECT_DOUBLE_EQ(site->alloc_bytes, 500);
 }
 
-TEST(Difference, AllocatesNowAndPublishedInuse) {
-  BucketLedger ledger(true);
-  RawSnapshot begin;
-  RawSnapshot end;
-  ledger.apply(reading(kSecond, {bucket(1, {10, 4}, {12, 4}), bucket(2, {5, 5}, {5, 5})}), {});
-  ledger.fill(begin);
-  ledger.apply(reading(2 * kSecond,
-                       {bucket(1, {12, 9}, {20, 9}), bucket(2, {5, 5}, {5, 5}), bucket(3, {0, 0}, {1, 0})}),
-               {});
-  ledger.fill(end);
-  auto delta = difference(end, begin);
-  ASSERT_TRUE(delta);
-  ASSERT_EQ(delta->samples.size(), 2u);
-  std::sort(delta->samples.begin(), delta->samples.end(), [](auto& a, auto& b) { return a.key < b.key; });
-  EXPECT_EQ(delta->samples[0].published, (model::HeapValues{8, 800, -3, -300}));
-  EXPECT_EQ(delta->samples[1].published, (model::HeapValues{1, 100, 0, 0}));
-  begin.process.pid = 99;
-  EXPECT_FALSE(difference(end, begin));
-}
-
 // 10 before, 5 while another source counts, 3 after that, then 4 more in a second such period.
 TEST(BucketLedger, AllocationsCountedElsewhereAreLeftOut) {
   BucketLedger ledger(true);

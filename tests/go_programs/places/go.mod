@@ -1,0 +1,3 @@
+module goheapd.test/places
+
+go 1.19
