@@ -6,7 +6,8 @@
 //	other      -> "done": the same, from another function
 //	hold N     -> "done": allocates N objects of 4 KiB, 500 per second, and keeps them
 //	gc         -> "done": collects garbage
-//	now        -> "OBJECTS BYTES CPU_NANOSECONDS": what the load has allocated so far, and the CPU time of the process
+//	now        -> "OBJECTS BYTES CPU_NANOSECONDS STEPS": what the load has allocated so far, the CPU time of the process, and
+//	              how much it has computed
 //
 // End of input ends the program.
 package main
@@ -27,6 +28,7 @@ const objectBytes = 64
 
 var (
 	allocated atomic.Int64
+	computed  atomic.Int64
 	elsewhere atomic.Bool
 	rate      atomic.Int64 // objects per second; 0 = idle, < 0 = as many as can be
 	sink      *[objectBytes]byte
@@ -63,6 +65,7 @@ func compute(steps int) {
 		x ^= x << 17
 	}
 	result = x
+	computed.Add(int64(steps))
 }
 
 func work() {
@@ -104,7 +107,7 @@ func main() {
 		switch words[0] {
 		case "now":
 			objects := allocated.Load()
-			fmt.Println(objects, objects*objectBytes, cpuTime())
+			fmt.Println(objects, objects*objectBytes, cpuTime(), computed.Load())
 			continue
 		case "compute":
 			n, _ := strconv.ParseInt(words[1], 10, 64)
