@@ -78,7 +78,7 @@ class Daemon final : public exporters::ProfileSource {
 
   // Runs the owner loop in this thread until stop(). Detaches every probe before it returns.
   void run();
-  // From any thread, also from a signal handler's thread; run() returns within 2 s.
+  // From any thread, also a signal handler's; run() returns within 2 s, with hundreds of one file later.
   void stop();
   // Takes new settings at once: targets they no longer want are detached, others may be attached.
   void reconfigure(DaemonSettings settings);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <numeric>
 #include <unordered_map>
 #include <utility>
@@ -42,6 +43,13 @@ void note_lost_stacks(const profile::ExactLedger& ledger, profile::RawSnapshot& 
   }
 }
 
+// The clock may have been set: then a moment has another name than it had, and its neighbours in logs have, too. What is
+// less than a second is the distance of two looks at two clocks.
+void follow_wall_clock(int64_t& wall_ns, int64_t boot_ns) {
+  const int64_t now_called = wall_time_of_boot(boot_ns);
+  if (std::abs(now_called - wall_ns) > static_cast<int64_t>(1000 * kMillisecond)) wall_ns = now_called;
+}
+
 std::string slices_comment(const probe::Governor& governor, uint64_t now_ns) {
   std::array<char, 96> text{};
   std::snprintf(text.data(), text.size(), "samples are taken %.1f %% of the time, in slices of %.1f s: ",
@@ -70,7 +78,8 @@ void Target::start(std::shared_ptr<const gobin::GoBinary> binary, uint64_t load_
   reader_ = std::move(reader);
   status_.mode = mode;
   status_.state = model::TargetState::attached;
-  status_.attached_wall_ns = wall_time_ns();
+  attached_boot_ns_ = boot_time_ns();
+  status_.attached_wall_ns = wall_time_of_boot(attached_boot_ns_);
   if (has_probes && binary_) gc_.expect_stops(binary_->layout().minor);
   // A target may have been profiled in another mode or from another source before.
   update_counters();
@@ -133,6 +142,7 @@ void Target::mark_exited(int64_t wall_ns, uint64_t kernel_ns) {
   set_state(model::TargetState::exited,
             "the process has exited; its last profile is kept for as long as exited-retention says");
   status_.exited_wall_ns = wall_ns;
+  exited_boot_ns_ = boot_time_ns();
   exited_ns_ = kernel_ns;
   status_.alloc_bytes_per_second = 0;
   reader_.reset();
@@ -305,11 +315,13 @@ std::shared_ptr<const profile::RawSnapshot> Target::snapshot(const std::vector<s
   snapshot->source = status_.source;
   snapshot->books = books_;
   snapshot->is_of_records = buckets_ && !exact_;
-  snapshot->end_wall_ns = status_.exited_wall_ns != 0 ? status_.exited_wall_ns : wall_time_ns();
+  const bool has_exited = status_.exited_wall_ns != 0;
+  snapshot->end_wall_ns = has_exited ? status_.exited_wall_ns : wall_time_ns();
+  snapshot->end_boot_ns = has_exited ? exited_boot_ns_ : boot_time_ns();
   if (buckets_) {
     fill_from_buckets(*snapshot);
   } else if (spans_) {
-    snapshot->start_wall_ns = status_.started_wall_ns;
+    snapshot->start_boot_ns = boot_time_of_ticks(key().start_time);
     const size_t unresolved = spans_->ledger().fill(*snapshot);
     if (snapshot->gc_cycle != 0) snapshot->comments.push_back(gc_.inuse_comment(snapshot->gc_cycle));
     if (const auto why = spans_->why_no_windows();
@@ -361,14 +373,14 @@ void Target::leave_alloc_to_counts(profile::RawSnapshot& snapshot) const {
 }
 
 void Target::fill_from_counts(profile::RawSnapshot& snapshot) const {
-  snapshot.start_wall_ns = status_.attached_wall_ns;
+  snapshot.start_boot_ns = attached_boot_ns_;
   exact_->fill(snapshot);
   snapshot.comments.emplace_back("counts every allocation since goheapd attached");
   note_lost_stacks(*exact_, snapshot);
 }
 
 void Target::fill_from_buckets(profile::RawSnapshot& snapshot) const {
-  snapshot.start_wall_ns = status_.started_wall_ns;
+  snapshot.start_boot_ns = boot_time_of_ticks(key().start_time);
   buckets_->fill(snapshot);
   snapshot.gc_cycle = gc_.published_cycle(snapshot.gc_cycle);
   snapshot.comments.push_back(gc_.inuse_comment(snapshot.gc_cycle));
@@ -457,6 +469,9 @@ std::vector<profile::SiteTotals> Target::sites() const {
 
 model::TargetStatus Target::status() {
   if (frozen_) return status_;
+  if (status_.started_wall_ns != 0)
+    follow_wall_clock(status_.started_wall_ns, boot_time_of_ticks(key().start_time));
+  if (status_.attached_wall_ns != 0) follow_wall_clock(status_.attached_wall_ns, attached_boot_ns_);
   update_counters();
   fill_level();
   gc_.fill(status_);

@@ -175,7 +175,9 @@ class Target {
   uint64_t earlier_settled_objects_ = 0;
 
   uint64_t exited_ns_ = 0;
-  bool frozen_ = false;  // exited, and status_ is its last status
+  int64_t attached_boot_ns_ = 0;  // } as status_ tells them by the wall clock
+  int64_t exited_boot_ns_ = 0;    // }
+  bool frozen_ = false;           // exited, and status_ is its last status
   bool reading_in_flight_ = false;
   bool reading_wanted_ = false;   // a GC cycle ended or a bucket is unknown
   uint64_t next_reading_ns_ = 0;  // not before

@@ -103,7 +103,7 @@ OpenedTarget open_target(const process::ProcFs& proc, const model::ProcessKey& k
   if (!stat || stat->start_time != key.start_time) return target;  // gone meanwhile
   target.status.comm = stat->comm;
   target.status.exe = proc.exe_path(key.pid).value_or("");
-  target.status.started_wall_ns = wall_time_of_boot_ticks(key.start_time);
+  target.status.started_wall_ns = wall_time_of_boot(boot_time_of_ticks(key.start_time));
   const PodContext pod = find_pod(pods, k8s::placement_of(proc.cgroup_paths(key.pid)));
   describe_pod(pod, target.status);
   if (!executable) return refused(std::move(target), TargetState::unsupported, to_string(executable.error()));
@@ -147,12 +147,10 @@ OpenedTarget open_target(const process::ProcFs& proc, const model::ProcessKey& k
     target.status.runtime_readable = true;
     auto rate = target.reader->sample_rate();
     if (!rate) return refused(std::move(target), TargetState::failed, to_string(rate.error()));
+    const bool is_young = boot_time_ns() - boot_time_of_ticks(key.start_time) < kSettlingNs;
     // From Go 1.21 on the file says 512 KiB, until the runtime's start-up has seen that the linker disabled it.
-    if (!target.binary->links_memory_profile() &&
-        wall_time_ns() - target.status.started_wall_ns < kSettlingNs)
-      rate = 0;
-    if (*rate == 0 && target.binary->links_memory_profile() && !last_attempt &&
-        wall_time_ns() - target.status.started_wall_ns < kSettlingNs) {
+    if (!target.binary->links_memory_profile() && is_young) rate = 0;
+    if (*rate == 0 && target.binary->links_memory_profile() && !last_attempt && is_young) {
       target.verdict = Verdict::retry;  // up to Go 1.20 the rate is set by the program's own start-up code
       return target;
     }

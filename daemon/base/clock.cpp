@@ -32,11 +32,14 @@ int64_t wall_time_of(uint64_t kernel_ns) {
   return wall_time_ns() - (read_clock(CLOCK_MONOTONIC) - static_cast<int64_t>(kernel_ns));
 }
 
-int64_t wall_time_of_boot_ticks(uint64_t ticks) {
+int64_t boot_time_ns() { return read_clock(CLOCK_BOOTTIME); }
+
+int64_t boot_time_of_ticks(uint64_t ticks) {
   static const int64_t ticks_per_second = ::sysconf(_SC_CLK_TCK);
-  const auto since_boot_ns = static_cast<int64_t>(ticks) * (1'000'000'000 / ticks_per_second);
-  return wall_time_ns() - (read_clock(CLOCK_BOOTTIME) - since_boot_ns);
+  return static_cast<int64_t>(ticks) * (1'000'000'000 / ticks_per_second);
 }
+
+int64_t wall_time_of_boot(int64_t boot_ns) { return wall_time_ns() - (boot_time_ns() - boot_ns); }
 
 std::string rfc3339(int64_t wall_ns) {
   int64_t seconds = wall_ns / 1'000'000'000;

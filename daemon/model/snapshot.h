@@ -57,7 +57,9 @@ struct Sample {
 struct HeapSnapshot {
   ProcessKey process;
   std::string comm;
-  int64_t start_wall_ns = 0;  // what the alloc values count from (process start, or attach in exact mode)
+  // What the alloc values count from (process start, or attach in exact mode), as long before the end as it was, whatever
+  // has been done to the clock since.
+  int64_t start_wall_ns = 0;
   int64_t end_wall_ns = 0;    // when this was true
   bool is_delta = false;      // end - begin of two snapshots
   uint64_t sample_rate = 0;   // PeriodType space/bytes, Period; 1 = every allocation

@@ -407,10 +407,16 @@ void Collector::detach(std::span<const pid_t> pids) {
   state_->forget(doomed);
 }
 
+// What the maps hold of targets goes with the maps. What hits meanwhile are told to record, nobody will read.
 void Collector::detach_all() {
-  std::vector<pid_t> pids;
-  for (const auto& [pid, target] : state_->targets) pids.push_back(pid);
-  detach(pids);
+  std::vector<ProbeLink> links;
+  for (auto& [pid, target] : state_->targets) {
+    target.wire.recording = 0;
+    static_cast<void>(state_->write(target));  // another program by now records nothing
+    take_links(target.probes, links);
+  }
+  close_links(std::move(links));
+  state_->targets.clear();
 }
 
 Expected<bool> Collector::set_recording(pid_t pid, ProbeGroups groups) {

@@ -75,6 +75,7 @@ class Collector {
   void detach(pid_t pid);
   // Many at once: waiting for the kernel's grace periods is shared.
   void detach(std::span<const pid_t> pids);
+  // For good: nothing can be attached any more.
   void detach_all();
   // All sites of all groups start and stop with one write. A HitStorm has stopped all but gc.
   Expected<bool> set_recording(pid_t pid, ProbeGroups groups);

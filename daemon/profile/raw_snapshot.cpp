@@ -54,7 +54,7 @@ Expected<RawSnapshot> difference(const RawSnapshot& end, const RawSnapshot& begi
 
   RawSnapshot delta = end;
   delta.is_delta = true;
-  delta.start_wall_ns = begin.end_wall_ns;
+  delta.start_boot_ns = begin.end_boot_ns;
   delta.samples = changes(end.samples, begin.samples);
   delta.counted = changes(end.counted, begin.counted);
   if (begin.sample_rate != end.sample_rate) {

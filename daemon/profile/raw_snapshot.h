@@ -42,7 +42,9 @@ struct RawSnapshot {
   model::ProcessKey process;
   std::string comm;
   std::string exe;
-  int64_t start_wall_ns = 0;
+  // Moments by CLOCK_BOOTTIME, and of the later one what the wall clock said: it may be set in between.
+  int64_t start_boot_ns = 0;
+  int64_t end_boot_ns = 0;
   int64_t end_wall_ns = 0;
   uint64_t sample_rate = 1;
   bool logical_stacks = true;  // stacks of runtime buckets: inlined frames have pseudo pcs of their own

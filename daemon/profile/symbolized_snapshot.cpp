@@ -111,7 +111,7 @@ model::HeapSnapshotPtr symbolize(const RawSnapshot& raw, const gobin::GoBinary& 
   auto snapshot = std::make_shared<model::HeapSnapshot>();
   snapshot->process = raw.process;
   snapshot->comm = raw.comm;
-  snapshot->start_wall_ns = raw.start_wall_ns;
+  snapshot->start_wall_ns = raw.end_wall_ns - (raw.end_boot_ns - raw.start_boot_ns);
   snapshot->end_wall_ns = raw.end_wall_ns;
   snapshot->is_delta = raw.is_delta;
   snapshot->sample_rate = raw.sample_rate;

@@ -92,15 +92,37 @@ done
 send gctrace-own
 send gctrace-served
 
-# ---- the wall clock jumps, ten days ahead and back: what is kept for a while is kept by another clock
-at clocks
-exec 3>&- 4<&- 5>&- 6<&-
-wait "$ledger" "$cycles"
+# ---- the wall clock jumps ten days ahead, while programs run and a difference is taken
 set_clock() {
   now=$(date +%s)
   date -s "@$((now + $1))" >/dev/null
   sleep 2
 }
+at jumps
+wget -q -O before-jump.json http://127.0.0.1:9786/api/v1/targets
+fetch "/targets/$ledger/debug/pprof/allocs?seconds=3" jump-delta.pb.gz &
+delta=$!
+sleep 1
+set_clock 864000
+wait "$delta"
+ask_ledger "hold 0 20000"
+settle
+mv spans.pb.gz jump-heap.pb.gz
+fetch "/api/v1/targets/$ledger/gc" jump-gc.json
+fetch /api/v1/targets jump.json
+fetch /metrics jump-metrics
+ask_ledger held >jump-held
+ask_ledger heap >jump-own
+date +%s >jump-now
+for file in before-jump.json jump-delta.pb.gz jump-heap.pb.gz jump-gc.json jump.json jump-metrics jump-held jump-own jump-now; do
+  send "$file"
+done
+set_clock -864000
+
+# ---- and after they have ended, ahead and back: what is kept for a while is kept by another clock
+at clocks
+exec 3>&- 4<&- 5>&- 6<&-
+wait "$ledger" "$cycles"
 set_clock 864000
 set_clock -864000
 for path in /-/healthy "/targets/$ledger/debug/pprof/heap"; do fetch "$path" answer; done

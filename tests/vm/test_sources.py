@@ -1,4 +1,5 @@
 """What tests/vm/sources.sh brings from each kernel: source spans, collections, the runtime's figures, and mode auto."""
+import datetime
 import json
 
 import pytest
@@ -54,6 +55,33 @@ def test_every_gctrace_line_is_what_the_program_prints(files):
     own, served = (files[name].decode().splitlines() for name in ("gctrace-own", "gctrace-served"))
     assert len(own) >= 40 and own[0].startswith("gc 1 @")
     assert served == own
+
+
+def test_a_clock_that_is_set_under_a_running_program(files):
+    """Ten days ahead: how long something took or is ago does not follow, what it is called does."""
+    now = int(files["jump-now"])
+
+    def age(text):
+        return now - datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+
+    delta, heap = (pprof.decode(files[name]) for name in ("jump-delta.pb.gz", "jump-heap.pb.gz"))
+    assert 2.9 < delta.duration_ns / 1e9 < 60, delta.duration_ns
+    assert 3 < heap.duration_ns / 1e9 < 900, heap.duration_ns
+    for profile in (delta, heap):
+        assert abs(now - profile.time_ns / 1e9) < 120, (now, profile.time_ns)
+    check_in_use(heap, Answered(files["jump-held"].decode(), files["jump-own"].decode()))
+    before = {row["comm"]: row for row in rows(files["before-jump.json"])}
+    for row in rows(files["jump.json"]):
+        assert row["state"] == "attached" and row["level"] == before[row["comm"]]["level"], row
+        assert 0 <= age(row["attached_at"]) <= age(row["started_at"]) + 1 < 900, (row, now)
+        assert 0 <= row["alloc_bytes_per_second"] < 1e9 and row["overhead_ratio"] < 1, row
+    cycles = json.loads(files["jump-gc.json"])["cycles"]
+    assert len(cycles) >= 5
+    for cycle in cycles:
+        assert 0 <= age(cycle["ended_at"]) <= age(cycle["started_at"]) < 900, (cycle, now)
+    metrics = Metrics.parse(files["jump-metrics"].decode())
+    assert 0 <= metrics.sum("goheapd_main_loop_age_seconds") < 15
+    assert metrics.sum("goheapd_gc_pause_seconds_sum") < 900 and metrics.sum("goheapd_probe_cpu_seconds_total") < 900
 
 
 def test_auto_counts_slow_allocators_and_lets_go_of_storms(files):

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "daemon/base/clock.h"
 #include "daemon/sample_distance.h"
 
 namespace goheapd {
@@ -265,6 +266,18 @@ TEST_F(TargetTest, AnExitedTargetsProfileCountsToItsEnd) {
   EXPECT_EQ(snapshot->end_wall_ns, 5);
   EXPECT_EQ(snapshot->comments.back(), "a loss");
   EXPECT_EQ(target_.exited_ns(), 7u);
+}
+
+// The clock was set since it was looked at: the fixture says that the process began in 1970, its start says when it did.
+TEST_F(TargetTest, MomentsFollowTheWallClock) {
+  target_.start(nullptr, 0, nullptr, model::Mode::sampled, true, model::Mode::sampled);
+  target_.apply(reading(kSecond, 10, 4));
+  const int64_t began = boot_time_of_ticks(100);
+  EXPECT_NEAR(static_cast<double>(target_.status().started_wall_ns),
+              static_cast<double>(wall_time_of_boot(began)), 2e9);
+  const int64_t shown = target_.status().started_wall_ns;
+  EXPECT_EQ(target_.status().started_wall_ns, shown);
+  EXPECT_EQ(target_.snapshot({})->start_boot_ns, began);
 }
 
 TEST_F(TargetTest, AnExitedTargetsStatusIsMadeOnce) {

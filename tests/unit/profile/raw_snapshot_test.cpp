@@ -109,5 +109,21 @@ TEST_F(DifferenceOfSpans, WhatGetsAStackLaterCountsOnce) {
   EXPECT_EQ(of_stack, 1128);
 }
 
+// Whatever is done to the wall clock meanwhile.
+TEST(Difference, TakesAsLongAsTheClockThatNobodySetsSays) {
+  constexpr int64_t kStep = 1'000'000'000;
+  RawSnapshot begin;
+  RawSnapshot end;
+  begin.start_boot_ns = end.start_boot_ns = kStep;
+  begin.end_boot_ns = 10 * kStep;
+  begin.end_wall_ns = 1000 * kStep;
+  end.end_boot_ns = 13 * kStep;
+  end.end_wall_ns = 864'000 * kStep;
+  const auto delta = difference(end, begin);
+  ASSERT_TRUE(delta);
+  EXPECT_EQ(delta->end_boot_ns - delta->start_boot_ns, 3 * kStep);
+  EXPECT_EQ(delta->end_wall_ns, 864'000 * kStep);
+}
+
 }  // namespace
 }  // namespace goheapd::profile
