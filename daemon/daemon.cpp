@@ -286,7 +286,7 @@ Target* Daemon::find(const model::ProcessKey& key) {
 void Daemon::reconfigure(DaemonSettings settings) {
   redactor_.set_patterns(settings.redact);
   mailbox_.post([this, settings = std::move(settings)]() mutable {
-    options_.settings = std::move(settings);
+    const TargetSelection before = std::exchange(options_.settings, std::move(settings)).selection;
     openings_.settings_changed();
     spend_new_budget();
     config_loaded_ = true;
@@ -305,7 +305,8 @@ void Daemon::reconfigure(DaemonSettings settings) {
     std::vector<Target*> unwanted;
     for (auto& [key, target] : targets_) {
       if (target->state() == model::TargetState::exited) continue;
-      if (target->is_live() && is_wanted(*target)) continue;  // its books go on
+      if (target->is_live() && is_wanted(*target) && !may_be_switched_on(*target, before))
+        continue;  // its books go on
       unwanted.push_back(target.get());
     }
     detach(unwanted);

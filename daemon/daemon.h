@@ -191,6 +191,7 @@ class Daemon final : public exporters::ProfileSource {
   void publish(uint64_t now_ns);
   bool is_wanted(const Target& target) const;
   bool is_wanted(const Target& target, const PodVerdict& verdict) const;
+  bool may_be_switched_on(const Target& target, const TargetSelection& before) const;
   Target* find(pid_t pid);
   Target* find(const model::ProcessKey& key);
   // The present life of a pid, else its latest past one.

@@ -235,6 +235,13 @@ void Daemon::on_processes_gone(const std::vector<model::ProcessKey>& keys) {
   forget_old();
 }
 
+// It is sampled by its spans, and from now on its runtime's sampler may be switched on instead. What was allowed `before`
+// was tried then.
+bool Daemon::may_be_switched_on(const Target& target, const TargetSelection& before) const {
+  return runtime_sampling_ && target.spans() != nullptr && !allows_runtime_sampling(before, target.exe()) &&
+         allows_runtime_sampling(options_.settings.selection, target.exe());
+}
+
 // The runtime never frees a record: a program that makes ever new stacks must not pay for that for ever.
 void Daemon::limit_runtime_sampling(Target& target, const TargetReading& reading) {
   if (!runtime_sampling_ || !runtime_sampling_->is_enabled(target.key())) return;

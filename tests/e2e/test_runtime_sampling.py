@@ -118,6 +118,47 @@ def test_set_back_when_the_configuration_says_so(change, state, source, tmp_path
         assert rate_of(target) == 0
 
 
+@pytest.mark.parametrize("mode", [["--mode", "sampled"], ["--mode", "exact", "--live-heap"]], ids=["sampled", "exact"])
+def test_switched_on_when_the_configuration_comes_to_allow_it(mode, tmp_path):
+    """A reload that allows it in one program more; the other's books go on. The next reload takes it back."""
+    config, data = tmp_path / "goheapd.yml", tmp_path / "data"
+    with Target.of(24, tags="noprofile") as target, Target.of(27, tags="noprofile") as other:
+        programs = (target, other)
+        nobody = "allow-runtime-sampling: ['^/not/these$']\n"  # without this flag at its start goheapd cannot write at all
+        allowed = f"allow-runtime-sampling: ['^/not/these$', '^{re.escape(str(target.binary))}$']\n"
+        config.write_text(nobody)
+        with Daemon(target.pid, other.pid, arguments=["--config", config, "--data-dir", data, *mode]) as daemon:
+            def after_reload(text, *sources):
+                config.write_text(text)
+                daemon.process.send_signal(signal.SIGHUP)
+
+                def rows():
+                    found = [daemon.targets()[program.pid] for program in programs]
+                    return [(row["state"], row["source"]) for row in found] == [("attached", source) for source in sources] and found
+                return daemon.wait_until(rows, f"not {sources} after the reload")
+
+            assert [daemon.wait_for_state(program.pid)["source"] for program in programs] == ["spans", "spans"]
+            for program in programs:
+                program.run("direct", 100)
+            after_reload(allowed, "enabled", "spans")
+            assert [rate_of(program) for program in programs] == [RATE, 0]
+            assert [entry["pid"] for entry in journal(data)] == [target.pid]
+            assert "wrote MemProfileRate" in daemon.log()
+            # 32 MB in objects of 64 bytes: 61 samples, a standard error of 13 %.
+            target.run("direct", 500_000)
+            target.settle()
+            assert daemon.profile(target.pid).total("inuse_space", lambda s: s.labels["bytes"] == 64) > 0.4 * 32e6
+            after_reload(allowed + "overhead-budget: 2\n", "enabled", "spans")
+            assert daemon.metrics().sum("goheapd_target_writes_total") == 1
+            after_reload(nobody, "spans", "spans")
+            assert [rate_of(program) for program in programs] == [0, 0]
+            assert journal(data) == []
+            assert daemon.metrics().sum("goheapd_target_writes_total") == 2
+            assert daemon.log().count(f"pid {other.pid} (") == 1, "attached again"
+            assert daemon.stop()[0] == 0
+        assert [rate_of(program) for program in programs] == [0, 0]
+
+
 def test_not_where_it_is_not_allowed(tmp_path):
     with Target.of(24, tags="noprofile") as target, Target.of(27, tags="noprofile") as other:
         with Daemon(target.pid, other.pid, arguments=arguments(other, tmp_path)) as daemon:
