@@ -57,6 +57,10 @@ def test_who_keeps_and_who_drops(some_minor, environment):
         assert not wrong_ones(ours, allocated, sum(allocated.values())), (ours, allocated, profile.comments)
         ours = of_sites(profile, "inuse_space", sites)
         assert not wrong_ones(ours, held, sum(held.values())), (ours, held, profile.comments)
+        # Were the verdicts of the collector's mark bits turned round, or all the same, this would be seen.
+        for wrong in (lambda site: allocated[site] - ours[site], lambda site: 0,
+                      lambda site: allocated[site] * sum(ours.values()) // sum(allocated.values())):
+            assert wrong_ones({site: wrong(site) for site in sites}, held, sum(held.values())), held
         # Those that keep nothing have at most the runs whose first object was marked when it was about to die.
         kept_nothing = sum(ours[site] for site, size in held.items() if size == 0)
         assert kept_nothing < 0.01 * sum(held.values()), (ours, held, profile.comments)
