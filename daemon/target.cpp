@@ -26,6 +26,9 @@ constexpr uint64_t kCostLook = 500 * kMillisecond;
 constexpr uint64_t kCostLookWhenSpans = 100 * kMillisecond;
 constexpr uint64_t kCostLookWhenExact = 40 * kMillisecond;
 
+// A period of counting: long enough to be worth while, short beside the phases of a program.
+constexpr uint64_t kCountingPeriod = 100 * kMillisecond;
+
 // Of counted allocations.
 void note_lost_stacks(const profile::ExactLedger& ledger, profile::RawSnapshot& snapshot) {
   if (const uint64_t objects = ledger.objects_without_stack(); objects != 0) {
@@ -199,6 +202,15 @@ void Target::apply(std::vector<model::ExactCount> counts) {
   const uint64_t before = exact_->objects();
   exact_->apply(std::move(counts));
   status_.samples += exact_->objects() - std::min(before, exact_->objects());
+  if (const uint64_t now = kernel_time_ns(); is_exact() && now >= period_ns_ + kCountingPeriod)
+    divide_as_counted(now);
+}
+
+// Source spans sees who opens runs only; the counts, who uses them.
+void Target::divide_as_counted(uint64_t now_ns) {
+  if (!spans_) return;
+  spans_->ledger().add_period(exact_->take_window(now_ns));
+  period_ns_ = now_ns;
 }
 
 bool Target::cost_look_due(uint64_t now_ns) const {
@@ -223,7 +235,7 @@ void Target::begin_counting() {
 
 // The counts have, or have not, what is allocated from now on.
 void Target::count_elsewhere(bool elsewhere) {
-  counting_since_ns_ = kernel_time_ns();
+  counting_since_ns_ = period_ns_ = kernel_time_ns();
   if (buckets_) buckets_->set_alloc_counted_elsewhere(elsewhere);
   if (spans_) spans_->ledger().set_alloc_counted_elsewhere(elsewhere);
 }
@@ -233,7 +245,10 @@ void Target::set_level(probe::Level level, const std::string& why) {
   const bool was_exact = is_exact();
   const bool exact = level == probe::Level::exact;
   if (exact && !exact_) exact_.emplace();
-  if (was_exact && !exact) exact_->end_period();
+  if (was_exact && !exact) {
+    divide_as_counted(kernel_time_ns());
+    exact_->end_period();
+  }
   if (exact != was_exact) count_elsewhere(exact);
   if (buckets_) buckets_->set_has_events(level > probe::Level::buckets);
   // Without records in the runtime there is no mode buckets: sampling pauses.
@@ -288,10 +303,10 @@ std::shared_ptr<const profile::RawSnapshot> Target::snapshot(const std::vector<s
     fill_from_buckets(*snapshot);
   } else if (spans_) {
     snapshot->start_wall_ns = status_.started_wall_ns;
-    spans_->ledger().fill(*snapshot);
+    const size_t unresolved = spans_->ledger().fill(*snapshot);
     if (snapshot->gc_cycle != 0) snapshot->comments.push_back(gc_.inuse_comment(snapshot->gc_cycle));
     if (const auto why = spans_->why_no_windows();
-        is_live() && !is_exact() && !why.empty() && !spans_->ledger().unresolved_classes().empty())
+        is_live() && !is_exact() && !why.empty() && unresolved != 0)
       snapshot->comments.push_back("no windows are opened at the moment: " + std::string(why));
     if (exact_ && asked_mode_ == model::Mode::exact) {
       leave_alloc_to_counts(*snapshot);

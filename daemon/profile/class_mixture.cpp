@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <numeric>
+#include <utility>
 
 namespace goheapd::profile {
 namespace {
@@ -11,12 +13,31 @@ namespace {
 constexpr double kFade = 0.9;
 // Shares that differ by less are the same.
 constexpr double kSameCompany = 0.1;
+// Shares of periods that differ by less: those of a window are the mean of all its periods.
+constexpr double kSamePeriod = 0.05;
+// A period lasts for so many runs, so that the beginning and the end of one do not matter.
+constexpr double kRunsOfAPeriod = 2;
 // The rest of the openers has little of the class.
 constexpr size_t kOpenersToCompare = 16;
 
 double sum_of(const OriginAmounts& amounts) {
   return std::accumulate(amounts.begin(), amounts.end(), 0.0,
                          [](double sum, const auto& entry) { return sum + entry.second; });
+}
+
+// By how much the shares of so many stacks in so many objects differ by chance alone: some sqrt(k/n)/2.
+double chance_of(size_t stacks, double objects) {
+  return std::sqrt(static_cast<double>(stacks) / objects) / 2;
+}
+
+// Half the sum of the differences between two sets of shares, 0 to 1.
+double difference_of(const OriginAmounts& a, double sum_a, const OriginAmounts& b, double sum_b) {
+  double common = 0;
+  for (const auto& [origin, amount] : a) {
+    const auto other = b.find(origin);
+    if (other != b.end()) common += std::min(amount / sum_a, other->second / sum_b);
+  }
+  return 1 - common;
 }
 
 }  // namespace
@@ -27,14 +48,7 @@ double ClassMixture::add(const OriginAmounts& objects, uint64_t time_ns) {
   OriginAmounts before;
   double before_sum = 0;
   for (const auto& [origin, seen] : seen_) before_sum += before[origin] = seen.weighted;
-  double difference = 0;
-  for (const auto& [origin, count] : objects) {
-    const auto old = before.find(origin);
-    const double share = old == before.end() ? 0 : old->second / before_sum;
-    difference += std::abs(count / sum - share);
-    if (old != before.end()) before.erase(old);
-  }
-  for (const auto& [origin, count] : before) difference += count / before_sum;
+  const double difference = before_sum > 0 ? difference_of(objects, sum, before, before_sum) : 1;
 
   if (windows_.empty() || windows_.front().objects >= kMinWindowObjects) {
     windows_.emplace_front();
@@ -47,7 +61,42 @@ double ClassMixture::add(const OriginAmounts& objects, uint64_t time_ns) {
   time_ns_ = time_ns;
   sum_up();
   if (!was_enough && newest.objects >= kMinWindowObjects) compare_newest();
-  return before_sum > 0 ? difference / 2 : 1;
+  return difference;
+}
+
+void ClassMixture::add_period(const OriginAmounts& objects, uint64_t time_ns, double run_objects) {
+  for (const auto& [origin, count] : objects) {
+    waiting_[origin] += count;
+    waiting_objects_ += count;
+  }
+  if (waiting_objects_ < std::max(kMinWindowObjects, kRunsOfAPeriod * run_objects)) return;
+  const OriginAmounts period = std::exchange(waiting_, {});
+  const double sum = std::exchange(waiting_objects_, 0);
+  if (join_alike(period, sum)) {
+    time_ns_ = time_ns;
+    sum_up();
+  } else {
+    add(period, time_ns);
+  }
+}
+
+// Into the window that the shares are most like, if they are like those of any.
+bool ClassMixture::join_alike(const OriginAmounts& objects, double sum) {
+  auto alike = windows_.end();
+  double least = kSamePeriod + chance_of(objects.size(), sum);
+  for (auto window = windows_.begin(); window != windows_.end(); ++window) {
+    if (window->objects < kMinWindowObjects) continue;
+    const double difference = difference_of(objects, sum, window->counts, window->objects);
+    if (difference > least) continue;
+    least = difference;
+    alike = window;
+  }
+  if (alike == windows_.end()) return false;
+  for (const auto& [origin, count] : objects) alike->counts[origin] += count;
+  alike->objects += sum;
+  std::rotate(windows_.begin(), alike, std::next(alike));
+  confirmed_ = true;
+  return true;
 }
 
 void ClassMixture::sum_up() {
@@ -110,8 +159,7 @@ void ClassMixture::compare_newest() {
     difference += count * sum / 2;
   }
   if (known < all / 2) return;
-  // By chance alone the shares of k stacks in n objects differ by some sqrt(k/n)/2.
-  const double chance = std::sqrt(static_cast<double>(newest.counts.size()) / newest.objects) / 2;
+  const double chance = chance_of(newest.counts.size(), newest.objects);
   confirmed_ = difference / known <= kSameCompany + chance;
 }
 

@@ -18,6 +18,9 @@
 //
 // One window may have seen a moment that is like no other. So a division is confirmed when the next window in which the
 // same openers are seen again has the same company around them, and no longer once it has not.
+//
+// While every allocation is counted all the time, the count of each period is such a window. Periods in which the stacks
+// have the same shares are one: so a program may go round in its phases for as long as it likes, and none is forgotten.
 #pragma once
 
 #include <cstddef>
@@ -47,6 +50,9 @@ class ClassMixture {
   // What a window has counted, each stack once. Returns half the sum of the differences between its shares and those of
   // all windows before, 0 to 1; 1 if there was none.
   double add(const OriginAmounts& objects, uint64_t time_ns);
+  // What was counted since the last period. `run_objects`: so many objects make a run; of less nobody can tell whom they
+  // share it with, so it waits for the next periods.
+  void add_period(const OriginAmounts& objects, uint64_t time_ns, double run_objects);
 
   bool is_measured() const { return objects_ >= kMinObjects; }
   // The last window that had known openers found them in the company that those before had found.
@@ -71,11 +77,14 @@ class ClassMixture {
     double weighted = 0;  // the same, as the windows weigh
   };
   void sum_up();
+  bool join_alike(const OriginAmounts& objects, double sum);
   void compare_newest();
   std::optional<OriginAmounts> company_before(OriginId opener) const;
 
   std::deque<Window> windows_;  // newest first
   std::unordered_map<OriginId, Seen> seen_;
+  OriginAmounts waiting_;  // of periods
+  double waiting_objects_ = 0;
   double objects_ = 0;
   uint64_t time_ns_ = 0;
   bool confirmed_ = false;

@@ -2,8 +2,6 @@
 
 #include <utility>
 
-#include "daemon/profile/exact_window.h"
-
 namespace goheapd::profile {
 namespace {
 
@@ -19,8 +17,10 @@ void ExactLedger::on_stack(model::ExactStack stack) {
   auto [entry, inserted] = stacks_.try_emplace(stack.stack_hash);
   if (!inserted) return;
   if (stack.truncated) ++truncated_stacks_;
+  entry->second.truncated = stack.truncated;
   entry->second.frames = std::make_shared<const std::vector<uint64_t>>(std::move(stack.stack));
   unnamed_.push_back(stack.stack_hash);
+  untaken_.push_back(stack.stack_hash);
 }
 
 void ExactLedger::apply(std::vector<model::ExactCount> counts) {
@@ -48,6 +48,25 @@ void ExactLedger::apply(std::vector<model::ExactCount> counts) {
 void ExactLedger::end_period() {
   past_counts_.clear();
   for (const model::ExactCount& count : counts_) past_counts_.emplace(key_of(count), count);
+}
+
+ExactWindow ExactLedger::take_window(uint64_t time_ns) {
+  ExactWindow window{.time_ns = time_ns, .stacks = {}, .counts = {}};
+  for (const uint64_t hash : std::exchange(untaken_, {})) {
+    const Stack& stack = stacks_.at(hash);
+    window.stacks.push_back(
+        {.pid = 0, .stack_hash = hash, .truncated = stack.truncated, .stack = *stack.frames});
+  }
+  for (const model::ExactCount& count : counts_) {
+    model::ExactCount& taken = taken_counts_.try_emplace(key_of(count)).first->second;
+    if (count.objects <= taken.objects) continue;
+    model::ExactCount& since = window.counts.emplace_back(count);
+    since.objects -= taken.objects;
+    since.requested_bytes -= taken.requested_bytes;
+    since.slot_bytes -= taken.slot_bytes;
+    taken = count;
+  }
+  return window;
 }
 
 uint64_t ExactLedger::objects_without_stack() const {

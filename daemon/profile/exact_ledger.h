@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "daemon/model/event.h"
+#include "daemon/profile/exact_window.h"
 #include "daemon/profile/raw_snapshot.h"
 #include "daemon/profile/site_board.h"
 #include "daemon/profile/span_classes.h"
@@ -23,6 +24,9 @@ class ExactLedger {
 
   // The kernel is about to forget its counts: what it has said so far stays, what it says next begins at zero.
   void end_period();
+
+  // What was counted since this was last asked, for those who want to know who allocates beside whom.
+  ExactWindow take_window(uint64_t time_ns);
 
   uint64_t objects() const { return objects_; }
   uint64_t bytes() const { return bytes_; }
@@ -50,14 +54,17 @@ class ExactLedger {
  private:
   struct Stack {
     StackPtr frames;
+    bool truncated = false;
     model::AllocationKind kind = model::AllocationKind::other;
     std::string function = kOtherSite;
   };
 
   std::unordered_map<uint64_t, Stack> stacks_;
   std::vector<uint64_t> unnamed_;
-  std::vector<model::ExactCount> counts_;               // of all periods
-  std::map<SampleKey, model::ExactCount> past_counts_;  // of periods that have ended
+  std::vector<uint64_t> untaken_;                        // by hash: not in any window yet
+  std::vector<model::ExactCount> counts_;                // of all periods
+  std::map<SampleKey, model::ExactCount> past_counts_;   // of periods that have ended
+  std::map<SampleKey, model::ExactCount> taken_counts_;  // that windows have
   uint64_t objects_ = 0;
   uint64_t bytes_ = 0;
   uint64_t truncated_stacks_ = 0;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <utility>
 
 #include "daemon/gobin/runtime_layout.h"
 
@@ -37,6 +38,15 @@ std::optional<OriginId> StackOrigins::add(std::vector<uint64_t> stack) {
   return id;
 }
 
+void StackOrigins::add(uint64_t number, std::vector<uint64_t> stack) {
+  if (const auto origin = add(std::move(stack))) by_number_.insert_or_assign(number, *origin);
+}
+
+std::optional<OriginId> StackOrigins::numbered(uint64_t number) const {
+  const auto found = by_number_.find(number);
+  return found == by_number_.end() ? std::nullopt : std::optional(found->second);
+}
+
 std::optional<OriginId> StackOrigins::find(const std::vector<uint64_t>& sampled) const {
   std::optional<OriginId> longest;
   uint64_t hash = 0;
@@ -66,20 +76,18 @@ double slots_of(const model::ExactCount& count) {
 }
 
 WindowCounts count_window(const ExactWindow& window, StackOrigins& origins) {
-  std::unordered_map<uint64_t, OriginId> known;
   for (const model::ExactStack& stack : window.stacks) {
     // The end of a stack that is cut is not where the sampled one ends.
-    if (stack.truncated || stack.stack.empty()) continue;
-    if (const auto origin = origins.add(stack.stack)) known.emplace(stack.stack_hash, *origin);
+    if (!stack.truncated && !stack.stack.empty()) origins.add(stack.stack_hash, stack.stack);
   }
   WindowCounts counts;
   for (const model::ExactCount& count : window.counts) {
-    const auto origin = known.find(count.stack_hash);
+    const auto origin = origins.numbered(count.stack_hash);
     const auto span_class = span_class_of(count);
-    if (origin == known.end()) {
+    if (!origin) {
       counts.unmatched += static_cast<double>(count.objects);
     } else if (span_class) {
-      counts.by_class[*span_class][origin->second] += slots_of(count);
+      counts.by_class[*span_class][*origin] += slots_of(count);
     }
   }
   return counts;

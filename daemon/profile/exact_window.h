@@ -1,5 +1,5 @@
-// A window in which every allocation of a process was counted, brought into the terms of source spans: how many slots of
-// which span class each stack took.
+// A time in which every allocation of a process was counted, a short window or a part of all its time, in the terms of
+// source spans: how many slots of which span class each stack took.
 //
 // Both walks go up the same frames, but begin at different functions: the counting one at the entry of the allocator, the
 // sampling one deep in it, where a span is taken. So the counted stack is the end of the sampled one:
@@ -26,8 +26,8 @@ namespace goheapd::profile {
 
 struct ExactWindow {
   uint64_t time_ns = 0;
-  std::vector<model::ExactStack> stacks;
-  std::vector<model::ExactCount> counts;
+  std::vector<model::ExactStack> stacks;  // those that no window before has brought, or more
+  std::vector<model::ExactCount> counts;  // of this time alone
 };
 
 // The stacks that windows have counted, each once.
@@ -39,6 +39,10 @@ class StackOrigins {
 
   // nullopt: there are too many already.
   std::optional<OriginId> add(std::vector<uint64_t> stack);
+  // The same, of a stack that counts call by this number from now on.
+  void add(uint64_t number, std::vector<uint64_t> stack);
+  std::optional<OriginId> numbered(uint64_t number) const;
+  size_t size() const { return stacks_.size(); }
   // Of a sampled stack: the longest counted one that it ends with.
   std::optional<OriginId> find(const std::vector<uint64_t>& sampled) const;
   const StackPtr& stack(OriginId origin) const { return stacks_[origin]; }
@@ -46,6 +50,7 @@ class StackOrigins {
  private:
   std::vector<StackPtr> stacks_;
   std::unordered_multimap<uint64_t, OriginId> by_hash_;
+  std::unordered_map<uint64_t, OriginId> by_number_;
 };
 
 // Which span class an allocation takes a slot of; nullopt: it is large, or not known.

@@ -95,6 +95,11 @@ std::optional<uint32_t> SpanLedger::owner_of(uint32_t span_class, OriginId origi
   return owner->second;
 }
 
+void SpanLedger::set_alloc_counted_elsewhere(bool elsewhere) {
+  counts_elsewhere_ = elsewhere;
+  all_counted_ = elsewhere && !has_reading();
+}
+
 void SpanLedger::on_opened(model::SpanRunOpened event, double times) {
   if (event.span_class >> 1 >= kSpanSizeClasses || event.planned_objects == 0 || event.object_bytes == 0)
     return;

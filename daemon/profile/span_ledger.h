@@ -15,7 +15,8 @@
 //
 // Stacks that take turns within a class open runs for each other. Where windows have counted such a class (add_window()),
 // what was sampled in it is divided by what they saw, see class_mixture.h: once for what came before the first window,
-// then as it settles. In use is
+// then as it settles. Where mode exact counts every allocation beside us, all its counts are such windows (add_period()).
+// In use is
 //
 //   of a stack in its own runs     own part of the run, while the first object lives, which is its own
 //   in runs that others opened     its part of what they opened, by age, x how much of its own objects of that age lives;
@@ -81,7 +82,7 @@ class SpanLedger {
 
   // While another source counts the allocations (mode exact), they are left out of every alloc value, so that nothing is
   // counted twice; inuse values go on, and samples with them. Events up to now must have been delivered before.
-  void set_alloc_counted_elsewhere(bool elsewhere) { counts_elsewhere_ = elsewhere; }
+  void set_alloc_counted_elsewhere(bool elsewhere);
   // End of the last reading.
   uint64_t reading_ns() const { return reading_ns_; }
 
@@ -109,6 +110,8 @@ class SpanLedger {
   // Takes over a window in which every allocation was counted. True: it divides the classes that matter as those before
   // did.
   bool add_window(const ExactWindow& window);
+  // The same, of all that was allocated since the last period or since counting began.
+  void add_period(const ExactWindow& period);
   // Of the classes that are shared, or have a hundredth of what was allocated or is in use, and so matter: those whose
   // division nobody has measured lately, or not for all of their large stacks; ascending. In perfect lockstep one stack
   // opens all runs, so that before a window has looked a class with a single stack is as doubtful as others.
@@ -138,8 +141,8 @@ class SpanLedger {
   uint64_t deaths() const { return deaths_; }
 
   // Fills samples, rate, cycle and comments. Alloc values are those of the last reading, as those of alloc_bytes() are;
-  // their sum never falls.
-  void fill(RawSnapshot& snapshot) const;
+  // their sum never falls. Returns how many classes are unresolved.
+  size_t fill(RawSnapshot& snapshot) const;
 
  private:
   // One stack and one span class.
@@ -203,6 +206,7 @@ class SpanLedger {
   uint32_t new_account(uint64_t stack_hash, uint32_t span_class, uint64_t object_bytes);
   std::optional<uint32_t> owner_of(uint32_t span_class, OriginId origin);
   void match_stacks();
+  bool take_in(const ExactWindow& window, bool is_period);
   // Null: what was opened in the class is not divided.
   const ClassMixture* mixture_of(uint32_t span_class) const;
   static uint64_t owner_key(OriginId origin, uint32_t span_class) {
@@ -212,6 +216,8 @@ class SpanLedger {
   template <typename Bytes>
   std::vector<double> divide_class(uint32_t span_class, const ClassMixture& mixture,
                                    const Bytes& opened) const;
+  // By place in the class: what each account has of it.
+  std::vector<double> parts_of(uint32_t span_class) const;
   // The account that shows what `id` has allocated, when windows divide its class.
   uint32_t shown_at(uint32_t id) const;
   double factor_of_all(size_t size_class) const;
@@ -262,8 +268,10 @@ class SpanLedger {
   // Allocated since the first reading in a class of which no run was sampled.
   ClassAmount unsampled(size_t size_class) const;
   std::array<ClassAmount, model::kAllocationKinds> by_kind() const;
+  std::vector<uint32_t> unresolved_among(const std::vector<uint32_t>& shared) const;
   void add_comments(RawSnapshot& snapshot, size_t shared_classes, size_t unresolved_classes,
                     size_t doubtful_classes) const;
+  void comment_on_division(RawSnapshot& snapshot) const;
 
   SpanClasses classes_;
   std::array<ClassBook, kSpanSizeClasses> books_{};
@@ -272,6 +280,7 @@ class SpanLedger {
   std::array<ClassAmount, kSpanSizeClasses> counted_before_{};
   std::array<ClassAmount, kSpanSizeClasses> allocated_before_{};
   bool counts_elsewhere_ = false;
+  bool all_counted_ = false;  // from before the first reading on
   // As of the last reading: allocated by account, and in classes without samples.
   std::vector<ClassAmount> counted_;
   std::array<ClassAmount, kSpanSizeClasses> counted_unsampled_{};
@@ -292,6 +301,7 @@ class SpanLedger {
   uint64_t reading_ns_ = 0;       // end of the last one
 
   uint64_t windows_ = 0;
+  uint64_t periods_ = 0;
   double unmatched_window_objects_ = 0;
   uint64_t births_ = 0;
   uint64_t deaths_ = 0;

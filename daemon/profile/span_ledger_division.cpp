@@ -1,7 +1,9 @@
 // The part of the books that divides what stacks have opened among those who allocated it. See span_ledger.h.
 #include <algorithm>
+#include <numeric>
 #include <set>
 
+#include "daemon/gobin/runtime_layout.h"
 #include "daemon/profile/span_ledger.h"
 
 namespace goheapd::profile {
@@ -34,10 +36,20 @@ const ClassMixture* SpanLedger::mixture_of(uint32_t span_class) const {
 }
 
 bool SpanLedger::add_window(const ExactWindow& window) {
-  const WindowCounts counted = count_window(window, origins_);
-  unmatched_window_objects_ += counted.unmatched;
   ++windows_;
-  match_stacks();
+  return take_in(window, false);
+}
+
+void SpanLedger::add_period(const ExactWindow& period) {
+  ++periods_;
+  take_in(period, true);
+}
+
+bool SpanLedger::take_in(const ExactWindow& window, bool is_period) {
+  const size_t known_stacks = origins_.size();
+  const WindowCounts counted = count_window(window, origins_);
+  double unmatched = counted.unmatched;
+  if (origins_.size() != known_stacks) match_stacks();
   const std::map<uint32_t, double> weights = weights_of_classes();
   bool agrees = true;
   for (const auto& [span_class, objects] : counted.by_class) {
@@ -46,16 +58,21 @@ bool SpanLedger::add_window(const ExactWindow& window) {
       if (owner_of(span_class, origin))
         known.emplace(origin, count);
       else
-        unmatched_window_objects_ += count;
+        unmatched += count;
     }
     Measured& measured = measured_[span_class];
-    const double difference = measured.mixture.add(known, window.time_ns);
+    if (is_period) {
+      const auto run_objects = static_cast<double>(gobin::kGoPageSize / class_bytes(span_class >> 1));
+      measured.mixture.add_period(known, window.time_ns, run_objects);
+    } else if (measured.mixture.add(known, window.time_ns) > kAgreement && weights.contains(span_class)) {
+      agrees = false;
+    }
     measured.opened_bytes = 0;
     for (const uint32_t id : class_accounts_[span_class]) measured.opened_bytes += accounts_[id].opened_bytes;
-    if (difference > kAgreement && weights.contains(span_class)) agrees = false;
   }
+  if (!is_period) unmatched_window_objects_ += unmatched;  // what periods have of it, those who count tell
   division_.reset();
-  divide_counted();
+  if (!all_counted_) divide_counted();  // else there is nothing to divide but what is in use
   return agrees;
 }
 
@@ -244,15 +261,28 @@ double SpanLedger::divide_in_use_of(size_t size_class, std::vector<ClassAmount>&
   return doubt;
 }
 
+// What another source has counted is in its books; then what was opened says who has how much.
+std::vector<double> SpanLedger::parts_of(uint32_t span_class) const {
+  const std::vector<uint32_t>& ids = class_accounts_.at(span_class);
+  std::vector<double> parts(ids.size());
+  if (elsewhere_[span_class >> 1].bytes <= 0) {
+    const std::vector<ClassAmount>& allocated = division().allocated;
+    for (size_t i = 0; i < ids.size(); ++i) parts[i] = allocated[ids[i]].bytes;
+    return parts;
+  }
+  if (const ClassMixture* mixture = mixture_of(span_class); mixture != nullptr)
+    return divide_class(span_class, *mixture, [](const Account& account) { return account.opened_bytes; });
+  for (size_t i = 0; i < ids.size(); ++i) parts[i] = accounts_[ids[i]].opened_bytes;
+  return parts;
+}
+
 std::vector<uint32_t> SpanLedger::shared_classes() const {
-  const std::vector<ClassAmount>& allocated = division().allocated;
   std::vector<uint32_t> shared;
   for (const auto& [span_class, ids] : class_accounts_) {
     double sum = 0;
     double first = 0;
     double second = 0;
-    for (const uint32_t id : ids) {
-      const double bytes = allocated[id].bytes;
+    for (const double bytes : parts_of(span_class)) {
       sum += bytes;
       second = std::max(second, std::min(bytes, first));
       first = std::max(first, bytes);
@@ -265,21 +295,28 @@ std::vector<uint32_t> SpanLedger::shared_classes() const {
 
 bool SpanLedger::is_resolved(uint32_t span_class) const {
   const ClassMixture* mixture = mixture_of(span_class);
-  if (mixture == nullptr || !mixture->is_confirmed()) return false;
+  // Where nothing goes uncounted, there is no time that could be unlike what was seen.
+  if (mixture == nullptr || !(all_counted_ || mixture->is_confirmed())) return false;
   double opened = 0;
   double unknown = 0;
+  double in_use = 0;
+  double unknown_in_use = 0;
   for (const uint32_t id : class_accounts_.at(span_class)) {
     const Account& account = accounts_[id];
     opened += account.opened_bytes;
-    if (!account.origin || !mixture->knows(*account.origin)) unknown += account.opened_bytes;
+    in_use += account.in_use.bytes;
+    if (account.origin && mixture->knows(*account.origin)) continue;
+    unknown += account.opened_bytes;
+    unknown_in_use += account.in_use.bytes;
   }
   const bool is_late =
       reading_ns_ > mixture->time_ns() + kLatelyNs && opened > kGrown * measured_.at(span_class).opened_bytes;
-  return unknown <= kUnknownShare * opened && !is_late;
+  return unknown <= kUnknownShare * opened && unknown_in_use <= kUnknownShare * in_use && !is_late;
 }
 
-std::vector<uint32_t> SpanLedger::unresolved_classes() const {
-  const std::vector<uint32_t> shared = shared_classes();
+std::vector<uint32_t> SpanLedger::unresolved_classes() const { return unresolved_among(shared_classes()); }
+
+std::vector<uint32_t> SpanLedger::unresolved_among(const std::vector<uint32_t>& shared) const {
   std::set<uint32_t> classes(shared.begin(), shared.end());
   for (const auto& [span_class, weight] : weights_of_classes()) classes.insert(span_class);
   std::erase_if(classes, [this](uint32_t span_class) { return is_resolved(span_class); });
@@ -317,17 +354,16 @@ bool SpanLedger::wants_windows() const { return has_reading() && !weights_of_cla
 
 std::vector<std::string> SpanLedger::uncertain_sites() const {
   const std::map<uint32_t, double> weights = weights_of_classes();
-  const auto& [allocated, held] = division();
+  const InUse& held = division().held;
   std::set<std::string> sites;
   for (const auto& [span_class, weight] : weights) {
     if (is_resolved(span_class) && !held.doubtful_classes.contains(span_class >> 1)) continue;
     const auto& ids = class_accounts_.at(span_class);
-    double sum = 0;
-    for (const uint32_t id : ids) sum += allocated[id].bytes;
-    for (const uint32_t id : ids) {
-      const auto name = names_.find(accounts_[id].stack_hash);
-      if (allocated[id].bytes > kSharedShare * sum && name != names_.end())
-        sites.insert(name->second.function);
+    const std::vector<double> parts = parts_of(span_class);
+    const double sum = std::accumulate(parts.begin(), parts.end(), 0.0);
+    for (size_t i = 0; i < ids.size(); ++i) {
+      const auto name = names_.find(accounts_[ids[i]].stack_hash);
+      if (parts[i] > kSharedShare * sum && name != names_.end()) sites.insert(name->second.function);
     }
   }
   return {sites.begin(), sites.end()};

@@ -92,13 +92,14 @@ void SpanLedger::name_stack(uint64_t stack_hash, model::AllocationKind kind, con
 
 bool SpanLedger::inuse_is_unreliable() const { return recent_lost_ > kUnreliableShare * recent_due_; }
 
-void SpanLedger::fill(RawSnapshot& snapshot) const {
+size_t SpanLedger::fill(RawSnapshot& snapshot) const {
   snapshot.sample_rate = mean_distance_;
   snapshot.is_scaled = true;
   snapshot.logical_stacks = false;
   snapshot.has_inuse = true;
   snapshot.gc_cycle = in_use_sweepgen_ / 2;
-  const std::vector<uint32_t> unresolved = unresolved_classes();
+  const std::vector<uint32_t> shared = shared_classes();
+  const std::vector<uint32_t> unresolved = unresolved_among(shared);
   const Division& divided = division();
   const auto add = [&](SampleKey key, const StackPtr& stack, uint64_t object_bytes, const char* note,
                        const ClassAmount& allocations, const ClassAmount& kept) {
@@ -128,7 +129,21 @@ void SpanLedger::fill(RawSnapshot& snapshot) const {
     add({0, 0, key + 1, false}, kNoStack, class_bytes(i), kUnsampled, counted_unsampled_[i],
         divided.held.unsampled[i]);
   }
-  add_comments(snapshot, shared_classes().size(), unresolved.size(), divided.held.doubtful_classes.size());
+  add_comments(snapshot, shared.size(), unresolved.size(), divided.held.doubtful_classes.size());
+  return unresolved.size();
+}
+
+void SpanLedger::comment_on_division(RawSnapshot& snapshot) const {
+  std::string seen;
+  if (windows_ != 0)
+    seen = std::to_string(windows_) + " short windows saw in which every allocation was counted";
+  if (periods_ != 0) {
+    if (!seen.empty()) seen += ", and as ";
+    seen += "the counts of mode exact say";
+  }
+  if (seen.empty()) return;
+  snapshot.comments.push_back("size classes are divided among the stacks that share them as " + seen +
+                              "; inuse also by how long sampled objects of each stack live");
 }
 
 void SpanLedger::add_comments(RawSnapshot& snapshot, size_t shared, size_t unresolved,
@@ -137,12 +152,7 @@ void SpanLedger::add_comments(RawSnapshot& snapshot, size_t shared, size_t unres
   comments.push_back(
       "the program's runtime does not sample: one of " + std::to_string(mean_distance_) +
       " bytes is sampled where the allocator takes a new span, scaled to the runtime's counters");
-  if (windows_ != 0 && shared > 0) {
-    comments.push_back("size classes are divided among the stacks that share them as " +
-                       std::to_string(windows_) +
-                       " short windows saw in which every allocation was counted; inuse also by how long "
-                       "sampled objects of each stack live");
-  }
+  if (shared > 0) comment_on_division(snapshot);
   if (unresolved != 0) {
     comments.push_back(
         std::to_string(unresolved) +

@@ -123,6 +123,38 @@ TEST(ClassMixture, TellsHowMuchAWindowDiffers) {
   EXPECT_NEAR(mixture.add({{kB, 10}}, 4), 1, 1e-9);
 }
 
+// A program that goes round in its phases for hours: each is as well known at the end as at the beginning.
+TEST(ClassMixture, PeriodsOfTheSameSharesAreOneWindow) {
+  ClassMixture mixture;
+  for (uint64_t i = 0; i < 50 * ClassMixture::kMaxWindows; ++i) {
+    if (i % 10 < 5)
+      mixture.add_period({{kA, 500 + static_cast<double>(i % 3)}, {kB, 1500}}, i, 256);
+    else
+      mixture.add_period({{kC, 1000}}, i, 256);
+  }
+  EXPECT_TRUE(mixture.is_confirmed());
+  EXPECT_EQ(mixture.time_ns(), 50 * ClassMixture::kMaxWindows - 1);
+  const OriginAmounts divided = mixture.divide({{kA, 100}, {kC, 100}});
+  EXPECT_NEAR(divided.at(kA), 25, 1);
+  EXPECT_NEAR(divided.at(kB), 75, 1);
+  EXPECT_NEAR(divided.at(kC), 100, 1e-9);
+}
+
+// A slow program makes an object in each period, and only all that fill a run tell who shared it.
+TEST(ClassMixture, PeriodsWaitForEnoughToFillARun) {
+  ClassMixture mixture;
+  for (uint64_t i = 0; i < 500; ++i) {
+    mixture.add_period({{i % 2 == 0 ? kA : kB, 1}}, i, 250);
+    EXPECT_EQ(mixture.is_measured(), i == 499) << i;
+  }
+  EXPECT_NEAR(mixture.divide({{kA, 100}}).at(kB), 50, 1e-9);
+  EXPECT_FALSE(mixture.is_confirmed());
+  for (uint64_t i = 0; i < 500; ++i) mixture.add_period({{i % 2 == 0 ? kA : kB, 1}}, i, 250);
+  EXPECT_TRUE(mixture.is_confirmed());
+  for (uint64_t i = 0; i < 500; ++i) mixture.add_period({{i % 5 == 0 ? kA : kB, 1}}, i, 250);
+  EXPECT_FALSE(mixture.is_confirmed());
+}
+
 TEST(ClassMixture, OldWindowsAreForgotten) {
   ClassMixture mixture;
   mixture.add({{kA, 1000}, {kB, 1000}}, 1);

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
+#include <utility>
 
 namespace goheapd::profile {
 namespace {
@@ -82,6 +84,33 @@ TEST(ExactLedger, PeriodsAddUp) {
   EXPECT_EQ(ledger.bytes(), 96u + 48 + 160 + 32);
   EXPECT_EQ(ledger.samples().size(), 3u);
   EXPECT_EQ(ledger.objects_without_stack(), 1u);
+}
+
+TEST(ExactLedger, AWindowHasWhatNoneBeforeHad) {
+  ExactLedger ledger;
+  ledger.on_stack({1, 7, false, {0x10, 0x20}});
+  ledger.apply({count(7, 10, 480)});
+  ExactWindow window = ledger.take_window(5);
+  EXPECT_EQ(window.time_ns, 5u);
+  ASSERT_EQ(window.stacks.size(), 1u);
+  EXPECT_EQ(window.stacks[0].stack_hash, 7u);
+  EXPECT_EQ(window.stacks[0].stack, (std::vector<uint64_t>{0x10, 0x20}));
+  ASSERT_EQ(window.counts.size(), 1u);
+  EXPECT_EQ(window.counts[0].objects, 10u);
+
+  ledger.on_stack({1, 8, true, {0x30}});
+  ledger.apply({count(7, 12, 576), count(8, 3, 48)});
+  ledger.end_period();
+  ledger.apply({count(7, 1, 48)});
+  window = ledger.take_window(6);
+  ASSERT_EQ(window.stacks.size(), 1u);
+  EXPECT_TRUE(window.stacks[0].truncated);
+  std::map<uint64_t, std::pair<uint64_t, uint64_t>> since;
+  for (const auto& entry : window.counts) since[entry.stack_hash] = {entry.objects, entry.slot_bytes};
+  EXPECT_EQ(since, (std::map<uint64_t, std::pair<uint64_t, uint64_t>>{{7, {3, 144}}, {8, {3, 48}}}));
+  window = ledger.take_window(7);
+  EXPECT_TRUE(window.stacks.empty());
+  EXPECT_TRUE(window.counts.empty());
 }
 
 }  // namespace

@@ -87,5 +87,16 @@ TEST(ExactWindow, CountsByClassAndStack) {
   EXPECT_EQ(counts.unmatched, 7);
 }
 
+// The next window brings only the stacks that are new.
+TEST(ExactWindow, StacksAreKnownFromEarlierWindows) {
+  StackOrigins origins;
+  count_window({.time_ns = 1, .stacks = {counted(1, {0x10, 0x500})}, .counts = {}}, origins);
+  const WindowCounts counts = count_window(
+      {.time_ns = 2, .stacks = {counted(2, {0x600})}, .counts = {count(1, 6, 10), count(2, 6, 5)}}, origins);
+  EXPECT_EQ(counts.unmatched, 0);
+  EXPECT_EQ(counts.by_class.at(12),
+            (OriginAmounts{{*origins.find({0x10, 0x500}), 10}, {*origins.find({0x600}), 5}}));
+}
+
 }  // namespace
 }  // namespace goheapd::profile

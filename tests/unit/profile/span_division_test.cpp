@@ -144,5 +144,68 @@ TEST_F(SpanDivision, InUseOfAStackThatOpensRunsAfterAWindow) {
   EXPECT_NEAR(static_cast<double>(values[11].inuse_objects), 0, 2);
 }
 
+// Mode exact beside the samples: all is counted from before the first reading on, so that no time is unlike what was seen.
+TEST_F(SpanDivision, CountsDivideWhatIsInUse) {
+  ledger_.set_alloc_counted_elsewhere(true);
+  apply();
+  std::vector<model::TrackedObject> dead;
+  for (uint64_t i = 0; i < 100; ++i) {
+    const model::SpanRunOpened opened = run(0x1000 + 64 * i, {1, 2, i % 10 == 0 ? 11u : 10u});
+    if (i / 10 % 2 == 1) dead.push_back(tracked(opened));
+    ledger_.on_opened(opened);
+  }
+  allocate(kClass64, 12'800);
+  collect();
+  free(kClass64, 6400);
+  ledger_.apply(reading(dead), {.amounts = {}, .all = true});
+  EXPECT_EQ(ledger_.unresolved_classes(), std::vector<uint32_t>{kSpan64});
+  ledger_.add_period(window({{10, 3200}, {11, 9600}}));
+  EXPECT_TRUE(ledger_.unresolved_classes().empty());
+  EXPECT_TRUE(ledger_.is_divided());
+  auto values = profile_by_end();
+  EXPECT_NEAR(static_cast<double>(values[10].inuse_objects), 1600, 100);
+  EXPECT_NEAR(static_cast<double>(values[11].inuse_objects), 4800, 100);
+  EXPECT_EQ(values[10].alloc_objects + values[11].alloc_objects, 0);
+  RawSnapshot snapshot;
+  EXPECT_EQ(ledger_.fill(snapshot), 0u);
+  EXPECT_TRUE(std::any_of(snapshot.comments.begin(), snapshot.comments.end(), [](const std::string& text) {
+    return text.find("as the counts of mode exact say") != std::string::npos;
+  }));
+}
+
+// Counting began when much was there already: one period may be unlike what came before.
+TEST_F(SpanDivision, CountsThatBeginLaterAreToBeConfirmed) {
+  apply();
+  for (uint64_t i = 0; i < 100; ++i) ledger_.on_opened(run(0x1000 + 64 * i, {1, 2, 10 + i % 2}));
+  allocate(kClass64, 12'800);
+  apply();
+  ledger_.set_alloc_counted_elsewhere(true);
+  ledger_.add_period(window({{10, 1000}, {11, 3000}}));
+  EXPECT_EQ(ledger_.unresolved_classes(), std::vector<uint32_t>{kSpan64});
+  EXPECT_EQ(profile_by_end()[10].alloc_objects, 3200);
+  ledger_.add_period(window({{10, 1000}, {11, 3000}}));
+  EXPECT_TRUE(ledger_.unresolved_classes().empty());
+}
+
+// Little was opened by a stack that no window has seen, and yet it may have half of what is in use.
+TEST_F(SpanDivision, WhoeverHoldsMuchMustBeKnown) {
+  apply();
+  std::vector<model::TrackedObject> dead;
+  for (uint64_t i = 0; i < 100; ++i) {
+    const bool is_known = i >= 5;
+    const model::SpanRunOpened opened = run(0x1000 + 64 * i, {1, 2, is_known ? 10 + i % 2 : 12});
+    if (is_known && i < 95) dead.push_back(tracked(opened));
+    ledger_.on_opened(opened);
+  }
+  allocate(kClass64, 12'800);
+  for (int i = 0; i < 2; ++i) ledger_.add_window(window({{10, 500}, {11, 500}}));
+  apply();
+  EXPECT_TRUE(ledger_.unresolved_classes().empty());
+  collect();
+  free(kClass64, 11'520);
+  apply(dead);
+  EXPECT_EQ(ledger_.unresolved_classes(), std::vector<uint32_t>{kSpan64});
+}
+
 }  // namespace
 }  // namespace goheapd::profile
