@@ -6,6 +6,7 @@
 //
 //	keep FIRST SECOND          how many of its last objects each place holds from now on
 //	run KIND OBJECTS SECONDS   takes turns, so that there are this many objects per millisecond
+//	work KIND OBJECTS SECONDS  the same, and keeps a CPU busy in between
 //	gc                         runtime.GC()
 //	sites                      FUNCTION OBJECTS HELD of each place
 //
@@ -107,7 +108,7 @@ var kinds = map[string]kind{
 }
 
 // In pieces of a millisecond, so that the rate is kept however slow probes make the program.
-func run(k kind, perMilli, millis int) {
+func run(k kind, perMilli, millis int, pause func()) {
 	perMilli /= k.objects
 	turns := perMilli * millis
 	begin := time.Now()
@@ -117,11 +118,21 @@ func run(k kind, perMilli, millis int) {
 			due = turns
 		}
 		if due == done {
-			time.Sleep(time.Millisecond / 4)
+			pause()
 		}
 		for ; done < due; done++ {
 			k.turn()
 		}
+	}
+}
+
+func sleep() { time.Sleep(time.Millisecond / 4) }
+
+var result uint64
+
+func compute() {
+	for i := uint64(0); i < 10000; i++ {
+		result = result*6364136223846793005 + i
 	}
 }
 
@@ -150,7 +161,9 @@ func main() {
 				p.resize(number(words[1+i%2]))
 			}
 		case "run":
-			run(kinds[words[1]], number(words[2]), 1000*number(words[3]))
+			run(kinds[words[1]], number(words[2]), 1000*number(words[3]), sleep)
+		case "work":
+			run(kinds[words[1]], number(words[2]), 1000*number(words[3]), compute)
 		case "gc":
 			runtime.GC()
 		case "sites":
