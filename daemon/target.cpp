@@ -28,6 +28,8 @@ constexpr uint64_t kCostLookWhenExact = 40 * kMillisecond;
 
 // A period of counting: long enough to be worth while, short beside the phases of a program.
 constexpr uint64_t kCountingPeriod = 100 * kMillisecond;
+// Of thousands of stacks it takes us milliseconds: at most 1/20 of the time.
+constexpr uint64_t kCountingDutyFactor = 20;
 
 // Of counted allocations.
 void note_lost_stacks(const profile::ExactLedger& ledger, profile::RawSnapshot& snapshot) {
@@ -202,15 +204,16 @@ void Target::apply(std::vector<model::ExactCount> counts) {
   const uint64_t before = exact_->objects();
   exact_->apply(std::move(counts));
   status_.samples += exact_->objects() - std::min(before, exact_->objects());
-  if (const uint64_t now = kernel_time_ns(); is_exact() && now >= period_ns_ + kCountingPeriod)
-    divide_as_counted(now);
+  if (is_exact() && kernel_time_ns() >= next_period_ns_) divide_as_counted();
 }
 
 // Source spans sees who opens runs only; the counts, who uses them.
-void Target::divide_as_counted(uint64_t now_ns) {
+void Target::divide_as_counted() {
   if (!spans_) return;
-  spans_->ledger().add_period(exact_->take_window(now_ns));
-  period_ns_ = now_ns;
+  const uint64_t begin = kernel_time_ns();
+  spans_->ledger().add_period(exact_->take_window(begin));
+  const uint64_t end = kernel_time_ns();
+  next_period_ns_ = end + std::max(kCountingPeriod, kCountingDutyFactor * (end - begin));
 }
 
 bool Target::cost_look_due(uint64_t now_ns) const {
@@ -235,7 +238,8 @@ void Target::begin_counting() {
 
 // The counts have, or have not, what is allocated from now on.
 void Target::count_elsewhere(bool elsewhere) {
-  counting_since_ns_ = period_ns_ = kernel_time_ns();
+  counting_since_ns_ = kernel_time_ns();
+  next_period_ns_ = counting_since_ns_ + kCountingPeriod;
   if (buckets_) buckets_->set_alloc_counted_elsewhere(elsewhere);
   if (spans_) spans_->ledger().set_alloc_counted_elsewhere(elsewhere);
 }
@@ -246,7 +250,7 @@ void Target::set_level(probe::Level level, const std::string& why) {
   const bool exact = level == probe::Level::exact;
   if (exact && !exact_) exact_.emplace();
   if (was_exact && !exact) {
-    divide_as_counted(kernel_time_ns());
+    divide_as_counted();
     exact_->end_period();
   }
   if (exact != was_exact) count_elsewhere(exact);

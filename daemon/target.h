@@ -148,7 +148,7 @@ class Target {
   std::vector<profile::SiteTotals> sites() const;
   void fill_from_buckets(profile::RawSnapshot& snapshot) const;
   void count_elsewhere(bool elsewhere);
-  void divide_as_counted(uint64_t now_ns);
+  void divide_as_counted();
   void add_counts(profile::RawSnapshot& snapshot) const;
   void leave_alloc_to_counts(profile::RawSnapshot& snapshot) const;
   void fill_from_counts(profile::RawSnapshot& snapshot) const;
@@ -183,7 +183,7 @@ class Target {
 
   model::Mode asked_mode_ = model::Mode::automatic;
   uint64_t counting_since_ns_ = 0;  // in mode exact, beside another source
-  uint64_t period_ns_ = 0;          // since then up to when source spans knows what was counted
+  uint64_t next_period_ns_ = 0;     // of counting, after which source spans is told of it; not before
   std::optional<probe::Governor> governor_;
   uint64_t cost_look_ns_ = 0;  // the last one
   profile::AllocationRate rate_;

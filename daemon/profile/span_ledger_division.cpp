@@ -62,7 +62,8 @@ bool SpanLedger::take_in(const ExactWindow& window, bool is_period) {
     }
     Measured& measured = measured_[span_class];
     if (is_period) {
-      const auto run_objects = static_cast<double>(gobin::kGoPageSize / class_bytes(span_class >> 1));
+      const double run_objects =
+          static_cast<double>(gobin::kGoPageSize) / static_cast<double>(class_bytes(span_class >> 1));
       measured.mixture.add_period(known, window.time_ns, run_objects);
     } else if (measured.mixture.add(known, window.time_ns) > kAgreement && weights.contains(span_class)) {
       agrees = false;
