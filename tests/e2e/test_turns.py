@@ -1,6 +1,7 @@
 """Source spans where places take turns in one size class: who takes a span from the allocator is not who uses it."""
 import collections
 import math
+import re
 
 import pytest
 
@@ -11,6 +12,7 @@ from harness.daemon import Daemon
 
 PLACES = ("main.takeFirst", "main.takeSecond", "main.fillFirst", "main.fillSecond")
 RATE = 500  # objects per millisecond
+COUNTED = re.compile(r"a window of .*, [1-9][0-9]* stacks")
 # The program does little but allocate for some milliseconds at a time; it would have to wait for its next window.
 WINDOWS = ["--mode", "sampled", "--log.level", "debug", "--overhead-budget", "50"]
 
@@ -49,11 +51,11 @@ def check(ours, truth, tolerance=0.15):
 
 
 def until_divided(daemon, program, run):
-    """Runs until a window has counted."""
-    for _ in range(30):
+    """Runs until a window has counted; on a busy machine one may find the program waiting for its turn."""
+    for _ in range(60):
         program.ask(run)
         profile = daemon.profile(program.pid)
-        if any("short windows" in text for text in profile.comments):
+        if COUNTED.search(daemon.log()) and any("short windows" in text for text in profile.comments):
             return
     raise AssertionError((profile.comments, daemon.log()))
 
