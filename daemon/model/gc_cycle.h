@@ -16,8 +16,8 @@ namespace goheapd::model {
 //     ends the sweep    ▲    ends marking, begins the next sweep
 //    before             └── workers and assists mark while the program runs
 struct GcCycle {
-  uint32_t number = 0;         // memstats.numgc
-  bool forced = false;         // runtime.GC()
+  uint32_t number = 0;  // memstats.numgc
+  bool forced = false;  // runtime.GC()
   // What the runtime would print: work.userForced, which up to 1.19 the next cycle may have set already.
   // https://github.com/golang/go/blob/go1.19.8/src/runtime/mgc.go#L616
   bool printed_as_forced = false;

@@ -60,12 +60,12 @@ struct HeapSnapshot {
   // What the alloc values count from (process start, or attach in exact mode), as long before the end as it was, whatever
   // has been done to the clock since.
   int64_t start_wall_ns = 0;
-  int64_t end_wall_ns = 0;    // when this was true
-  bool is_delta = false;      // end - begin of two snapshots
-  uint64_t sample_rate = 0;   // PeriodType space/bytes, Period; 1 = every allocation
-  bool is_scaled = false;     // samples' recorded values are estimates already, the rate is only told
-  bool has_inuse = true;      // false: inuse is unknown in this mode and all zero
-  uint32_t gc_cycle = 0;      // the completed GC cycle that inuse stands for, 0 = unknown
+  int64_t end_wall_ns = 0;   // when this was true
+  bool is_delta = false;     // end - begin of two snapshots
+  uint64_t sample_rate = 0;  // PeriodType space/bytes, Period; 1 = every allocation
+  bool is_scaled = false;    // samples' recorded values are estimates already, the rate is only told
+  bool has_inuse = true;     // false: inuse is unknown in this mode and all zero
+  uint32_t gc_cycle = 0;     // the completed GC cycle that inuse stands for, 0 = unknown
   std::string mode;
   std::string source;
   std::vector<std::string> comments;

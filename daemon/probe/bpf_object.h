@@ -19,7 +19,8 @@ namespace goheapd::probe {
 
 class BpfObject {
  public:
-  // Loads for sites that will be attached by `method`, with smaller maps where `wanted` is too much for so many CPUs. Error: errno and, where known, what libbpf said.
+  // Loads for sites that will be attached by `method`, with smaller maps where `wanted` is too much for so many CPUs. Error:
+  // errno and, where known, what libbpf said.
   static Expected<BpfObject> load(const BpfSizes& wanted, AttachMethod method,
                                   std::span<const uint32_t, wire::kSizeClassCount> size_class_bytes);
   BpfObject(BpfObject&&) noexcept;
