@@ -75,10 +75,13 @@ def check_allocated(profile, program):
 
 def check_in_use(profile, program, kept, surely=False):
     """It is right, as far as samples are many, or flagged, if it is not to be right `surely`. True: it is not flagged."""
-    samples = 32 * kept / profile.period
     is_flagged = bool(flagged(profile))
     if surely or not is_flagged:
-        check(shares(profile, "inuse_space"), program.shares()[1], max(0.15, 5 / math.sqrt(samples)))
+        ours = shares(profile, "inuse_space")
+        for place, share in program.shares()[1].items():
+            # Five standard deviations of its own samples.
+            samples = max(1, share * 32 * kept / profile.period)
+            check(ours, {place: share}, max(0.15, 5 / math.sqrt(samples)))
     return not is_flagged
 
 
