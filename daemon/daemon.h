@@ -173,7 +173,7 @@ class Daemon final : public exporters::ProfileSource {
   void govern(uint64_t now_ns);
   void take_storms();
   // Nothing: the process is gone; its exit will be told.
-  std::optional<TargetCost> cost_of(const Target& target) const;
+  std::optional<TargetCost> cost_of(Target& target) const;
   probe::HitCost hit_cost_or_guess() const;
   void look_at_cost(Target& target);
   void note_last_cost(Target& target);

@@ -116,21 +116,23 @@ probe::HitCost Daemon::hit_cost_or_guess() const {
   return cost;
 }
 
-std::optional<Daemon::TargetCost> Daemon::cost_of(const Target& target) const {
+std::optional<Daemon::TargetCost> Daemon::cost_of(Target& target) const {
   const auto counters = collector_->counters(target.pid());
   const auto cpu = process_cpu_time_ns(target.pid());
   if (!counters || !cpu) return std::nullopt;
-  return TargetCost{.sample = {.time_ns = kernel_time_ns(),
-                               .cpu_ns = *cpu,
-                               .probe_ns = probe::probe_ns(*counters, hit_cost_or_guess())},
-                    .hits = counters->hits};
+  return TargetCost{
+      .sample = {.time_ns = kernel_time_ns(),
+                 .cpu_ns = *cpu,
+                 .probe_ns = probe::probe_ns(*counters, hit_cost_or_guess(), target.program_time())},
+      .hits = counters->hits};
 }
 
 // Before its probes go, and what the kernel has counted of them with them.
 void Daemon::note_last_cost(Target& target) {
   if (!collector_) return;
   if (const auto counters = collector_->counters(target.pid()))
-    target.note_cost(kernel_time_ns(), counters->hits, probe::probe_ns(*counters, hit_cost_or_guess()));
+    target.note_cost(kernel_time_ns(), counters->hits,
+                     probe::probe_ns(*counters, hit_cost_or_guess(), target.program_time()));
 }
 
 // A slice begins or ends, if one is due.

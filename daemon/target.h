@@ -65,6 +65,7 @@ class Target {
   void govern(probe::Governor governor) { governor_.emplace(std::move(governor)); }
   // Null: nothing is measured, since there are no probes.
   probe::Governor* governor() { return governor_ ? &*governor_ : nullptr; }
+  probe::ProgramTime& program_time() { return program_time_; }
   bool cost_look_due(uint64_t now_ns) const;
   // Both since the probes were put in.
   void note_cost(uint64_t now_ns, uint64_t hits, uint64_t probe_ns);
@@ -188,6 +189,7 @@ class Target {
   uint64_t counting_since_ns_ = 0;  // in mode exact, beside another source
   uint64_t next_period_ns_ = 0;     // of counting, after which source spans is told of it; not before
   std::optional<probe::Governor> governor_;
+  probe::ProgramTime program_time_;
   uint64_t cost_look_ns_ = 0;  // the last one
   profile::AllocationRate rate_;
 };

@@ -70,13 +70,13 @@ std::string percent(double ratio) {
 
 }  // namespace
 
-uint64_t probe_ns(const TargetCounters& counters, const HitCost& cost) {
+uint64_t probe_ns(const TargetCounters& counters, const HitCost& cost, ProgramTime& program) {
   const double emulated = std::max(cost.ns[static_cast<size_t>(CostClass::push)],
                                    cost.ns[static_cast<size_t>(CostClass::branch)]);
   const double traps =
       static_cast<double>(counters.hits - counters.single_step_hits) * emulated +
       static_cast<double>(counters.single_step_hits) * cost.ns[static_cast<size_t>(CostClass::single_step)];
-  return static_cast<uint64_t>(traps) + counters.program_ns;
+  return static_cast<uint64_t>(traps) + program.observe(counters.hits, counters.program_ns);
 }
 
 Governor::Governor(Options options, uint64_t now_ns)

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "daemon/probe/hit_cost.h"
+#include "daemon/probe/program_time.h"
 #include "daemon/probe/slices.h"
 
 namespace goheapd::probe {
@@ -35,8 +36,9 @@ inline constexpr std::array<std::string_view, kLevels> kLevelNames = {"gc",     
                                                                       "sparse", "sampled", "exact"};
 inline std::string_view name_of(Level level) { return kLevelNames[static_cast<size_t>(level)]; }
 
-// CPU nanoseconds of the target that all hits so far have taken: the traps by their kind, and the time of the programs.
-uint64_t probe_ns(const TargetCounters& counters, const HitCost& cost);
+// CPU nanoseconds of the target that all hits so far have taken: the traps by their kind, and the time of the programs, of
+// which `program` keeps count for this target.
+uint64_t probe_ns(const TargetCounters& counters, const HitCost& cost, ProgramTime& program);
 
 struct Move {
   Level from = Level::gc;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "daemon/probe/collector.h"
+#include "daemon/probe/program_time.h"
 
 namespace goheapd::probe {
 namespace {
@@ -382,7 +383,8 @@ TEST(ProbeNs, TrapsByKindAndPrograms) {
   counters.hits = 100;
   counters.single_step_hits = 10;
   counters.program_ns = 7;
-  EXPECT_EQ(probe_ns(counters, cost), 90 * 600 + 10 * 9000 + 7);
+  ProgramTime program;
+  EXPECT_EQ(probe_ns(counters, cost, program), 90 * 600 + 10 * 9000 + 7);
 }
 
 }  // namespace
