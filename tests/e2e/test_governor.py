@@ -12,7 +12,7 @@ from harness.daemon import Daemon
 from harness.phases import Phases
 
 # Per second, on a CPU that is kept busy: counting them takes a small part of the budget.
-SLOW = 250
+SLOW = 150
 HELD = 800  # objects of 4 KiB
 BUDGET = 3  # percent, where several programs share this machine: what a hit takes is overrated at times
 

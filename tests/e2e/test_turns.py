@@ -144,11 +144,15 @@ def test_counts_divide_what_is_in_use(version, case):
         row = daemon.wait_for_state(program.pid)
         assert (row["mode"], row["source"]) == ("exact", "spans"), row
         program.ask(f"keep {kept[0]} {kept[1]}")
-        for _ in range(2):
-            program.ask(f"run {kind} 200 1")
-        profile = collected(daemon, program)
-        check(shares(profile, "alloc_objects"), program.shares()[0], 1e-6)
-        is_resolved = check_in_use(profile, program, sum(kept), surely=case in ALIKE)
+        # Where they are busy for a second or two only, what has been counted may not be enough to be sure.
+        for _ in range(4):
+            for _ in range(2):
+                program.ask(f"run {kind} 200 1")
+            profile = collected(daemon, program)
+            check(shares(profile, "alloc_objects"), program.shares()[0], 1e-6)
+            is_resolved = check_in_use(profile, program, sum(kept), surely=case in ALIKE)
+            if is_resolved or case not in MANY:
+                break
         assert is_resolved or case not in MANY, (profile.comments, shares(profile, "inuse_space"))
         row = daemon.targets()[program.pid]
         assert is_resolved == (not set(row["uncertain_sites"]) & set(PLACES)), row
