@@ -30,6 +30,9 @@ class Turns(Answering):
                      for i in (0, 1))
 
 
+UNKNOWN = "no window has lately shown"
+
+
 def shares(profile, column):
     index = profile.column(column)
     sums = collections.Counter()
@@ -51,12 +54,14 @@ def check(ours, truth, tolerance=0.15):
 
 
 def until_divided(daemon, program, run):
-    """Runs until a window has counted; on a busy machine one may find the program waiting for its turn."""
+    """The profile, once windows have counted enough; on a busy machine one may find the program waiting for its turn."""
     for _ in range(60):
         program.ask(run)
-        profile = daemon.profile(program.pid)
-        if COUNTED.search(daemon.log()) and any("short windows" in text for text in profile.comments):
-            return
+        profile = collected(daemon, program)
+        check_allocated(profile, program)
+        if COUNTED.search(daemon.log()) and any("short windows" in text for text in profile.comments) and \
+                not any(UNKNOWN in text for text in profile.comments):
+            return profile
     raise AssertionError((profile.comments, daemon.log()))
 
 
@@ -69,7 +74,7 @@ if LONG:
 
 def check_allocated(profile, program):
     """What each place allocates is right, or it is said that nobody knows."""
-    if not any("no window has lately shown" in text for text in profile.comments):
+    if not any(UNKNOWN in text for text in profile.comments):
         check(shares(profile, "alloc_space"), program.shares()[0])
 
 
@@ -103,9 +108,7 @@ def test_each_place_has_what_it_allocates(version, case):
         assert daemon.wait_for_state(program.pid)["source"] == "spans"
         daemon.profile(program.pid)
         program.ask(f"keep {kept[0]} {kept[1]}")
-        until_divided(daemon, program, f"run {kind} {RATE} 1")
-        program.ask(f"run {kind} {RATE} 1")
-        profile = collected(daemon, program)
+        profile = until_divided(daemon, program, f"run {kind} {RATE} 1")
         check(shares(profile, "alloc_space"), program.shares()[0])
         if check_in_use(profile, program, sum(kept)):
             assert not set(daemon.targets()[program.pid]["uncertain_sites"]) & set(PLACES)

@@ -73,12 +73,13 @@ def test_a_clock_that_is_set_under_a_running_program(files):
     before = {row["comm"]: row for row in rows(files["before-jump.json"])}
     for row in rows(files["jump.json"]):
         assert row["state"] == "attached" and row["level"] == before[row["comm"]]["level"], row
-        assert 0 <= age(row["attached_at"]) <= age(row["started_at"]) + 1 < 900, (row, now)
+        # The machine's own clock was asked for whole seconds.
+        assert -1 <= age(row["attached_at"]) <= age(row["started_at"]) + 1 < 900, (row, now)
         assert 0 <= row["alloc_bytes_per_second"] < 1e9 and row["overhead_ratio"] < 1, row
     cycles = json.loads(files["jump-gc.json"])["cycles"]
     assert len(cycles) >= 5
     for cycle in cycles:
-        assert 0 <= age(cycle["ended_at"]) <= age(cycle["started_at"]) < 900, (cycle, now)
+        assert -1 <= age(cycle["ended_at"]) <= age(cycle["started_at"]) < 900, (cycle, now)
     metrics = Metrics.parse(files["jump-metrics"].decode())
     assert 0 <= metrics.sum("goheapd_main_loop_age_seconds") < 15
     assert metrics.sum("goheapd_gc_pause_seconds_sum") < 900 and metrics.sum("goheapd_probe_cpu_seconds_total") < 900
