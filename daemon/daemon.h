@@ -175,6 +175,8 @@ class Daemon final : public exporters::ProfileSource {
   // Nothing: the process is gone; its exit will be told.
   std::optional<TargetCost> cost_of(Target& target) const;
   probe::HitCost hit_cost_or_guess() const;
+  // What the hits so far have taken of its CPU time.
+  uint64_t probe_ns_of(Target& target, const probe::TargetCounters& counters) const;
   void look_at_cost(Target& target);
   void note_last_cost(Target& target);
   void take_turn(Target& target);

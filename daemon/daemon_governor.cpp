@@ -116,14 +116,16 @@ probe::HitCost Daemon::hit_cost_or_guess() const {
   return cost;
 }
 
+uint64_t Daemon::probe_ns_of(Target& target, const probe::TargetCounters& counters) const {
+  return probe::probe_ns(counters, hit_cost_or_guess(), target.program_time());
+}
+
 std::optional<Daemon::TargetCost> Daemon::cost_of(Target& target) const {
   const auto counters = collector_->counters(target.pid());
   const auto cpu = process_cpu_time_ns(target.pid());
   if (!counters || !cpu) return std::nullopt;
   return TargetCost{
-      .sample = {.time_ns = kernel_time_ns(),
-                 .cpu_ns = *cpu,
-                 .probe_ns = probe::probe_ns(*counters, hit_cost_or_guess(), target.program_time())},
+      .sample = {.time_ns = kernel_time_ns(), .cpu_ns = *cpu, .probe_ns = probe_ns_of(target, *counters)},
       .hits = counters->hits};
 }
 
@@ -131,8 +133,7 @@ std::optional<Daemon::TargetCost> Daemon::cost_of(Target& target) const {
 void Daemon::note_last_cost(Target& target) {
   if (!collector_) return;
   if (const auto counters = collector_->counters(target.pid()))
-    target.note_cost(kernel_time_ns(), counters->hits,
-                     probe::probe_ns(*counters, hit_cost_or_guess(), target.program_time()));
+    target.note_cost(kernel_time_ns(), counters->hits, probe_ns_of(target, *counters));
 }
 
 // A slice begins or ends, if one is due.

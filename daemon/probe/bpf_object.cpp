@@ -67,6 +67,7 @@ Expected<BpfObject> BpfObject::load(const BpfSizes& wanted, AttachMethod method,
 
   BpfObject object;
   object.method_ = method;
+  object.possible_cpus_ = static_cast<size_t>(cpus);
   object.skeleton_.reset(heap_bpf__open());
   heap_bpf* const skeleton = object.skeleton_.get();
   if (skeleton == nullptr) return fail("cannot open the BPF object", last_complaint, errno);

@@ -46,6 +46,8 @@ class BpfObject {
   int span_caches() const;
   int open_runs() const;
   uint32_t target_capacity() const { return target_capacity_; }
+  // How many values an entry of a map has of which each CPU has its own.
+  size_t possible_cpus() const { return possible_cpus_; }
   AttachMethod method() const { return method_; }  // for which it was loaded
 
   // How often self_test_program ran at sites whose cookie was `cookie` (0 to 3; without cookies all count as 0).
@@ -69,6 +71,7 @@ class BpfObject {
   std::unique_ptr<uint64_t, Unmap> target_words_;         // of all targets
   std::vector<std::unique_ptr<bpf_link, Detach>> links_;  // after skeleton_: links go before their programs
   uint32_t target_capacity_ = 0;
+  size_t possible_cpus_ = 1;
   AttachMethod method_ = AttachMethod::uprobe_multi;
 };
 

@@ -89,8 +89,7 @@ struct Collector::State {
   Attacher attacher;
   AttachMethod method = AttachMethod::uprobe_multi;
   Sinks sinks;
-  ExactReader exact{object.exact_counts(), object.shipped_stacks()};
-  size_t cpus = 1;
+  ExactReader exact{object.exact_counts(), object.shipped_stacks(), object.possible_cpus()};
   uint32_t next_session = 1;
   std::vector<uint16_t> free_indices;
   std::unordered_map<pid_t, Target> targets;
@@ -155,7 +154,7 @@ int Collector::State::take_in(ByteView record) {
 }
 
 wire::WireStatistics Collector::State::statistics_of(uint32_t index) const {
-  std::vector<wire::WireStatistics> cpu_values(cpus);
+  std::vector<wire::WireStatistics> cpu_values(object.possible_cpus());
   wire::WireStatistics sum{};
   if (bpf_map_lookup_elem(object.statistics(), &index, cpu_values.data()) != 0) return sum;
   for (const wire::WireStatistics& value : cpu_values) {
@@ -181,7 +180,7 @@ Expected<bool> Collector::State::write(const Target& target) const {
 }
 
 void Collector::State::clear_statistics(uint32_t index) const {
-  const std::vector<wire::WireStatistics> zeros(cpus);
+  const std::vector<wire::WireStatistics> zeros(object.possible_cpus());
   bpf_map_update_elem(object.statistics(), &index, zeros.data(), BPF_ANY);
 }
 
@@ -279,9 +278,6 @@ Expected<Collector> Collector::create(const CollectorOptions& options, Sinks sin
   auto state = std::make_unique<State>(std::move(*object), Attacher(std::move(environment)));
   state->method = *host.method;
   state->sinks = std::move(sinks);
-  const int cpus = libbpf_num_possible_cpus();
-  if (cpus <= 0) return fail("cannot find the number of CPUs", {}, -cpus);
-  state->cpus = static_cast<size_t>(cpus);
   for (uint32_t index = state->object.target_capacity() - 1; index > wire::kNoTargetIndex; --index)
     state->free_indices.push_back(static_cast<uint16_t>(index));
   state->ring.reset(ring_buffer__new(state->object.events(), State::on_record, state.get(), nullptr));

@@ -1,7 +1,6 @@
 #include "daemon/probe/exact_reader.h"
 
 #include <bpf/bpf.h>
-#include <bpf/libbpf.h>
 
 #include <cerrno>
 #include <cstddef>
@@ -12,10 +11,8 @@
 
 namespace goheapd::probe {
 
-ExactReader::ExactReader(int counts_map, int stacks_map) : counts_map_(counts_map), stacks_map_(stacks_map) {
-  const int cpus = libbpf_num_possible_cpus();
-  cpus_ = cpus > 0 ? static_cast<size_t>(cpus) : 1;
-}
+ExactReader::ExactReader(int counts_map, int stacks_map, size_t possible_cpus)
+    : counts_map_(counts_map), stacks_map_(stacks_map), cpus_(possible_cpus) {}
 
 Expected<bool> ExactReader::for_each(const std::function<void(const ExactEntry&)>& visit) {
   // Per-CPU values come one after the other, each rounded up to 8 bytes.

@@ -1,6 +1,7 @@
 // Reads the kernel's exact counts and forgets those of targets that are gone.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <unordered_set>
@@ -23,7 +24,7 @@ struct ExactEntry {
 
 class ExactReader {
  public:
-  ExactReader(int counts_map, int stacks_map);
+  ExactReader(int counts_map, int stacks_map, size_t possible_cpus);
 
   // Calls `visit` for every entry of the map once. In batches where the kernel can, else key by key.
   Expected<bool> for_each(const std::function<void(const ExactEntry&)>& visit);

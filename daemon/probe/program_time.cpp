@@ -1,7 +1,5 @@
 #include "daemon/probe/program_time.h"
 
-#include <algorithm>
-
 #include "bpf/wire.h"
 
 namespace goheapd::probe {
@@ -24,7 +22,7 @@ uint64_t ProgramTime::observe(uint64_t hits, uint64_t program_ns) {
     from_ = next_;
     next_ = {hits, program_ns};
   }
-  return static_cast<uint64_t>(std::max(0.0, sum_ns_));
+  return static_cast<uint64_t>(sum_ns_);
 }
 
 }  // namespace goheapd::probe

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
+#include <stdexcept>
 #include <thread>
 
 #include "daemon/gobin/go_binary.h"
@@ -72,6 +73,16 @@ class Lifecycle : public ::testing::Test {
   // One toolchain is enough for what does not depend on Go.
   const std::string path_ = build_go_program("allocator", {.minor = go_minors().back()});
   Received received_;
+
+  // Every allocation of `program` is counted from now on.
+  probe::Collector count_with(const probe::CollectorOptions& options, const GoProgram& program) {
+    probe::Collector collector = make_collector(received_, options);
+    if (const auto attached = collector.attach(request_for(program, Watch::exact)); !attached)
+      throw std::runtime_error(to_string(attached.error()));
+    if (const auto told = collector.set_recording(program.pid(), probe::ProbeGroups::all()); !told)
+      throw std::runtime_error(to_string(told.error()));
+    return collector;
+  }
 };
 
 TEST_F(Lifecycle, DetachRestoresTheCode) {
@@ -331,9 +342,7 @@ TEST_F(Lifecycle, FullCountMapKeepsTheTotals) {
   GoProgram program(path_);
   probe::CollectorOptions options;
   options.sizes.exact_entries = 24;
-  probe::Collector collector = make_collector(received_, options);
-  ASSERT_TRUE(collector.attach(request_for(program, Watch::exact)));
-  ASSERT_TRUE(collector.set_recording(program.pid(), probe::ProbeGroups::all()));
+  probe::Collector collector = count_with(options, program);
   const auto before = program.ask_numbers("mallocs");
   EXPECT_EQ(program.ask("work untiny 2000"), "done");
   const auto after = program.ask_numbers("mallocs");
@@ -349,9 +358,7 @@ TEST_F(Lifecycle, FullStackMapCostsOnlyThatStacksAreSentAgain) {
   GoProgram program(path_);
   probe::CollectorOptions options;
   options.sizes.stacks = 4;
-  probe::Collector collector = make_collector(received_, options);
-  ASSERT_TRUE(collector.attach(request_for(program, Watch::exact)));
-  ASSERT_TRUE(collector.set_recording(program.pid(), probe::ProbeGroups::all()));
+  probe::Collector collector = count_with(options, program);
   const auto before = program.ask_numbers("mallocs");
   EXPECT_EQ(program.ask("work mixed 1000"), "done");
   const auto after = program.ask_numbers("mallocs");
@@ -372,9 +379,7 @@ TEST_F(Lifecycle, FullRingLosesNoCountsAndStacksComeLater) {
   GoProgram program(path_);
   probe::CollectorOptions options;
   options.sizes.ring_bytes = 4096;
-  probe::Collector collector = make_collector(received_, options);
-  ASSERT_TRUE(collector.attach(request_for(program, Watch::exact)));
-  ASSERT_TRUE(collector.set_recording(program.pid(), probe::ProbeGroups::all()));
+  probe::Collector collector = count_with(options, program);
   const auto before = program.ask_numbers("mallocs");
   EXPECT_EQ(program.ask("work deep 2"), "done");  // nobody empties the ring meanwhile
   const auto after = program.ask_numbers("mallocs");

@@ -18,19 +18,13 @@ from conftest import LONG
 from harness import golang, usage
 from harness.daemon import GOHEAPD, Daemon
 from harness.target import Target
-
-
-def wait_for(condition, what, timeout=30):
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
+from harness.waiting import wait_for
 
 
 def assert_unharmed(target):
     wait_for(lambda: not target.text_differences(), "a trap is left in the target's code", 10)
     rounds = int(target.ask("status")[0])
-    wait_for(lambda: int(target.ask("status")[0]) > rounds, "the load stands still")
+    wait_for(lambda: int(target.ask("status")[0]) > rounds, "the load stands still", 30)
     assert target.ask("status")[1] == "0", "the target computed something wrong"
 
 

@@ -13,13 +13,7 @@ from harness import golang
 from harness.daemon import Daemon
 from harness.forks import Forks
 from harness.target import text_differences
-
-
-def wait_for(condition, what, timeout=20):
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
+from harness.waiting import wait_for
 
 
 def is_alive(pid):
@@ -29,7 +23,7 @@ def is_alive(pid):
 def assert_works(program, child):
     """Only that one of its children is there."""
     before = program.rounds()
-    wait_for(lambda: program.rounds() > before + 20, "the child stands still")
+    wait_for(lambda: program.rounds() > before + 20, "the child stands still", 20)
     assert is_alive(child)
     assert program.ask("work 1000") == "done"
 
@@ -56,7 +50,7 @@ def test_a_killed_daemon_harms_neither(mode, some_minor):
                     time.sleep(delays.uniform(0, 0.2))
                     daemon.stop(signal.SIGKILL)
                     for pid in (program.pid, child):
-                        wait_for(lambda pid=pid: not text_differences(pid), f"a probe is left in process {pid}")
+                        wait_for(lambda pid=pid: not text_differences(pid), f"a probe is left in process {pid}", 20)
                     assert_works(program, child)
 
 
