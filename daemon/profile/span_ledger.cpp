@@ -113,6 +113,8 @@ void SpanLedger::on_opened(model::SpanRunOpened event, double times) {
   run.used = event.planned_objects;
   run.object_bytes = event.object_bytes;
   run.account = account_of(event);
+  run.starts_moment =
+      std::exchange(last_holders_[event.span_class], shown_at(run.account)) != shown_at(run.account);
   Account& account = accounts_[run.account];
   if (account.object_bytes != event.object_bytes) account.object_bytes = 0;
   const double planned_bytes = static_cast<double>(run.planned) * static_cast<double>(run.object_bytes);
@@ -187,7 +189,8 @@ void SpanLedger::judge(const model::LivenessReading& reading) {
     if (found == live_.end() || found->second.birth_ns != dead.birth_ns) continue;
     ++deaths_;
     const Run& run = found->second;
-    accounts_[run.account].survival.note((reading.sweepgen - run.sweepgen) / 2 - 1, run.amount().bytes, true);
+    accounts_[run.account].survival.note((reading.sweepgen - run.sweepgen) / 2 - 1, run.amount().bytes, true,
+                                         run.starts_moment);
     dying_.insert_or_assign(dead.address, found->second);
     live_.erase(found);
   }
@@ -201,7 +204,8 @@ void SpanLedger::judge(const model::LivenessReading& reading) {
 void SpanLedger::note_survivors() {
   for (const auto& [address, run] : live_) {
     if (static_cast<int32_t>(sweepgen_ - run.sweepgen) < 2) continue;
-    accounts_[run.account].survival.note((sweepgen_ - run.sweepgen) / 2 - 1, run.amount().bytes, false);
+    accounts_[run.account].survival.note((sweepgen_ - run.sweepgen) / 2 - 1, run.amount().bytes, false,
+                                         run.starts_moment);
   }
 }
 

@@ -19,7 +19,8 @@
 // In use is
 //
 //   of a stack in its own runs     own part of the run, while the first object lives, which is its own
-//   in runs that others opened     its part of what they opened, by age, x how much of its own objects of that age lives;
+//   in runs that others opened     its part of what they opened, by age, x how much of its own objects of that age lives,
+//                                  as far as that differs from the openers' by more than chance;
 //                                  of a stack that hardly ever opened a run, what the others leave of the class's total
 //
 // scaled to what is in use of the class (see survival.h). Where that differs much from what it would be if all of a run
@@ -172,8 +173,9 @@ class SpanLedger {
     uint32_t used = 0;
     double weight = 0;  // objects that one used object stands for
     uint64_t object_bytes = 0;
-    bool counts = true;        // as allocated; else another source has counted it
-    uint32_t settlements = 0;  // of its class, at birth
+    bool starts_moment = true;  // the sample before it in its class was another stack's
+    bool counts = true;         // as allocated; else another source has counted it
+    uint32_t settlements = 0;   // of its class, at birth
     ClassAmount amount() const {
       const double objects = weight * used;
       return {objects, objects * static_cast<double>(object_bytes)};
@@ -292,6 +294,7 @@ class SpanLedger {
   std::unordered_map<uint64_t, uint32_t> owners_;  // accounts by owner_key()
   std::unordered_map<uint64_t, Name> names_;       // by hash of the stack
   std::vector<std::pair<uint64_t, StackPtr>> unnamed_;
+  std::array<std::optional<uint32_t>, 2 * kSpanSizeClasses> last_holders_{};  // accounts, by span class
   Runs live_;
   Runs dying_;                                // found dead by the last reading: a cut may still be on its way
   mutable std::optional<Division> division_;  // none: something has changed since it was asked for

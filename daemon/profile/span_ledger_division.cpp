@@ -226,6 +226,10 @@ std::map<uint32_t, SpanLedger::LivingHolder> SpanLedger::holders_of(uint32_t spa
       living.holder.others += others;
       if (alive) *living.holder.alive += others * (*alive)[age];
     }
+    if (alive) {
+      living.holder.alive = believed_alive(living.holder.others, *living.holder.alive, living.holder.alike,
+                                           living.survival.moments());
+    }
   }
   return holders;
 }

@@ -12,26 +12,34 @@ namespace {
 constexpr double kRemembered = 256;
 // Fewer objects than this say little of how a stack's objects live.
 constexpr double kEnough = 8;
+// Ages below 2^n are single.
+constexpr size_t kSingleBits = std::bit_width(kSingleAges) - 1;
+static_assert(std::has_single_bit(kSingleAges));
 // After so many cycles at once all has arrived in the last class that is going to.
-constexpr uint32_t kMostSteps = 1U << (kAgeClasses - 1);
+constexpr uint32_t kMostSteps = 1U << (kSingleBits + kAgeClasses - kSingleAges);
 
 }  // namespace
 
 size_t age_class(uint32_t survived_cycles) {
-  return std::min<size_t>(static_cast<size_t>(std::bit_width(survived_cycles)), kAgeClasses - 1);
+  if (survived_cycles < kSingleAges) return survived_cycles;
+  return std::min(static_cast<size_t>(std::bit_width(survived_cycles)) - kSingleBits - 1 + kSingleAges,
+                  kAgeClasses - 1);
 }
 
 double cycles_of(size_t age_class) {
-  return age_class == 0 ? 1 : std::ldexp(1.0, static_cast<int>(age_class) - 1);
+  return age_class < kSingleAges ? 1
+                                 : std::ldexp(1.0, static_cast<int>(age_class - kSingleAges + kSingleBits));
 }
 
-void Survival::note(uint32_t survived_cycles, double bytes, bool died) {
+void Survival::note(uint32_t survived_cycles, double bytes, bool died, bool starts_moment) {
   Tally& tally = tallies_[age_class(survived_cycles)];
   tally.objects += 1;
+  if (starts_moment) tally.moments += 1;
   tally.bytes += bytes;
   if (died) tally.died_bytes += bytes;
   if (tally.objects < kRemembered) return;
   tally.objects /= 2;
+  tally.moments /= 2;
   tally.bytes /= 2;
   tally.died_bytes /= 2;
 }
@@ -39,6 +47,7 @@ void Survival::note(uint32_t survived_cycles, double bytes, bool died) {
 void Survival::add(const Survival& other) {
   for (size_t i = 0; i < kAgeClasses; ++i) {
     tallies_[i].objects += other.tallies_[i].objects;
+    tallies_[i].moments += other.tallies_[i].moments;
     tallies_[i].bytes += other.tallies_[i].bytes;
     tallies_[i].died_bytes += other.tallies_[i].died_bytes;
   }
@@ -94,6 +103,15 @@ void AgeHistogram::advance(uint32_t sweepgen) {
 }
 
 double AgeHistogram::sum() const { return std::accumulate(bytes_.begin(), bytes_.end(), 0.0); }
+
+double believed_alive(double others, double own, double alike, double moments) {
+  if (others <= 0 || moments <= 0) return alike;
+  const double share = std::clamp(alike / others, 0.0, 1.0);
+  const double by_chance = share * (1 - share) / moments;
+  const double difference = own / others - share;
+  const double squared = difference * difference;
+  return squared <= by_chance ? share * others : others * (share + (1 - by_chance / squared) * difference);
+}
 
 double divide_in_use(std::span<Holder> holders, double total, double samples) {
   double known = 0;

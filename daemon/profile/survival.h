@@ -1,7 +1,8 @@
 // How the objects of a stack live and die, by age in GC cycles: what is needed to say how much of a run is in use, of
 // which only the first object is followed and the rest belongs to others.
 //
-// Ages are kept in classes that double: 0 cycles survived, 1, 2-3, 4-7, ...
+// Ages are kept by the cycle while they are few, so that what all dies in one cycle, as what a batch or a request holds, is
+// not spread over several, and then in classes that double: 0 cycles survived, 1, 2, ... 7, 8-15, 16-31, ...
 #pragma once
 
 #include <array>
@@ -12,7 +13,8 @@
 
 namespace goheapd::profile {
 
-inline constexpr size_t kAgeClasses = 10;
+inline constexpr size_t kSingleAges = 8;
+inline constexpr size_t kAgeClasses = kSingleAges + 6;
 size_t age_class(uint32_t survived_cycles);
 // How many ages a class has, counted in cycles.
 double cycles_of(size_t age_class);
@@ -22,16 +24,21 @@ double cycles_of(size_t age_class);
 class Survival {
  public:
   // An object of so many bytes entered a cycle after it had survived `survived_cycles`, and came out alive or not.
-  void note(uint32_t survived_cycles, double bytes, bool died);
+  // `starts_moment`: the sample before it in its class was another stack's.
+  void note(uint32_t survived_cycles, double bytes, bool died, bool starts_moment = true);
   // What is known of one more stack of the same kind.
   void add(const Survival& other);
   // Of those that have come through one cycle, through one more, ...: at the middle of the age class.
   // nullopt: too few objects of the stack were followed.
   std::optional<std::array<double, kAgeClasses>> alive() const;
+  // From how many moments that is known, as far as they are remembered: a stack that for once opens runs does so for many
+  // in a row, and what it allocates in one moment shares one fate.
+  double moments() const { return tallies_[0].moments; }
 
  private:
   struct Tally {
     double objects = 0;
+    double moments = 0;
     double bytes = 0;
     double died_bytes = 0;
   };
@@ -64,6 +71,10 @@ struct Holder {
   double alike = 0;   // how much of `others` would be, if it lived as long as the openers' objects
   double in_use = 0;  // the result
 };
+// Of `others` bytes of a stack, `own` should be alive by its own objects of so many moments, and `alike` if it lived as
+// long as those that opened the runs. A few moments differ by chance: only by as much as they differ beyond what chance
+// does is it believed (the positive part of James and Stein's estimator, with the variance of a binomial share).
+double believed_alive(double others, double own, double alike, double moments);
 // `total` = bytes that are in use, exactly; `samples` = live objects that `own` is made of. Stacks that are too seldom
 // sampled to know how they live get what the others leave of the total, as far as that is more than noise: with few
 // samples it is closer to what they had if they lived like the openers.

@@ -123,6 +123,30 @@ TEST_F(SpanDivision, InUseFollowsWhoHolds) {
   }
 }
 
+// Both hold what is recent. One of them opens runs for a moment only, of which nothing is left.
+TEST_F(SpanDivision, AMomentDoesNotSpeakForAStack) {
+  apply();
+  std::vector<model::SpanRunOpened> runs;
+  for (uint64_t i = 0; i < 100; ++i) {
+    runs.push_back(run(0x1000 + 64 * i, {1, 2, i >= 20 && i < 30 ? 11u : 10u}));
+    ledger_.on_opened(runs.back());
+  }
+  allocate(kClass64, 12'800);
+  for (int i = 0; i < 2; ++i) ledger_.add_window(window({{10, 500}, {11, 500}}));
+  collect();
+  free(kClass64, 7040);
+  std::vector<model::TrackedObject> dead;
+  for (size_t i = 0; i < 55; ++i) dead.push_back(tracked(runs[i]));
+  apply(dead);
+  auto values = profile_by_end();
+  EXPECT_NEAR(static_cast<double>(values[11].inuse_objects), 2880, 288);
+  EXPECT_NEAR(static_cast<double>(values[10].inuse_objects), 2880, 288);
+  EXPECT_TRUE(ledger_.uncertain_sites().empty());
+  RawSnapshot snapshot;
+  ledger_.fill(snapshot);
+  for (const RawSample& sample : snapshot.samples) EXPECT_FALSE(sample.shares_class);
+}
+
 // A window came before the second stack had opened a run. From then on it opens them all: what dies is its own.
 TEST_F(SpanDivision, InUseOfAStackThatOpensRunsAfterAWindow) {
   apply();

@@ -5,13 +5,19 @@
 namespace goheapd::profile {
 namespace {
 
-TEST(Survival, AgesDouble) {
-  EXPECT_EQ(age_class(0), 0u);
-  EXPECT_EQ(age_class(1), 1u);
-  EXPECT_EQ(age_class(2), 2u);
-  EXPECT_EQ(age_class(3), 2u);
-  EXPECT_EQ(age_class(4), 3u);
+TEST(Survival, AgesAreSingleThenDouble) {
+  for (uint32_t age = 0; age < kSingleAges; ++age) EXPECT_EQ(age_class(age), age);
+  EXPECT_EQ(age_class(8), 8u);
+  EXPECT_EQ(age_class(15), 8u);
+  EXPECT_EQ(age_class(16), 9u);
   EXPECT_EQ(age_class(1'000'000), kAgeClasses - 1);
+  uint32_t first = 0;  // of the class
+  for (size_t i = 0; i < kAgeClasses - 1; ++i) {
+    EXPECT_EQ(age_class(first), i);
+    first += static_cast<uint32_t>(cycles_of(i));
+    EXPECT_EQ(age_class(first - 1), i);
+    EXPECT_EQ(age_class(first), i + 1);
+  }
 }
 
 TEST(Survival, MultipliesWhatCameThroughEachCycle) {
@@ -24,6 +30,19 @@ TEST(Survival, MultipliesWhatCameThroughEachCycle) {
   EXPECT_NEAR((*alive)[0], 0.5, 1e-9);
   EXPECT_NEAR((*alive)[1], 0.5 * 0.8, 1e-9);
   EXPECT_LT((*alive)[2], (*alive)[1]);
+}
+
+// A batch that holds what it makes for three cycles and then drops all of it.
+TEST(Survival, KnowsWhatDiesInOneCycle) {
+  Survival survival;
+  for (int i = 0; i < 20; ++i) {
+    for (uint32_t age = 0; age < 3; ++age) survival.note(age, 100, false);
+    survival.note(3, 100, true);
+  }
+  const auto alive = survival.alive();
+  ASSERT_TRUE(alive);
+  EXPECT_EQ((*alive)[2], 1);
+  EXPECT_EQ((*alive)[3], 0);
 }
 
 TEST(Survival, FollowsAProgramThatChanges) {
@@ -59,6 +78,30 @@ TEST(Survival, SaysNothingOfAFew) {
   EXPECT_FALSE(survival.alive());
   survival.note(0, 100, false);
   EXPECT_TRUE(survival.alive());
+}
+
+TEST(Survival, CountsMomentsNotSamples) {
+  Survival survival;
+  for (int i = 0; i < 40; ++i) survival.note(0, 100, true, i % 20 == 0);
+  EXPECT_EQ(survival.moments(), 2);
+  Survival other;
+  for (int i = 0; i < 1000; ++i) other.note(0, 100, true);
+  EXPECT_LT(other.moments(), 256);  // what is remembered
+  survival.add(other);
+  EXPECT_GT(survival.moments(), 100);
+}
+
+TEST(BelievedAlive, OnlyWhatChanceDoesNotExplain) {
+  // A tenth of what the openers made lives, and nothing of what the stack itself has made in a few moments.
+  EXPECT_NEAR(believed_alive(1000, 0, 100, 4), 100, 1e-9);
+  const double of_some = believed_alive(1000, 0, 100, 20);
+  EXPECT_GT(of_some, 10);
+  EXPECT_LT(of_some, 90);
+  EXPECT_NEAR(believed_alive(1000, 0, 100, 1e6), 0, 0.1);
+  // All lives, where of the openers' nothing does: chance never makes that.
+  EXPECT_NEAR(believed_alive(1000, 1000, 0, 1), 1000, 1e-9);
+  EXPECT_EQ(believed_alive(0, 0, 0, 10), 0);
+  EXPECT_NEAR(believed_alive(1000, 300, 300, 10), 300, 1e-9);
 }
 
 constexpr double kManySamples = 1e6;
