@@ -177,7 +177,12 @@ def test_cycles_that_nobody_looks_at_are_told():
         daemon.profile(program.pid)
         program.ask(f"hold 0 {OBJECTS}")
         collected(daemon, program)
-        missed, lost, reliable = verdicts(daemon, program)
+        # On a busy machine one may be missed at the start; it is one of more than a hundred before long.
+        for _ in range(150):
+            missed, lost, reliable = verdicts(daemon, program)
+            if reliable:
+                break
+            collected(daemon, program)
         assert reliable
         daemon.process.send_signal(signal.SIGSTOP)
         for _ in range(20):
