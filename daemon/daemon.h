@@ -95,10 +95,8 @@ class Daemon final : public exporters::ProfileSource {
                                                              const exporters::MayMake& may_make) override;
   exporters::SourceResult<model::ProgramStatistics> statistics(pid_t pid) override;
   exporters::SourceResult<model::GcLog> gc_log(pid_t pid) override;
-  // heap_delta for any time.
-  exporters::SourceResult<model::HeapSnapshotPtr> delta(pid_t pid, std::chrono::milliseconds duration,
-                                                        const std::stop_token& stop,
-                                                        const exporters::MayMake& may_make = {});
+  // heap_delta over the time that `wait` takes.
+  exporters::SourceResult<model::HeapSnapshotPtr> delta(pid_t pid, const std::function<void()>& wait);
 
  private:
   struct Taken {
@@ -208,6 +206,9 @@ class Daemon final : public exporters::ProfileSource {
   template <typename T>
   exporters::SourceResult<T> ask_owner(std::function<exporters::SourceResult<T>()> question);
   exporters::SourceResult<Taken> take(pid_t pid);
+  // What has changed since `begin`.
+  exporters::SourceResult<model::HeapSnapshotPtr> end_delta(pid_t pid, Taken begin,
+                                                            const exporters::MayMake& may_make);
   exporters::SourceResult<model::HeapSnapshotPtr> symbolised(const Taken& taken) const;
   exporters::SourceResult<model::ProgramStatistics> read_statistics(pid_t pid);
   // What leaves by an error message is subject to --redact, too.

@@ -279,30 +279,36 @@ exporters::SourceResult<model::HeapSnapshotPtr> Daemon::heap(pid_t pid) {
 exporters::SourceResult<model::HeapSnapshotPtr> Daemon::heap_delta(pid_t pid, std::chrono::seconds seconds,
                                                                    std::stop_token stop,
                                                                    const exporters::MayMake& may_make) {
-  return delta(pid, seconds, stop, may_make);
-}
-
-exporters::SourceResult<model::HeapSnapshotPtr> Daemon::delta(pid_t pid, std::chrono::milliseconds duration,
-                                                              const std::stop_token& stop,
-                                                              const exporters::MayMake& may_make) {
   auto begin = take(pid);
   if (!begin) return tl::unexpected(redacted(begin.error()));
   {
     std::unique_lock lock(stop_mutex_);
-    stop_wake_.wait_for(lock, stop, duration, [this] { return stopping_.load(); });
+    stop_wake_.wait_for(lock, stop, seconds, [this] { return stopping_.load(); });
     if (stopping_) return tl::unexpected(unavailable("goheapd is stopping"));
     if (stop.stop_requested()) return tl::unexpected(unavailable("the request was given up"));
   }
+  return end_delta(pid, std::move(*begin), may_make);
+}
+
+exporters::SourceResult<model::HeapSnapshotPtr> Daemon::delta(pid_t pid, const std::function<void()>& wait) {
+  auto begin = take(pid);
+  if (!begin) return tl::unexpected(redacted(begin.error()));
+  wait();
+  return end_delta(pid, std::move(*begin), {});
+}
+
+exporters::SourceResult<model::HeapSnapshotPtr> Daemon::end_delta(pid_t pid, Taken begin,
+                                                                  const exporters::MayMake& may_make) {
   auto end = take(pid);
   if (!end) return tl::unexpected(redacted(end.error()));
-  auto change = profile::difference(*end->raw, *begin->raw);
+  auto change = profile::difference(*end->raw, *begin.raw);
   if (!change) {
-    const bool is_replaced = end->raw->process != begin->raw->process;
+    const bool is_replaced = end->raw->process != begin.raw->process;
     return tl::unexpected(
         redacted({is_replaced ? Refusal::gone_target : Refusal::unavailable, to_string(change.error())}));
   }
   end->raw = std::make_shared<const profile::RawSnapshot>(std::move(*change));
-  begin->raw.reset();  // it may take a while until we may go on
+  begin.raw.reset();  // it may take a while until we may go on
   if (may_make && !may_make())
     return tl::unexpected(unavailable("too many profiles are being made; try later"));
   return symbolised(*end);

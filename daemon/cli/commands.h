@@ -13,6 +13,7 @@ namespace goheapd::cli {
 inline constexpr int kExitDone = 0;
 inline constexpr int kExitFailed = 1;
 inline constexpr int kExitUsage = 2;
+inline constexpr int kExitTargetGone = 3;  // record: the process ended early; what was recorded is written
 
 // Set by the chosen command; main runs it after all flags were parsed.
 using Action = std::function<int()>;

@@ -1,8 +1,10 @@
 #include "daemon/cli/inspect.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 
+#include "daemon/cli/process_check.h"
 #include "daemon/process/proc_fs.h"
 #include "daemon/runtime/runtime_view.h"
 #include "daemon/runtime/self_check.h"
@@ -123,6 +125,7 @@ Expected<Inspection> inspect(const InspectOptions& options) {
     auto opened = process::ProcFs::open();
     if (!opened) return Unexpected(opened.error());
     proc = std::move(*opened);
+    if (auto readable = check_readable(*options.pid); !readable) return Unexpected(readable.error());
     auto exe = proc->exe_path(*options.pid);
     if (!exe)
       return fail("cannot look at this process", "pid " + std::to_string(*options.pid),
@@ -151,12 +154,25 @@ Expected<Inspection> inspect(const InspectOptions& options) {
   return found;
 }
 
+namespace {
+
+// What to do where the error only says what is.
+const char* advice(const Error& error) {
+  if (error.errno_value == EACCES || error.errno_value == EPERM) return "; run goheapd as root";
+  if (error.what.starts_with("not a"))
+    return "; goheapd knows programs built by Go 1.19 or newer: name the executable itself, or --pid N of a "
+           "running one";
+  return "";
+}
+
+}  // namespace
+
 int run_inspect(const InspectOptions& options) {
   const auto found = inspect(options);
   if (!found) {
     const std::string path = options.pid ? "pid " + std::to_string(*options.pid) : options.file;
     if (options.json) std::fputs(refusal_to_json(path, found.error()).c_str(), stdout);
-    std::fprintf(stderr, "goheapd: %s\n", to_string(found.error()).c_str());
+    std::fprintf(stderr, "goheapd: %s%s\n", to_string(found.error()).c_str(), advice(found.error()));
     return 1;
   }
   const std::string report = options.json ? to_json(*found) : to_text(*found, options.verbose);

@@ -1,22 +1,26 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdio>
-#include <filesystem>
 #include <fstream>
 #include <memory>
+#include <optional>
 #include <regex>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "daemon/base/logging.h"
 #include "daemon/cli/commands.h"
+#include "daemon/cli/process_check.h"
 #include "daemon/cli/redaction.h"
 #include "daemon/cli/serve_options.h"
+#include "daemon/cli/stop_signals.h"
 #include "daemon/daemon.h"
-#include "daemon/gobin/go_marks.h"
 #include "exporters/pprof/encoder.h"
 
 namespace goheapd::cli {
@@ -30,12 +34,15 @@ struct RecordOptions {
   std::string output;
   std::string mode = "auto";
   bool live_heap = false;
+  double overhead_budget_percent = 1;
   std::string type = "heap";
   std::vector<std::string> redact;  // regular expressions on names
 };
 
 // How long a running process may take from our first look to its first profile.
 constexpr auto kAttachTimeout = 10s;
+// How often we look whether it still runs.
+constexpr auto kLookAtTarget = 200ms;
 
 int report(const std::string& message) {
   std::fprintf(stderr, "goheapd: %s\n", message.c_str());
@@ -58,21 +65,71 @@ class RunningDaemon {
   std::thread thread_;
 };
 
-Expected<void> wait_until_attached(Daemon& daemon, int pid) {
+Expected<model::ProcessKey> wait_until_attached(Daemon& daemon, int pid, const StopSignals& signals) {
+  const std::string process = "process " + std::to_string(pid);
   const auto deadline = std::chrono::steady_clock::now() + kAttachTimeout;
   while (std::chrono::steady_clock::now() < deadline) {
     for (const model::TargetStatus& target : daemon.targets()) {
       if (target.process.pid != pid) continue;
-      if (target.state == model::TargetState::attached) return {};
-      return fail("process " + std::to_string(pid) + " cannot be profiled: " + target.reason);
+      if (target.state == model::TargetState::attached) return target.process;
+      if (target.state == model::TargetState::exited) continue;  // an earlier program of that process
+      return fail(process + " cannot be profiled: " + target.reason + "; goheapd inspect --pid " +
+                  std::to_string(pid) + " says what works with it");
     }
-    std::this_thread::sleep_for(5ms);
+    if (signals.wait(5ms)) return fail("stopped by a signal before anything was recorded");
+    if (!check_readable(pid)) return fail(process + " has ended before anything was recorded");
   }
-  if (!std::filesystem::exists("/proc/" + std::to_string(pid)))
-    return fail("no process with pid " + std::to_string(pid));
-  return fail("process " + std::to_string(pid) +
-              " is not a Go program that goheapd recognises; try goheapd inspect --pid " +
+  return fail(process + " is not a Go program that goheapd recognises; try goheapd inspect --pid " +
               std::to_string(pid));
+}
+
+bool still_runs(Daemon& daemon, const model::ProcessKey& process) {
+  for (const model::TargetStatus& target : daemon.targets())
+    if (target.process == process) return target.state != model::TargetState::exited;
+  return false;
+}
+
+enum class End : unsigned char { in_time, signal, target_gone };
+
+struct Recording {
+  End end = End::in_time;
+  std::string lasted;  // "3.2 s of 10 s"
+};
+
+std::string seconds_text(double seconds) {
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "%.1f s", seconds);
+  return text.data();
+}
+
+// Until the time is over or there is nothing more to come.
+Recording wait_for_end(Daemon& daemon, const model::ProcessKey& process, double seconds,
+                       const StopSignals& signals) {
+  using Clock = std::chrono::steady_clock;
+  const auto begin = Clock::now();
+  const auto duration = std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
+  Recording recording;
+  for (auto lasted = Clock::duration(0); lasted < duration; lasted = Clock::now() - begin) {
+    if (signals.wait(std::min<Clock::duration>(kLookAtTarget, duration - lasted))) {
+      recording.end = End::signal;
+    } else if (!still_runs(daemon, process)) {
+      recording.end = End::target_gone;
+    } else {
+      continue;
+    }
+    break;
+  }
+  const std::chrono::duration<double> lasted = Clock::now() - begin;
+  recording.lasted = seconds_text(std::min(lasted.count(), seconds)) + " of " + seconds_text(seconds);
+  return recording;
+}
+
+// Nothing: it took its time.
+std::optional<std::string> why_early(const Recording& recording, int pid) {
+  if (recording.end == End::in_time) return std::nullopt;
+  return "ended early, after " + recording.lasted + ": " +
+         (recording.end == End::signal ? std::string("stopped by a signal")
+                                       : "process " + std::to_string(pid) + " ended");
 }
 
 // Beside the target and renamed, so that a full disk leaves no half profile under the name asked for.
@@ -118,48 +175,48 @@ int record(const RecordOptions& options) {
   daemon_options.settings.selection.pids.insert(options.pid);
   daemon_options.settings.selection.mode = model::mode_of(options.mode);
   daemon_options.settings.selection.live_heap_when_exact = options.live_heap;
-  const std::string process = "/proc/" + std::to_string(options.pid);
-  if (!std::filesystem::exists(process)) return report("no process with pid " + std::to_string(options.pid));
-  if (::access((process + "/exe").c_str(), R_OK) != 0) {
-    return report(
-        to_string(Error{"cannot read the program of process " + std::to_string(options.pid), {}, errno}));
-  }
-  if (!gobin::may_be_go(process + "/exe")) {
-    return report("process " + std::to_string(options.pid) + " is not a Go program");
-  }
+  daemon_options.settings.overhead_budget_percent = options.overhead_budget_percent;
+  if (auto is_go = check_go_program(options.pid); !is_go) return report(to_string(is_go.error()));
   // Not after the wait: a recording that cannot be written should not be made.
   if (auto writable = check_writable(options.output); !writable) return report(to_string(writable.error()));
+  auto signals = StopSignals::take();
+  if (!signals) return report(to_string(signals.error()));
   daemon_options.measure_hit_cost = options.mode == "auto";  // it keeps to the budget
   auto daemon = Daemon::create(std::move(daemon_options));
   if (!daemon) return report(to_string(daemon.error()));
   RunningDaemon running(**daemon);
-  if (auto attached = wait_until_attached(**daemon, options.pid); !attached)
-    return report(to_string(attached.error()));
+  signals->listen();
+  const auto process = wait_until_attached(**daemon, options.pid, *signals);
+  if (!process) return report(to_string(process.error()));
 
   // allocs: what was allocated meanwhile. heap: what is held at the end. Exact mode counts from attach anyway.
   const bool delta = options.type == "allocs" && (options.mode != "exact" || options.live_heap);
-  const auto duration = std::chrono::duration<double>(options.seconds);
-  if (!delta) std::this_thread::sleep_for(duration);
-  auto snapshot =
-      delta
-          ? (*daemon)->delta(options.pid, std::chrono::duration_cast<std::chrono::milliseconds>(duration), {})
-          : (*daemon)->heap(options.pid);
-  if (!snapshot) return report(snapshot.error().message);
+  Recording recording;
+  const auto wait = [&] { recording = wait_for_end(**daemon, *process, options.seconds, *signals); };
+  if (!delta) wait();
+  const auto snapshot = delta ? (*daemon)->delta(options.pid, wait) : (*daemon)->heap(options.pid);
+  const auto early = why_early(recording, options.pid);
+  if (!snapshot) return report((early ? *early + "; " : std::string()) + snapshot.error().message);
+  model::HeapSnapshot recorded = **snapshot;
+  if (early) recorded.comments.push_back("goheapd record " + *early);
   using exporters::pprof::Profile;
   const Profile profile = options.type == "allocs" ? Profile::allocs : Profile::heap;
-  auto written = write_file(options.output, exporters::pprof::encode_gzip(**snapshot, profile));
+  auto written = write_file(options.output, exporters::pprof::encode_gzip(recorded, profile));
   if (!written) return report(to_string(written.error()));
-  if (options.output == "-") return kExitDone;
-  std::fprintf(stderr, "goheapd: wrote %zu stacks to %s; try: go tool pprof -top %s\n",
-               (*snapshot)->samples.size(), options.output.c_str(), options.output.c_str());
-  return kExitDone;
+  if (early) std::fprintf(stderr, "goheapd: %s\n", early->c_str());
+  if (options.output != "-") {
+    std::fprintf(stderr, "goheapd: wrote %zu stacks to %s; try: go tool pprof -top %s\n",
+                 recorded.samples.size(), options.output.c_str(), options.output.c_str());
+  }
+  return recording.end == End::target_gone ? kExitTargetGone : kExitDone;
 }
 
 }  // namespace
 
 void add_record(CLI::App& program, Action& action) {
-  auto* command =
-      program.add_subcommand("record", "write one profile of one process to a file, without a daemon");
+  auto* command = program.add_subcommand("record",
+                                         "write one profile of one process to a file, without a daemon; "
+                                         "Ctrl-C ends it early and writes what there is");
   auto options = std::make_shared<RecordOptions>();
   command->add_option("--pid", options->pid, "the process")
       ->required()
@@ -180,6 +237,8 @@ void add_record(CLI::App& program, Action& action) {
       ->capture_default_str();
   command->add_flag("--live-heap", options->live_heap,
                     "in mode exact, sample the live heap beside the counts");
+  add_overhead_budget_flag(*command, options->overhead_budget_percent,
+                           "share of its CPU time that probes may take, in percent: mode auto keeps to it");
   command->add_option("--type", options->type, "allocs or heap")
       ->check(CLI::IsMember({"allocs", "heap"}))
       ->capture_default_str();

@@ -5,6 +5,7 @@
 #include <sys/signalfd.h>
 
 #include <CLI/CLI.hpp>
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <memory>
@@ -55,7 +56,12 @@ void set_up_logging_for(const ServeOptions& options) {
 }
 
 int report(const Error& error) {
-  std::fprintf(stderr, "%sgoheapd: %s\n", logs_to_journal() ? "<3>" : "", to_string(error).c_str());
+  const char* const advice =
+      error.errno_value == EADDRINUSE
+          ? "; end who listens there (ss -ltnp), or choose another address or port with "
+            "--web.listen-address"
+          : "";
+  std::fprintf(stderr, "%sgoheapd: %s%s\n", logs_to_journal() ? "<3>" : "", to_string(error).c_str(), advice);
   return kExitFailed;
 }
 

@@ -62,13 +62,25 @@ Expected<void> apply_key(CLI::App& app, const std::string& key, const YAML::Node
 }  // namespace
 
 std::string to_seconds(std::string& text) {
-  std::string number = text;
-  number.erase(std::remove(number.begin(), number.end(), ' '), number.end());
-  if (!number.empty() && number.find_first_not_of("0123456789.") == std::string::npos) number += "s";
-  const auto duration = parse_duration(number);
-  if (!duration || duration->count() < 0) return text + " is not a time such as 10s, 1m30s or 500ms";
+  std::string compact = text;
+  compact.erase(std::remove(compact.begin(), compact.end(), ' '), compact.end());
+  const auto duration = parse_duration(compact);
+  if (!duration || duration->count() < 0) {
+    const bool is_number = !compact.empty() && compact.find_first_not_of("0123456789.") == std::string::npos;
+    return text +
+           (is_number ? " has no unit: write " + compact + "s for seconds, or a time"
+                      : std::string(" is not a time")) +
+           " such as 10s, 1m30s or 500ms";
+  }
   text = std::to_string(std::chrono::duration<double>(*duration).count());
   return {};
+}
+
+void add_overhead_budget_flag(CLI::App& app, double& percent, const std::string& help) {
+  app.add_option("--overhead-budget", percent, help)
+      ->check(CLI::Range(0.001, 100.0))
+      ->type_name("PERCENT")
+      ->capture_default_str();
 }
 
 model::Mode ServeOptions::parsed_mode() const { return model::mode_of(mode); }
@@ -111,12 +123,9 @@ void bind_serve_flags(CLI::App& app, ServeOptions& options) {
       ->check(CLI::Range(2, 1 << 20))
       ->type_name("MIB")
       ->capture_default_str();
-  app.add_option("--overhead-budget", options.overhead_budget_percent,
-                 "share of a target's CPU time that probes may take, in percent: mode auto keeps to it, the "
-                 "others warn")
-      ->check(CLI::Range(0.001, 100.0))
-      ->type_name("PERCENT")
-      ->capture_default_str();
+  add_overhead_budget_flag(app, options.overhead_budget_percent,
+                           "share of a target's CPU time that probes may take, in percent: mode auto keeps "
+                           "to it, the others warn");
   app.add_option("--data-dir", options.data_dir, "directory for state that outlives the daemon")
       ->type_name("DIR");
   app.add_option("--log.level", options.log_level, "debug, info, warn or error")

@@ -58,8 +58,12 @@ struct ServeOptions {
   PodSelection pod_selection() const;
 };
 
-// Turns a time ("90", "90s", "1m30s") into seconds, for a flag that is bound to a double.
+// Turns a time ("90s", "1m30s", "0") into seconds, for a flag that is bound to a double. What it returns is why it cannot.
+// A number without a unit is refused: whoever writes 5 may mean minutes.
 std::string to_seconds(std::string& text);
+
+// The flag that serve and record share.
+void add_overhead_budget_flag(CLI::App& app, double& percent, const std::string& help);
 
 // kubernetes_options.cpp: the part of these flags that is about pods, and its checks.
 void bind_kubernetes_flags(CLI::App& app, ServeOptions& options);

@@ -1,6 +1,9 @@
 """The commands that need no daemon, and what they say when something is wrong."""
+import contextlib
 import json
+import os
 import pathlib
+import signal
 import subprocess
 import time
 
@@ -53,7 +56,8 @@ def test_address_in_use():
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        assert address in fails_with(1, "serve", "--pid", "1", "--web.listen-address", address)
+        text = fails_with(1, "serve", "--pid", "1", "--web.listen-address", address)
+        assert address in text and "ss -ltnp" in text and "choose another" in text, text
 
 
 @pytest.mark.parametrize("mode", ["auto", "sampled", "exact"])
@@ -88,6 +92,81 @@ def test_record_to_standard_output():
         assert result.stderr == b""
 
 
+@contextlib.contextmanager
+def recording(target, output, *arguments, stdout=subprocess.PIPE):
+    """`goheapd record` of a minute at work, which nobody wants to wait for."""
+    with subprocess.Popen([GOHEAPD, "record", "--pid", str(target.pid), "--duration", "1m", "-o", output, *arguments],
+                          stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE) as process:
+        try:
+            deadline = time.monotonic() + 30
+            while not target.text_differences():
+                assert time.monotonic() < deadline and process.poll() is None, "no probe comes"
+                time.sleep(0.01)
+            time.sleep(0.7)
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM], ids=lambda s: s.name)
+@pytest.mark.parametrize("kind", ["allocs", "heap"])
+def test_a_recording_that_is_stopped_is_written(kind, how, tmp_path):
+    output = tmp_path / "profile.pb.gz"
+    with Target.of(24, "stripped", profile_rate=1024) as target, recording(target, output, "--type", kind) as process:
+        target.run("direct", 1000)
+        process.send_signal(how)
+        text = process.communicate(timeout=20)[1].decode()
+        assert process.returncode == 0 and "ended early" in text and "of 60.0 s" in text, text
+        profile = pprof.decode(output.read_bytes())
+        assert profile.total("alloc_objects", lambda s: s.functions()[0] == "main.direct") > 500
+        assert any("ended early" in comment and "signal" in comment for comment in profile.comments), profile.comments
+        assert target.text_differences() == []
+
+
+def test_a_second_signal_ends_a_recording_at_once(tmp_path):
+    """Its pipe is full and nobody reads: the first signal's profile would wait for ever."""
+    with Target.of(24, "stripped", profile_rate=1024) as target:
+        reads, writes = os.pipe()
+        try:
+            os.set_blocking(writes, False)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    os.write(writes, b"x" * 4096)
+            os.set_blocking(writes, True)
+            with recording(target, "-", stdout=writes) as process:
+                process.send_signal(signal.SIGINT)
+                time.sleep(0.5)
+                assert process.poll() is None
+                process.send_signal(signal.SIGINT)
+                assert process.wait(5) == -signal.SIGINT
+        finally:
+            os.close(reads)
+            os.close(writes)
+
+
+@pytest.mark.parametrize("kind", ["allocs", "heap"])
+def test_the_recorded_program_ends(kind, tmp_path):
+    """What was recorded of it is written, and an exit code of its own says that it is not all."""
+    output = tmp_path / "profile.pb.gz"
+    with Target.of(24, "stripped", profile_rate=1024) as target, recording(target, output, "--type", kind) as process:
+        target.run("direct", 1000)
+        target.settle()
+        time.sleep(0.7)
+        target.exit()
+        text = process.communicate(timeout=20)[1].decode()
+        assert process.returncode == 3 and f"process {target.pid} ended" in text, text
+        profile = pprof.decode(output.read_bytes())
+        assert profile.total("alloc_objects", lambda s: s.functions()[0] == "main.direct") > 500
+        assert any("ended early" in comment for comment in profile.comments), profile.comments
+
+
+@pytest.mark.parametrize("time", ["5", "1.5", "0.5"])
+def test_a_time_needs_a_unit(time):
+    text = fails_with(2, "record", "--pid", "1", "-o", "x", "--duration", time)
+    assert f"{time}s" in text and "no unit" in text
+    assert "no unit" in fails_with(2, "serve", "--pid", "1", "--exited-retention", time)
+
+
 @pytest.mark.parametrize("time", ["1x", "-1s", "", "1m30", "soon"])
 def test_times_that_are_none(time):
     assert "1m30s" in fails_with(2, "record", "--pid", "1", "-o", "x", "--duration", time)
@@ -104,6 +183,21 @@ def test_what_cannot_be_served_is_refused_before_programs_are_loaded():
 def test_record_of_nothing(tmp_path):
     assert "4194304" in fails_with(1, "record", "--pid", 4194304, "--duration", "1s", "-o", tmp_path / "x")
     assert not (tmp_path / "x").exists()
+
+
+def test_a_pid_that_is_no_go_program(tmp_path):
+    """Whoever mistypes a pid, or is not root, is told what to look at."""
+    nothing = ["4194304", "in a container"]
+    shell = [str(os.getpid()), f"ps -p {os.getpid()}"]
+    for pid, advice in nothing, shell:
+        assert advice in fails_with(1, "record", "--pid", pid, "-o", tmp_path / "x")
+    assert "in a container" in fails_with(1, "inspect", "--pid", "4194304")
+    assert "built by Go 1.19 or newer" in fails_with(1, "inspect", "--pid", os.getpid())
+    with Target.of(24) as target:
+        for command in ["inspect"], ["record", "-o", tmp_path / "x"]:
+            result = subprocess.run(["setpriv", "--bounding-set=-all", "--inh-caps=-all", GOHEAPD, *command, "--pid",
+                                     str(target.pid)], capture_output=True, text=True, timeout=60)
+            assert result.returncode == 1 and "as root; goheapd doctor" in result.stderr, result.stderr
 
 
 def test_inspect(minor, variant):

@@ -62,6 +62,16 @@ exited-retention: 2m
   EXPECT_DOUBLE_EQ(options->exited_retention_seconds, 120);
 }
 
+TEST_F(ServeOptionsTest, ATimeNeedsAUnit) {
+  const auto options = parse({}, "exited-retention: 600\n");
+  ASSERT_FALSE(options);
+  EXPECT_NE(to_string(options.error()).find("600 has no unit: write 600s"), std::string::npos)
+      << to_string(options.error());
+  const auto none = parse({"--exited-retention=0"});
+  ASSERT_TRUE(none) << to_string(none.error());
+  EXPECT_DOUBLE_EQ(none->exited_retention_seconds, 0);
+}
+
 TEST_F(ServeOptionsTest, TheCommandLineWins) {
   auto options = parse({"--mode=buckets", "--pid=7"}, "mode: exact\npid: [1, 2]\nlog.level: warn\n");
   ASSERT_TRUE(options);

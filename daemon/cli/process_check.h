@@ -1,0 +1,15 @@
+// Whether a pid that somebody has typed is one that can be looked at: the first thing to go wrong for a newcomer.
+#pragma once
+
+#include <sys/types.h>
+
+#include "daemon/base/expected.h"
+
+namespace goheapd::cli {
+
+// Its program can be read. Error: why not, and what to do.
+Expected<void> check_readable(pid_t pid);
+// ... and looks like a Go program.
+Expected<void> check_go_program(pid_t pid);
+
+}  // namespace goheapd::cli
