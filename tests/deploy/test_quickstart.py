@@ -1,10 +1,12 @@
 """deploy/quickstart does what the first lines of the README promise."""
 import contextlib
 import os
+import pathlib
 import re
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import time
 
@@ -22,8 +24,8 @@ class Quickstart:
     """Running in the foreground, for one process only: other programs of this machine are none of our business. In mode
     sampled, since auto would after a while count what the program's own profile samples."""
 
-    def __init__(self, command, pid, **environment):
-        self.port = free_port()
+    def __init__(self, command, pid, port=None, **environment):
+        self.port = port or free_port()
         self.printed = ""
         self._process = subprocess.Popen(
             [*command, "--pid", str(pid), "--mode", "sampled", "--web.listen-address", f"127.0.0.1:{self.port}"],
@@ -89,6 +91,31 @@ def test_where_everything_is_there(tmp_path):
         steps = [line for line in quickstart.printed.splitlines() if re.match(r"\d/3 |installing ", line)]
         assert [step.split(" (")[0] for step in steps] == ["1/3 installing what is missing", "2/3 building", "3/3 starting"]
     assert GOHEAPD.stat().st_mtime_ns == built
+
+
+@pytest.mark.parametrize("bound, asked", [("127.0.0.1", None), ("0.0.0.0", None), ("127.0.0.1", ""), ("::", "[::1]")])
+def test_a_port_that_is_taken(bound, asked):
+    """Said before minutes of building, with who has it and how to choose another; nothing is promised that will not be."""
+    with socket.socket(socket.AF_INET6 if ":" in bound else socket.AF_INET) as taken:
+        taken.bind((bound, 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        address = f"{'127.0.0.1' if asked is None else asked}:{port}"
+        result = subprocess.run([DEPLOY / "quickstart", "--pid", "1", "--web.listen-address", address],
+                                capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
+    assert result.returncode == 1 and result.stdout == "", result
+    comm = pathlib.Path("/proc/self/comm").read_text().strip()
+    assert f"port {port} is taken by process {os.getpid()} ({comm})" in result.stderr, result.stderr
+    assert f"--web.listen-address {address[:-len(str(port))]}{port + 1}" in result.stderr
+
+
+def test_another_address_with_that_port_is_no_obstacle(tmp_path):
+    with socket.socket() as other, Target.of(24, "stripped", profile_rate=1024) as target:
+        other.bind(("127.0.0.2", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with Quickstart([DEPLOY / "quickstart"], target.pid, port, GOHEAPD_CMAKE_ARGS="-DGOHEAPD_TESTS=ON") as quickstart:
+            lives_up_to_its_lines(quickstart, target, tmp_path, 120)
 
 
 def test_help_does_nothing():
