@@ -1,6 +1,8 @@
 #include "exporters/target_request.h"
 
 #include <charconv>
+#include <optional>
+#include <utility>
 
 namespace goheapd::exporters {
 namespace {
@@ -27,6 +29,19 @@ tl::expected<pid_t, http::Response> parse_pid(std::string_view text) {
   if (error == std::errc() && end == text.data() + text.size() && pid > 0) return pid;
   return tl::unexpected(
       http::error_response(400, "the pid must be a positive integer; /api/v1/targets lists those there are"));
+}
+
+tl::expected<model::TargetStatus, http::Response> find_target(ProfileSource& source,
+                                                              std::string_view pid_text) {
+  const auto pid = parse_pid(pid_text);
+  if (!pid) return tl::unexpected(pid.error());
+  std::optional<model::TargetStatus> latest;
+  for (model::TargetStatus& candidate : source.targets()) {
+    if (candidate.process.pid == *pid && (!latest || latest->process < candidate.process))
+      latest = std::move(candidate);
+  }
+  if (latest) return std::move(*latest);
+  return tl::unexpected(http::error_response(404, "no such target; /api/v1/targets lists those there are"));
 }
 
 http::Response refusal_response(const SourceError& error) {

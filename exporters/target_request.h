@@ -14,6 +14,11 @@ namespace goheapd::exporters {
 // The error is the answer to send.
 tl::expected<pid_t, http::Response> parse_pid(std::string_view text);
 
+// The target of that pid, as /api/v1/targets has it; of several lives of the pid the latest one, as its profiles are. The
+// error is the answer to send.
+tl::expected<model::TargetStatus, http::Response> find_target(ProfileSource& source,
+                                                              std::string_view pid_text);
+
 // 404, 409, 410 or 503 with the reason.
 http::Response refusal_response(const SourceError& error);
 

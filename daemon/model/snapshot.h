@@ -52,6 +52,9 @@ struct Sample {
   HeapValues scaled;                // unsampled estimate; equals `recorded` where nothing was sampled
   int64_t object_bytes = 0;         // pprof's numeric label "bytes"; 0 = sizes vary
   std::vector<std::pair<std::string, std::string>> labels;  // string labels, sorted by key
+  // Return address into runtime.goexit where the recorded stack reaches it, else 0. It is no location: Go's profiles have it
+  // in their text form only.
+  uint64_t stack_end = 0;
 };
 
 struct HeapSnapshot {

@@ -136,6 +136,10 @@ model::HeapSnapshotPtr symbolize(const RawSnapshot& raw, const gobin::GoBinary& 
     if (result.locations.empty())
       result.locations.push_back(
           tables.note(sample.note.empty() ? "[goheapd: stack unknown]" : std::string(sample.note)));
+    if (!pcs.empty()) {
+      const auto last = symbolizer.frame_of(pcs.back());
+      if (last && last->source.function == "runtime.goexit") result.stack_end = sample.stack->back();
+    }
     if (sample.shares_class) result.labels.emplace_back("size_class", "shared");
     result.recorded = sample.published;
     result.scaled = unsampled(sample.published, rate);

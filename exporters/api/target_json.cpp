@@ -92,8 +92,9 @@ ordered_json target_json(const model::TargetStatus& target) {
   json["container_id"] = text_or_null(target.container_id);
   json["kubernetes"] = pod_json(target);
   json["sample_rate"] = target.sample_rate;
-  json["sampled_share"] =
-      target.state == model::TargetState::attached ? ordered_json(target.sampled_share) : ordered_json();
+  const bool has_profiles =
+      target.state == model::TargetState::attached || target.state == model::TargetState::exited;
+  json["sampled_share"] = has_profiles ? ordered_json(target.sampled_share) : ordered_json();
   json["samples"] = target.samples;
   json["probe_hits"] = target.probe_hits;
   json["probe_cpu_seconds"] = static_cast<double>(target.probe_cpu_ns) / 1e9;
@@ -111,8 +112,6 @@ ordered_json target_json(const model::TargetStatus& target) {
   json["gc_cycles"] = target.gc_cycles;
   json["settled_objects"] = target.settled_objects;
   // The others would be answered with their reason only.
-  const bool has_profiles =
-      target.state == model::TargetState::attached || target.state == model::TargetState::exited;
   const std::string profiles = prefix_of(target) + "/debug/pprof/";
   json["profiles"] = has_profiles
                          ? ordered_json({{"heap", profiles + "heap"}, {"allocs", profiles + "allocs"}})

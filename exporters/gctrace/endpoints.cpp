@@ -98,10 +98,12 @@ http::Response serve(ProfileSource& source, const http::Request& request, bool a
 void add_routes(http::Router& router, ProfileSource& source) {
   for (const auto& [path, as_json] :
        {std::pair("/targets/{pid}/gctrace", false), std::pair("/api/v1/targets/{pid}/gc", true)}) {
-    router.get(path, router.limited(http::AnswerBudget::Kind::table,
-                                    [&source, as_json = as_json](const http::Request& request) {
-                                      return serve(source, request, as_json);
-                                    }));
+    router.get(path,
+               router.limited(http::AnswerBudget::Kind::table,
+                              [&source, as_json = as_json](const http::Request& request) {
+                                return serve(source, request, as_json);
+                              }),
+               {});
   }
 }
 

@@ -39,6 +39,7 @@ std::optional<Response> refuse_unknown(const Fields& query, const std::vector<st
     std::string message = "there is no parameter " + name;
     for (const std::string& other : known)
       message += (&other == &known.front() ? "; there are: " : ", ") + other;
+    if (known.empty()) message += "; this path takes none";
     return error_response(400, message);
   }
   return std::nullopt;

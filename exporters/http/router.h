@@ -22,7 +22,8 @@ class Router {
       : budget_(std::make_unique<AnswerBudget>(max_held_bytes)) {}
 
   // `pattern` is a path whose segments are literal or "{name}", which matches any one non-empty segment.
-  // A later row does not override an earlier one.
+  // A later row does not override an earlier one. Any query is taken: only for what scrapers and probes of load balancers
+  // ask for, which may be configured to send parameters for others (Prometheus' `params`) and would take a 400 for an outage.
   void get(std::string_view pattern, Handler handler);
   // The same, with all parameters that a query may have: others are answered 400, since a misspelt one would be ignored
   // without a word.

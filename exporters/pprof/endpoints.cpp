@@ -54,7 +54,8 @@ tl::expected<Parameters, http::Response> parse_parameters(const http::Request& r
   if (const auto seconds = request.parameter("seconds"); seconds && !seconds->empty()) {
     const auto value = parse_integer(*seconds);
     if (!value || *value <= 0 || *value > kMaxSeconds) {
-      return refuse(400, "seconds must be a positive integer, at most " + std::to_string(kMaxSeconds));
+      return refuse(
+          400, "seconds must be a positive integer without a unit, at most " + std::to_string(kMaxSeconds));
     }
     if (parameters.text) return refuse(400, "seconds and debug=1 do not go together: leave one out");
     parameters.seconds = std::chrono::seconds(*value);
@@ -80,11 +81,14 @@ class Differences {
 
 constexpr const char* kTooManyProfiles = "too many profiles are being made; try later";
 
-http::Response encoded(const model::HeapSnapshot& snapshot, const Parameters& parameters, Profile profile) {
+http::Response encoded(ProfileSource& source, const model::HeapSnapshot& snapshot,
+                       const Parameters& parameters, Profile profile) {
   http::Response response;
   response.headers.emplace_back("X-Content-Type-Options", "nosniff");
   if (parameters.text) {
-    response.body = encode_text(snapshot);
+    // A process that has exited has no memory left to read them from.
+    const auto now = source.statistics(snapshot.process.pid);
+    response.body = encode_text(snapshot, now ? &now->memory : nullptr);
     return response;
   }
   std::string name = profile == Profile::heap ? "heap" : "allocs";
@@ -120,7 +124,7 @@ http::Response serve_profile(ProfileSource& source, http::AnswerBudget& budget, 
                             ? source.heap_delta(*pid, *parameters->seconds, request.stop, enter)
                             : source.heap(*pid);
   if (!snapshot) return refusal_response(snapshot.error());
-  http::Response response = encoded(**snapshot, *parameters, profile);
+  http::Response response = encoded(source, **snapshot, *parameters, profile);
   budget.hold(response, request.stop);
   return response;
 }
@@ -128,24 +132,15 @@ http::Response serve_profile(ProfileSource& source, http::AnswerBudget& budget, 
 std::string text(std::string_view raw) { return http::html_escape(clean_utf8(raw, kMaxTextBytes)); }
 
 http::Response serve_index(ProfileSource& source, const http::Request& request) {
-  const auto pid = parse_pid(request.capture("pid"));
-  if (!pid) return pid.error();
-  const auto targets = source.targets();
-  // Of several lives of the pid the latest one, as its profiles are.
-  const model::TargetStatus* target = nullptr;
-  for (const model::TargetStatus& candidate : targets) {
-    if (candidate.process.pid == *pid && (target == nullptr || target->process < candidate.process))
-      target = &candidate;
-  }
-  if (target == nullptr) {
-    return http::error_response(404, "no such target; /api/v1/targets lists those there are");
-  }
-  const std::string base = "/targets/" + std::to_string(*pid) + "/debug/pprof/";
+  const auto target = find_target(source, request.capture("pid"));
+  if (!target) return target.error();
+  const std::string pid = std::to_string(target->process.pid);
+  const std::string base = "/targets/" + pid + "/debug/pprof/";
   http::Response response;
   response.content_type = "text/html; charset=utf-8";
   response.headers.emplace_back("X-Content-Type-Options", "nosniff");
-  response.body = http::html_head(base) + "<h1>" + text(target->comm) + " (" + std::to_string(*pid) +
-                  ")</h1>\n<p>" + text(target->exe) + "</p>\n<ul>\n";
+  response.body = http::html_head(base) + "<h1>" + text(target->comm) + " (" + pid + ")</h1>\n<p>" +
+                  text(target->exe) + "</p>\n<ul>\n";
   for (const auto& [name, meaning] : {std::pair("heap", "memory of objects that are alive"),
                                       std::pair("allocs", "all memory ever allocated")}) {
     response.body += "<li><a href=\"" + base + name + "\">" + name + "</a>: " + meaning + " (<a href=\"" +
@@ -191,8 +186,8 @@ void add_routes(http::Router& router, ProfileSource& source) {
   router.get_or_post("/targets/{pid}/debug/pprof/symbol", symbol);
   router.get_or_post("/debug/pprof/symbol", symbol);
   auto index = [&source](const http::Request& request) { return serve_index(source, request); };
-  router.get("/targets/{pid}/debug/pprof/", index);
-  router.get("/targets/{pid}/debug/pprof", index);
+  router.get("/targets/{pid}/debug/pprof/", index, {});
+  router.get("/targets/{pid}/debug/pprof", index, {});
 }
 
 }  // namespace goheapd::exporters::pprof

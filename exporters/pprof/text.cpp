@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cmath>
 #include <limits>
 #include <string_view>
 #include <vector>
@@ -103,6 +104,52 @@ std::string counts(const model::HeapValues& values) {
          std::to_string(values.alloc_objects) + ": " + std::to_string(values.alloc_bytes) + "] @";
 }
 
+// As %v of Go prints a share: the fewest digits that tell it from others, without an exponent down to 1e-4.
+std::string share(double value) {
+  std::array<char, 64> text{};
+  const bool small = value != 0 && std::abs(value) < 1e-4;
+  const auto end = std::to_chars(text.data(), text.data() + text.size(), value,
+                                 small ? std::chars_format::scientific : std::chars_format::fixed)
+                       .ptr;
+  return {text.data(), end};
+}
+
+// What is not here, though Go has it there, cannot be read or means nothing: Lookups, PauseNs and PauseEnd by cycle, DebugGC
+// and MaxRSS.
+// https://github.com/golang/go/blob/go1.24.4/src/runtime/pprof/pprof.go#L691
+void append_memory(std::string& out, const model::MemStatsReading& m) {
+  const auto line = [&out](const char* name, const std::string& value) {
+    out.append("# ").append(name).append(" = ").append(value) += '\n';
+  };
+  const auto number = [&line](const char* name, uint64_t value) { line(name, std::to_string(value)); };
+  const auto pair = [&line](const char* name, uint64_t in_use, uint64_t from_system) {
+    line(name, std::to_string(in_use) + " / " + std::to_string(from_system));
+  };
+  out += "\n# runtime.MemStats\n";
+  number("Alloc", m.heap_alloc);
+  number("TotalAlloc", m.total_alloc);
+  number("Sys", m.sys);
+  number("Mallocs", m.mallocs);
+  number("Frees", m.frees);
+  number("HeapAlloc", m.heap_alloc);
+  number("HeapSys", m.heap_sys);
+  number("HeapIdle", m.heap_idle);
+  number("HeapInuse", m.heap_inuse);
+  number("HeapReleased", m.heap_released);
+  number("HeapObjects", m.mallocs - m.frees);
+  pair("Stack", m.stack_inuse, m.stack_sys);
+  pair("MSpan", m.mspan_inuse, m.mspan_sys);
+  pair("MCache", m.mcache_inuse, m.mcache_sys);
+  number("BuckHashSys", m.buck_hash_sys);
+  number("GCSys", m.gc_sys);
+  number("OtherSys", m.other_sys);
+  number("NextGC", m.next_gc);
+  number("LastGC", m.last_gc_unix_ns);
+  number("NumGC", m.num_gc);
+  number("NumForcedGC", m.num_forced_gc);
+  line("GCCPUFraction", share(m.gc_cpu_fraction));
+}
+
 }  // namespace
 
 std::string name_for_print(const std::string& name) {
@@ -113,7 +160,7 @@ std::string name_for_print(const std::string& name) {
   return name.substr(0, open) + "[...]" + name.substr(close + 1);
 }
 
-std::string encode_text(const model::HeapSnapshot& snapshot) {
+std::string encode_text(const model::HeapSnapshot& snapshot, const model::MemStatsReading* memory) {
   std::vector<const model::Sample*> samples;
   samples.reserve(snapshot.samples.size());
   model::HeapValues total;
@@ -138,6 +185,7 @@ std::string encode_text(const model::HeapSnapshot& snapshot) {
       if (index >= snapshot.locations.size() || snapshot.locations[index].address == 0) continue;
       out += " " + hex(snapshot.locations[index].address + 1);  // readers take return addresses
     }
+    if (sample->stack_end != 0) out += " " + hex(sample->stack_end);
     out += "\n";
     auto frames = frames_of(snapshot, *sample, false);
     if (frames.empty()) frames = frames_of(snapshot, *sample, true);
@@ -145,6 +193,7 @@ std::string encode_text(const model::HeapSnapshot& snapshot) {
     out += "\n";
   }
   for (const std::string& comment : comments_of(snapshot)) out += "# " + one_line(comment) + "\n";
+  if (memory != nullptr) append_memory(out, *memory);
   return out;
 }
 

@@ -69,6 +69,8 @@ class Metrics {
 }  // namespace
 
 void add_routes(http::Router& router, ProfileSource& source) {
+  // Whatever the query: like Prometheus' own clients it ignores `collect[]` and others that one scrape job sends to all of its
+  // targets. It has no filter, so none can be misspelt.
   router.get("/metrics",
              router.limited(http::AnswerBudget::Kind::table,
                             [metrics = std::make_shared<Metrics>(source)](const http::Request& request) {

@@ -81,12 +81,46 @@ def test_text_form(daemon, target):
     assert re.search(r"^#\t0x[0-9a-f]+\t+main\.direct\+0x[0-9a-f]+\t+\S+\.go:\d+$", answer.text, re.M), answer.text[:2000]
 
 
+def test_text_form_ends_as_go_ends_it(daemon, target):
+    """With what the runtime counts, under the names that Go prints."""
+    text = daemon.get(f"/targets/{target.pid}/debug/pprof/heap?debug=1").text
+    assert "\n\n# runtime.MemStats\n# Alloc = " in text
+    block = dict(re.findall(r"^# (\w+) = (.*)$", text.split("# runtime.MemStats\n")[1], re.M))
+    mallocs, frees, cycles = target.mallocs()
+    # The program allocates a little when it is asked.
+    assert mallocs - 2000 < int(block["Mallocs"]) <= mallocs and frees - 2000 < int(block["Frees"]) <= frees
+    assert int(block["NumGC"]) == cycles and block["Alloc"] == block["HeapAlloc"]
+    assert re.fullmatch(r"\d+ / \d+", block["Stack"]) and 0 <= float(block["GCCPUFraction"]) < 1
+    assert int(block["HeapObjects"]) == int(block["Mallocs"]) - int(block["Frees"])
+    assert not {"PauseNs", "PauseEnd", "Lookups", "DebugGC", "MaxRSS"} & block.keys()
+
+
+@pytest.mark.parametrize("mode", ["sampled", "exact"])
+def test_text_form_has_the_end_of_each_stack(mode):
+    """Go prints the address in runtime.goexit after the others, and no frame for it."""
+    with Target.of(24, profile_rate=1) as target, Daemon(target.pid, arguments=["--mode", mode]) as daemon:
+        symbols = golang.go(24, "tool", "nm", target.binary)
+        goexit = int(re.search(r"^ *([0-9a-f]+) T runtime\.goexit\.abi0$", symbols, re.M)[1], 16)
+        daemon.wait_for_state(target.pid)
+        target.run("direct", 100)
+        target.settle()
+        text = daemon.get(f"/targets/{target.pid}/debug/pprof/heap?debug=1").text
+        records = [record for record in text.split("\n\n") if "main.direct+" in record]
+        assert records
+        for record in records:
+            head = next(line for line in record.splitlines() if "] @" in line and "heap/" not in line)
+            last = int(head.split()[-1], 16)
+            assert last == goexit + 1, head
+            assert "goexit" not in record
+
+
 @pytest.mark.parametrize("path,status,says", [
     ("/targets/{pid}/debug/pprof/heap?seconds=x", 400, "seconds"),
     ("/targets/{pid}/debug/pprof/heap?seconds=-1", 400, "seconds"),
     ("/targets/{pid}/debug/pprof/heap?debug=x", 400, "debug"),
     ("/targets/{pid}/debug/pprof/heap?gc=1", 501, "gc"),
     ("/targets/{pid}/debug/pprof/heap?second=1", 400, "there are: seconds, debug, gc"),
+    ("/targets/{pid}/gctrace?cycles=1", 400, "cycles"),
     ("/api/v1/targets?state=attached", 400, "state"),
     ("/targets/nonsense/debug/pprof/heap", 400, "pid"),
     ("/targets/1/debug/pprof/heap", 404, "1"),
@@ -131,6 +165,16 @@ def test_landing_page(daemon, target):
     assert answer.status == 200 and answer.headers["Content-Type"].startswith("text/html")
     for link in ("/metrics", "/api/v1/targets"):
         assert f'href="{link}"' in answer.text or f'href="{link.lstrip("/")}"' in answer.text
+
+
+def test_page_of_a_target(daemon, target):
+    answer = daemon.get(f"/targets/{target.pid}")
+    assert answer.status == 200 and answer.headers["Content-Type"].startswith("text/html")
+    links = re.findall(r'href="([^"]+)"', answer.text)
+    for name in ("debug/pprof/heap", "debug/pprof/allocs", "gctrace", "metrics"):
+        assert f"/targets/{target.pid}/{name}" in links
+    for link in links:
+        assert daemon.get(link).status == 200, link
 
 
 def test_metrics(daemon, target):

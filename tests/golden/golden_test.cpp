@@ -28,11 +28,13 @@ void expect_golden(const std::string& name, const std::string& actual) {
                 << written << "\n  cp " << written << " " << golden;
 }
 
-std::string answer(const std::string& path, const std::string& accept = "*/*") {
+std::string answer(const std::string& path, const std::string& accept = "*/*",
+                   const http::Fields& query = {}) {
   fixtures::FixedSource source;
   http::Request request;
   request.method = "GET";
   request.path = path;
+  request.query = query;
   request.headers = {{"host", "node7:9786"}, {"accept", accept}};
   return all_routes(source).route(request).body;
 }
@@ -51,7 +53,9 @@ TEST(Golden, ExactProfileWithoutInuse) {
   expect_golden("exact.pprof.txt", pprof::decode_to_text(pprof::encode(**snapshot, pprof::Profile::heap)));
 }
 
-TEST(Golden, HeapText) { expect_golden("heap.debug1.txt", pprof::encode_text(fixtures::snapshot())); }
+TEST(Golden, HeapText) {
+  expect_golden("heap.debug1.txt", answer("/targets/101/debug/pprof/heap", "*/*", {{"debug", "1"}}));
+}
 
 TEST(Golden, Metrics) {
   fixtures::FixedSource source;
@@ -73,6 +77,8 @@ TEST(Golden, TargetsJson) { expect_golden("targets.json", pretty(answer("/api/v1
 TEST(Golden, DiscoveryJson) { expect_golden("sd.json", pretty(answer("/api/v1/sd"))); }
 
 TEST(Golden, LandingPage) { expect_golden("index.html", answer("/")); }
+
+TEST(Golden, TargetPage) { expect_golden("target.html", answer("/targets/101")); }
 
 TEST(Golden, TargetIndexPage) { expect_golden("target_index.html", answer("/targets/101/debug/pprof/")); }
 

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <chrono>
 #include <nlohmann/json.hpp>
+#include <regex>
 #include <thread>
 
 #include "exporters/http/server.h"
@@ -70,7 +71,11 @@ TEST_F(Endpoints, TextProfiles) {
   const auto response = get("/targets/101/debug/pprof/heap?debug=1");
   EXPECT_EQ(response.status, 200);
   EXPECT_EQ(response.get_header_value("Content-Type"), "text/plain; charset=utf-8");
-  EXPECT_EQ(response.body, pprof::encode_text(fixtures::snapshot()));
+  const auto statistics = source_.statistics(101);
+  ASSERT_TRUE(statistics);
+  EXPECT_EQ(response.body, pprof::encode_text(fixtures::snapshot(), &statistics->memory));
+  // Its memory is gone, and with it what the runtime counted.
+  EXPECT_EQ(get("/targets/104/debug/pprof/heap?debug=1").body.find("runtime.MemStats"), std::string::npos);
 }
 
 TEST_F(Endpoints, DifferencesTakeTheirTime) {
@@ -105,6 +110,14 @@ TEST_F(Endpoints, RefusalsSayWhatToDo) {
            Case{"/targets/101/debug/pprof/heap?seconds=3601", 400, "3600"},
            Case{"/targets/101/debug/pprof/heap?seconds=1&debug=1", 400, "do not go together"},
            Case{"/targets/101/debug/pprof/heap?unknown=1", 400, "there are: seconds, debug, gc"},
+           Case{"/targets/101/debug/pprof/heap?seconds=5s", 400, "without a unit"},
+           Case{"/targets/101/gctrace?n=5", 400, "no parameter n; this path takes none"},
+           Case{"/api/v1/targets/101/gc?n=5", 400, "no parameter n"},
+           Case{"/targets/101?n=5", 400, "no parameter n"},
+           Case{"/targets/101/debug/pprof/?n=5", 400, "no parameter n"},
+           Case{"/?n=5", 400, "no parameter n"},
+           Case{"/targets/999", 404, "/api/v1/targets"},
+           Case{"/targets/x", 400, "positive integer"},
            Case{"/api/v1/targets?pid=101", 400, "no parameter pid"},
            Case{"/api/v1/sd?x", 400, "no parameter x"},
            Case{"/targets/101/debug/pprof/heap?debug=2", 400, "debug"},
@@ -194,7 +207,8 @@ TEST_F(Endpoints, ManyScrapersAtOnceGetTheirAnswers) {
 // The list has an older life of the pid, too, with the same pid and ended.
 TEST_F(Endpoints, APageShowsThePresentLifeOfAPid) {
   source_.earlier_life_of_shop = true;
-  EXPECT_EQ(get("/targets/101/debug/pprof/").body.find("earlier"), std::string::npos);
+  for (const char* path : {"/targets/101", "/targets/101/debug/pprof/"})
+    EXPECT_EQ(get(path).body.find("earlier"), std::string::npos) << path;
 }
 
 TEST_F(Endpoints, HealthAndReadiness) {
@@ -273,6 +287,39 @@ TEST_F(Endpoints, MetricsInBothFormats) {
   EXPECT_TRUE(open.body.ends_with("# EOF\n"));
 }
 
+// One scrape job sends its parameters to all of its targets, and a probe of a load balancer may add its own.
+TEST_F(Endpoints, ScrapersAndProbesMaySendParametersOfOthers) {
+  for (const char* path : {"/metrics?collect[]=cpu&name[]=go_info", "/targets/101/metrics?collect[]=cpu",
+                           "/-/healthy?from=lb", "/-/ready?from=lb"}) {
+    EXPECT_EQ(get(path).status, 200) << path;
+  }
+}
+
+TEST_F(Endpoints, PagesLinkOnlyToWhatIsAnswered) {
+  const std::string index = get("/").body;
+  for (const int pid : {101, 102, 103, 104, 106}) {
+    const std::string path = "/targets/" + std::to_string(pid);
+    EXPECT_NE(index.find("<a href=\"" + path + "\">"), std::string::npos) << pid;
+    const auto response = get(path);
+    EXPECT_EQ(response.status, 200) << pid;
+    EXPECT_EQ(get(path + "/").body, response.body);
+    const std::regex href("<a href=\"([^\"]*)\"");
+    size_t links = 0;
+    for (std::sregex_iterator link(response.body.begin(), response.body.end(), href), end; link != end;
+         ++link) {
+      EXPECT_EQ(get((*link)[1]).status, 200) << pid << ": " << (*link)[1];
+      EXPECT_NE(index.find((*link)[1]), std::string::npos) << pid << ": " << (*link)[1];
+      ++links;
+    }
+    EXPECT_GE(links, 1u);
+  }
+  const std::string shop = get("/targets/101").body;
+  for (const char* path : {"/targets/101/debug/pprof/heap", "/targets/101/debug/pprof/allocs",
+                           "/targets/101/gctrace", "/targets/101/metrics", "/api/v1/targets/101/gc"}) {
+    EXPECT_NE(shop.find(std::string("<a href=\"") + path + "\""), std::string::npos) << path;
+  }
+}
+
 TEST_F(Endpoints, StatisticsOfOneTarget) {
   const auto text = get("/targets/101/metrics");
   EXPECT_EQ(text.status, 200);
@@ -291,7 +338,7 @@ TEST_F(Endpoints, StatisticsOfOneTarget) {
 }
 
 TEST_F(Endpoints, PagesEscapeWhatTargetsCallThemselves) {
-  for (const char* path : {"/", "/targets/101/debug/pprof/", "/targets/101/debug/pprof"}) {
+  for (const char* path : {"/", "/targets/101", "/targets/101/debug/pprof/", "/targets/101/debug/pprof"}) {
     const auto response = get(path);
     EXPECT_EQ(response.status, 200) << path;
     EXPECT_EQ(response.get_header_value("Content-Type"), "text/html; charset=utf-8");

@@ -237,6 +237,8 @@ std::vector<model::TargetStatus> FixedSource::targets() {
 
   auto ended = target(104, "ended", TargetState::exited);
   ended.exited_wall_ns = kStart + 60 * kSecond;
+  ended.level = "slices";
+  ended.sampled_share = 0.25;
   if (earlier_life_of_shop) {
     auto earlier = target(101, "earlier", TargetState::exited);
     earlier.process.start_time -= 100;
@@ -269,7 +271,7 @@ SourceResult<model::HeapSnapshotPtr> FixedSource::heap(pid_t pid) {
   };
   if (pid == 103) return refuse(Refusal::unsupported_target, "Go 1.12 is older than 1.19");
   if (pid == 105) return refuse(Refusal::gone_target, "the process exited more than 10 minutes ago");
-  if (pid < 101 || pid > 105) return refuse(Refusal::unknown_target, "no Go process has this pid");
+  if (pid < 101 || pid > 106) return refuse(Refusal::unknown_target, "no Go process has this pid");
   auto s = snapshot();
   s.process.pid = pid;
   if (pid == 102) {
@@ -283,6 +285,7 @@ SourceResult<model::HeapSnapshotPtr> FixedSource::heap(pid_t pid) {
 
 SourceResult<model::ProgramStatistics> FixedSource::statistics(pid_t pid) {
   if (auto profile = heap(pid); !profile) return tl::unexpected(profile.error());
+  if (pid == 104) return tl::unexpected(SourceError{Refusal::gone_target, "the process has exited"});
   model::ProgramStatistics statistics;
   statistics.go_version = "go1.24.4";
   model::MemStatsReading& memory = statistics.memory;
@@ -309,6 +312,7 @@ SourceResult<model::ProgramStatistics> FixedSource::statistics(pid_t pid) {
   memory.pause_total_ns = 1'500'000;
   memory.num_gc = 9;
   memory.num_forced_gc = 1;
+  memory.gc_cpu_fraction = 0.0000625;
   memory.pauses_ns = {90'000, 10'000, 20'000, 30'000, 40'000, 50'000, 60'000, 70'000, 80'000};
   memory.gc_percent = pid == 102 ? -1 : 100;
   memory.memory_limit = INT64_MAX;

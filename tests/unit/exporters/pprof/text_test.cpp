@@ -29,6 +29,29 @@ TEST(PprofText, EmptySnapshotHasItsHeaderOnly) {
   EXPECT_EQ(encode_text(snapshot), "heap profile: 0: 0 [0: 1] @ heap/1048576\n");
 }
 
+// As in what Go prints: its address, but no frame.
+TEST(PprofText, TheEndOfAStackIsAnAddressOnly) {
+  model::HeapSnapshot snapshot;
+  snapshot.functions = {{"main.a", "/a.go", 1}};
+  snapshot.locations = {{0x11, 0, {{0, 3}}, 0x10}};
+  snapshot.samples = {{{0}, {}, {}, 0, {}, 0x46b521}};
+  EXPECT_EQ(
+      encode_text(snapshot),
+      "heap profile: 0: 0 [0: 1] @ heap/0\n0: 0 [0: 0] @ 0x12 0x46b521\n#\t0x11\tmain.a+0x1\t/a.go:3\n\n");
+}
+
+// What Go's %v makes of these, checked with Go.
+TEST(PprofText, SharesAreWrittenAsGoWritesThem) {
+  for (const auto& [value, text] :
+       {std::pair(0.0, "0"), std::pair(0.25, "0.25"), std::pair(0.0001, "0.0001"),
+        std::pair(0.00001, "1e-05"), std::pair(0.0000625, "6.25e-05"), std::pair(0.0123, "0.0123")}) {
+    model::MemStatsReading memory;
+    memory.gc_cpu_fraction = value;
+    EXPECT_TRUE(encode_text({}, &memory).ends_with(std::string("\n# GCCPUFraction = ") + text + "\n"))
+        << text;
+  }
+}
+
 // A name with line breaks and tabs in it must not pass for a record of its own.
 TEST(PprofText, NamesStayOnTheirLine) {
   model::HeapSnapshot snapshot;
