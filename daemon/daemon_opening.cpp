@@ -149,9 +149,10 @@ void Daemon::attach(Target& target, OpenedTarget opened, const std::string& know
                   opened.status.comm, target.reason());
       return;
     }
-    spdlog::info("pid {} ({}, {}): attached in mode {} by {}", pid, opened.status.comm,
-                 opened.status.go_version, model::name_of(opened.status.mode),
-                 probe::name_of(collector_->method()));
+    spdlog::info(
+        "pid {} ({}, {}): attached in mode {} by {}", pid, opened.status.comm, opened.status.go_version,
+        opened.count_exactly ? "exact with its live heap sampled" : model::name_of(opened.status.mode),
+        probe::name_of(collector_->method()));
   } else {
     spdlog::info("pid {} ({}, {}): attached in mode buckets, without probes", pid, opened.status.comm,
                  opened.status.go_version);

@@ -139,6 +139,8 @@ void Target::set_status(model::TargetStatus status) {
 }
 
 void Target::mark_exited(int64_t wall_ns, uint64_t kernel_ns) {
+  fill_level();
+  level_comments_ = level_comments();
   set_state(model::TargetState::exited,
             "the process has exited; its last profile is kept for as long as exited-retention says");
   status_.exited_wall_ns = wall_ns;
@@ -332,10 +334,8 @@ std::shared_ptr<const profile::RawSnapshot> Target::snapshot(const std::vector<s
     } else if (exact_) {
       add_counts(*snapshot);
     }
-    if (governor_ && is_live() && governor_->level() <= probe::Level::buckets)
-      snapshot->comments.push_back("no samples are taken at the moment: " + status_.reason);
-    if (governor_ && is_live() && governor_->level() == probe::Level::slices)
-      snapshot->comments.push_back(slices_comment(*governor_, kernel_time_ns()) + status_.reason);
+    const auto level = level_comments();
+    snapshot->comments.insert(snapshot->comments.end(), level.begin(), level.end());
   } else if (exact_) {
     fill_from_counts(*snapshot);
   }
@@ -349,6 +349,17 @@ std::shared_ptr<const profile::RawSnapshot> Target::snapshot(const std::vector<s
   }
   snapshot->comments.insert(snapshot->comments.end(), comments.begin(), comments.end());
   return snapshot;
+}
+
+// What of the time the samples are of: as it was last, when the process has exited.
+std::vector<std::string> Target::level_comments() const {
+  if (!is_live()) return level_comments_;
+  if (!governor_ || !spans_) return {};
+  if (governor_->level() <= probe::Level::buckets)
+    return {"no samples are taken at the moment: " + status_.reason};
+  if (governor_->level() == probe::Level::slices)
+    return {slices_comment(*governor_, kernel_time_ns()) + status_.reason};
+  return {};
 }
 
 // Beside the sampled values of other times.

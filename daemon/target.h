@@ -146,6 +146,7 @@ class Target {
  private:
   void update_counters();
   void fill_level();
+  std::vector<std::string> level_comments() const;
   std::vector<profile::SiteTotals> sites() const;
   void fill_from_buckets(profile::RawSnapshot& snapshot) const;
   void count_elsewhere(bool elsewhere);
@@ -176,9 +177,10 @@ class Target {
   uint64_t earlier_settled_objects_ = 0;
 
   uint64_t exited_ns_ = 0;
-  int64_t attached_boot_ns_ = 0;  // } as status_ tells them by the wall clock
-  int64_t exited_boot_ns_ = 0;    // }
-  bool frozen_ = false;           // exited, and status_ is its last status
+  int64_t attached_boot_ns_ = 0;             // } as status_ tells them by the wall clock
+  int64_t exited_boot_ns_ = 0;               // }
+  std::vector<std::string> level_comments_;  // the last ones, once it has exited
+  bool frozen_ = false;                      // exited, and status_ is its last status
   bool reading_in_flight_ = false;
   bool reading_wanted_ = false;   // a GC cycle ended or a bucket is unknown
   uint64_t next_reading_ns_ = 0;  // not before

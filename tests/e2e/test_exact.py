@@ -121,6 +121,7 @@ def test_with_the_live_heap(some_minor, tags):
         with Daemon(target.pid, arguments=["--mode", "exact", "--live-heap"]) as daemon:
             row = daemon.wait_for_state(target.pid)
             assert row["mode"] == "exact" and row["source"] == ("spans" if tags else "runtime"), row
+            assert "attached in mode exact with its live heap sampled by" in daemon.log()
             mallocs, counted, _ = quiet_counts(daemon, target)
             target.run("direct", 100_000)
             later, counted_later, _ = quiet_counts(daemon, target)

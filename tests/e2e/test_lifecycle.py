@@ -128,6 +128,21 @@ def test_an_exited_target_is_forgotten_in_the_end():
             assert "exited" in daemon.get(path).json()["error"]
 
 
+def test_an_exited_target_is_shown_as_it_was_last():
+    """A profile that is of a part of the time says so after its program's end, too."""
+    with Target.of(24, "stripped", tags="noprofile") as target, \
+            Daemon(target.pid, arguments=["--overhead-budget", "0.01"]) as daemon:
+        daemon.wait_for_state(target.pid)
+        target.ask("load 4")
+        path = f"/targets/{target.pid}/debug/pprof/heap?debug=1"
+        daemon.wait_until(lambda: "\n# samples are taken " in daemon.get(path).text, "it is never sampled in slices", 60)
+        target.kill()
+        row = daemon.wait_for_state(target.pid, "exited", timeout=5)
+        comment = "\n# samples are taken " if row["level"] == "slices" else "\n# no samples are taken "
+        assert comment in daemon.get(path).text
+        assert row["level"] in ("slices", "gc") and row["sample_rate"] > 0 and row["sampled_share"] < 1
+
+
 def pidfds(pid):
     count = 0
     for link in pathlib.Path(f"/proc/{pid}/fd").iterdir():

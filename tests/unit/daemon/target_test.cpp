@@ -141,6 +141,27 @@ TEST_F(TargetTest, TheLevelIsTold) {
   EXPECT_EQ(target_.status().sampled_share, 0);
 }
 
+// It may end before anybody has asked for its status.
+TEST_F(TargetTest, AnExitedTargetIsShownAsItWasLast) {
+  target_.start(nullptr, 0, nullptr, model::Mode::sampled, true, model::Mode::automatic);
+  target_.follow_spans(nullptr);
+  target_.govern(governor_at(probe::Level::slices));
+  target_.set_level(probe::Level::slices, "it was too much");
+  const auto slices_comment = [this] {
+    const auto comments = target_.snapshot({})->comments;
+    return std::count_if(comments.begin(), comments.end(), [](const std::string& comment) {
+      return comment.starts_with("samples are taken ") && comment.ends_with(": it was too much");
+    });
+  };
+  EXPECT_EQ(slices_comment(), 1);
+  target_.mark_exited(5, 7);
+  EXPECT_EQ(slices_comment(), 1);
+  const model::TargetStatus status = target_.status();
+  EXPECT_EQ(status.level, "slices");
+  EXPECT_EQ(status.sample_rate, SampleDistance::kSparsest);
+  EXPECT_LT(status.sampled_share, 1);
+}
+
 TEST_F(TargetTest, DeathsAndMissedCyclesOfSourceSpansAreTold) {
   target_.start(nullptr, 0, nullptr, model::Mode::sampled, true, model::Mode::sampled);
   EXPECT_FALSE(target_.status().verdicts);
