@@ -407,6 +407,11 @@ void Target::fill_from_buckets(profile::RawSnapshot& snapshot) const {
     }
     snapshot.comments.emplace_back(
         "the process has exited; inuse as of its last completed GC cycle that was read");
+    if (unread_samples() != 0) {
+      snapshot.comments.push_back(
+          std::to_string(unread_samples()) +
+          " sampled objects are missing: the process ended before their stacks were read");
+    }
   }
   if (buckets_->settled_objects() != 0) {
     snapshot.comments.push_back(

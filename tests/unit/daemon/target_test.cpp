@@ -287,6 +287,15 @@ TEST_F(TargetTest, AnExitedTargetsProfileCountsToItsEnd) {
   EXPECT_EQ(snapshot->end_wall_ns, 5);
   EXPECT_EQ(snapshot->comments.back(), "a loss");
   EXPECT_EQ(target_.exited_ns(), 7u);
+  const auto about_missing = [this] {
+    const auto comments = target_.snapshot({})->comments;
+    return std::count(comments.begin(), comments.end(),
+                      "2 sampled objects are missing: the process ended before their stacks were read");
+  };
+  EXPECT_EQ(about_missing(), 0);
+  for (const uint64_t bucket : {0x77, 0x78})
+    target_.on(model::SampledBirth{42, 3 * kSecond, 0xd000, bucket, 1});
+  EXPECT_EQ(about_missing(), 1);
 }
 
 // The clock was set since it was looked at: the fixture says that the process began in 1970, its start says when it did.
