@@ -261,6 +261,7 @@ void SpanLedger::measure_allocations() {
 }
 
 void SpanLedger::measure_in_use() {
+  in_use_measured_ = true;
   for (size_t i = 0; i < kSpanSizeClasses; ++i) {
     const ClassAmount& live = classes_.live(i);
     // What the samples do not explain is from before, if that much can be.
@@ -287,7 +288,9 @@ void SpanLedger::estimate_in_use() {
   std::array<double, kSpanSizeClasses> likely{};
   double sum = 0;
   for (size_t i = 0; i < kSpanSizeClasses; ++i) {
-    const ClassBook& book = books_[i];
+    ClassBook& book = books_[i];
+    // No cycle was ever measured: what was there when we came may all be.
+    if (!in_use_measured_) book.from_before = classes_.most_from_before(i);
     const double ours = book.in_use.bytes > 0 ? book.in_use.bytes * factor_of_all(i) : book.unsampled.bytes;
     likely[i] = std::min(ours + book.from_before.bytes, classes_.most_live(i).bytes);
     sum += likely[i];

@@ -301,6 +301,7 @@ class SpanLedger {
   uint64_t mean_distance_ = 0;
   uint32_t sweepgen_ = 0;
   uint32_t in_use_sweepgen_ = 0;  // of the cycle whose in-use values the accounts have
+  bool in_use_measured_ = false;  // ever, by the counters
   uint64_t reading_ns_ = 0;       // end of the last one
 
   uint64_t windows_ = 0;

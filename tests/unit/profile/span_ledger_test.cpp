@@ -330,6 +330,20 @@ TEST_F(SpanLedgerTest, WhereNoSweepIsEverSeenTheMarkedBytesHold) {
   }
 }
 
+// ... and what no sample explains can be from before.
+TEST_F(SpanLedgerTest, WhereNoSweepIsEverSeenOldObjectsAreFromBefore) {
+  allocate(kClass64, 10'000);
+  apply();
+  for (int cycle = 0; cycle < 3; ++cycle) {
+    collect();
+    SpanReading early = reading();
+    early.swept = false;
+    ledger_.apply(early);
+  }
+  EXPECT_EQ(profile()[0].inuse_objects, 10'000);
+  EXPECT_EQ(profile()[1].inuse_objects, 0);
+}
+
 // Samples that the counters have not measured yet, and cuts of runs whose class was settled meanwhile, take nothing back.
 TEST_F(SpanLedgerTest, AllocatedNeverFalls) {
   apply();
