@@ -146,6 +146,7 @@ void Daemon::take_turn(Target& target) {
   const auto before = cost_of(target);
   if (!before) return;
   auto added = add_probes(target, ProbeGroup::spans);
+  if (added) added = set_distance(target, Level::slices);
   if (added) {
     drain_probes();
     const auto recording = collector_->set_recording(target.pid(), {ProbeGroup::gc, ProbeGroup::spans});
@@ -268,9 +269,10 @@ void Daemon::adapt_distance(Target& target, const probe::CostSample& sample) {
                                                      .live_samples = spans.ledger().live_samples(),
                                                      .cycle_gap_ns = spans.cycle_gap_ns()},
                                                     options_.settings.overhead_budget_percent / 100);
-  if (!has_changed || target.governor()->level() < Level::sampled) return;
+  const probe::Governor& governor = *target.governor();
+  if (!has_changed || (governor.level() < Level::sampled && !governor.slices().active())) return;
   spdlog::debug("pid {}: a sample in {} KiB", target.pid(), spans.distance().bytes() >> 10);
-  if (auto set = set_distance(target, target.governor()->level()); !set)
+  if (auto set = set_distance(target, governor.level()); !set)
     spdlog::warn("pid {}: cannot change how densely it is sampled: {}", target.pid(), to_string(set.error()));
 }
 

@@ -1,4 +1,4 @@
-// How many bytes there are to a sample of source spans while a target is sampled all the time. For one target; a pure
+// How many bytes there are to a sample of source spans while a target is sampled, all the time or in slices. For one target; a pure
 // calculation on what others bring.
 //
 //   credit   full ───────── 1/2 ───────── 1/4 ───────── 1/8 ───────── 0      for stack walks, in CPU time of the target

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "daemon/span_source.h"
+
 namespace goheapd {
 namespace {
 
@@ -94,6 +96,34 @@ TEST(SampleDistance, ToldBitByBit) {
     told_before = told;
   }
   EXPECT_GT(told_before, 0);
+}
+
+// A slice of a storm takes so many samples before the kernel has thinned them out, and the next one begins densely again.
+TEST(SampleDistance, DenseAgainBetweenSlicesOfAStorm) {
+  Program program{.bytes_per_second = 0, .most_live_samples = 2000};
+  program.run(1);
+  for (int slice = 0; slice < 20; ++slice) {
+    program.samples += 6000;
+    program.run(0.1);
+    EXPECT_GT(program.distance.bytes(), SampleDistance::kDensest);
+    EXPECT_LT(program.distance.bytes(), SampleDistance::kSparsest);
+    program.run(10);
+    EXPECT_EQ(program.distance.bytes(), SampleDistance::kDensest) << slice;
+  }
+}
+
+TEST(SampleDistance, InSlicesAsWhileSampledAllTheTime) {
+  SpanSource source(nullptr);
+  for (int look = 1; look <= 2; ++look) {
+    EXPECT_EQ(source.mean_distance(probe::Level::slices), source.distance().bytes());
+    EXPECT_EQ(source.mean_distance(probe::Level::sampled), source.distance().bytes());
+    EXPECT_GE(source.mean_distance(probe::Level::sparse), 16 * SampleDistance::kSparsest);
+    for (const uint64_t samples : {uint64_t{0}, uint64_t{1} << 20}) {
+      const uint64_t now_ns = kSecond * static_cast<uint64_t>(look) + samples;
+      source.distance().observe({.time_ns = now_ns, .cpu_ns = now_ns, .samples = samples}, 0.01);
+    }
+  }
+  EXPECT_EQ(source.mean_distance(probe::Level::slices), SampleDistance::kSparsest);
 }
 
 TEST(SampleDistance, LargeHeapsSparsely) {
