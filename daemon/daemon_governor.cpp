@@ -181,13 +181,17 @@ void Daemon::look_at_cost(Target& target) {
   if (!collector_->records_as_told(target.pid())) storms_.push_back({target.pid(), kernel_time_ns()});
   const auto cost = cost_of(target);
   if (!cost) return;
+  probe::Governor& governor = *target.governor();
+  governor.slices().look(cost->sample);
+  // Before the governor is told, else what it is told falls when samples are found that it has paid for.
+  adapt_distance(target, cost->sample);
   probe::CostSample sample = cost->sample;
-  if (target.spans() != nullptr) {
+  // Slices are planned by all that they take.
+  if (target.spans() != nullptr && governor.level() != Level::slices) {
     uint64_t unpaid = target.spans()->distance().unpaid_ns();
     if (target.spans()->windows() != nullptr) unpaid += target.spans()->windows()->unpaid_ns(sample.time_ns);
     sample.probe_ns -= std::min(unpaid, sample.probe_ns);
   }
-  probe::Governor& governor = *target.governor();
   const auto move = governor.observe(sample, [&target]() -> uint64_t {
     return target.reader() == nullptr ? 0 : target.reader()->allocated_objects().value_or(0);
   });
@@ -196,10 +200,8 @@ void Daemon::look_at_cost(Target& target) {
     go(target, *move);
     return;
   }
-  adapt_distance(target, cost->sample);
   if (target.asked_mode() != model::Mode::automatic &&  // which keeps to it by itself
-      governor.overhead_ratio() * 100 > options_.settings.overhead_budget_percent &&
-      over_budget_.insert(target.key()).second) {
+      governor.is_over() && over_budget_.insert(target.key()).second) {
     spdlog::warn(
         "pid {}: its probes take about {:.1f} % of its CPU time, more than --overhead-budget {} allows; "
         "--mode auto "

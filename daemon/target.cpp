@@ -54,7 +54,7 @@ std::string slices_comment(const probe::Governor& governor, uint64_t now_ns) {
   std::array<char, 96> text{};
   std::snprintf(text.data(), text.size(), "samples are taken %.1f %% of the time, in slices of %.1f s: ",
                 governor.slices().sampled_share(now_ns) * 100,
-                static_cast<double>(probe::SliceSchedule::kSliceNs) * 1e-9);
+                static_cast<double>(governor.slices().slice_ns()) * 1e-9);
   return text.data();
 }
 

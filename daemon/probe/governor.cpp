@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <utility>
 
+#include "daemon/probe/allowance.h"
 #include "daemon/probe/collector.h"
 
 namespace goheapd::probe {
@@ -68,6 +69,12 @@ std::string percent(double ratio) {
   return text.data();
 }
 
+std::string in_words(double budget, double allowed) {
+  std::string text = percent(budget);
+  if (allowed > budget) text += ", of a program that runs so little " + percent(allowed);
+  return text;
+}
+
 }  // namespace
 
 uint64_t probe_ns(const TargetCounters& counters, const HitCost& cost, ProgramTime& program) {
@@ -130,7 +137,14 @@ Move Governor::go(Level to, uint64_t now_ns, double ratio, std::string why) {
   return move;
 }
 
-std::optional<Move> Governor::breach(uint64_t now_ns, double ratio, const std::string& what) {
+double Governor::allowed(const CostSample& begin, const CostSample& end) const {
+  const uint64_t time = end.time_ns - begin.time_ns;
+  if (time == 0) return options_.budget;
+  const uint64_t cpu = std::max(end.cpu_ns - begin.cpu_ns, end.probe_ns - begin.probe_ns);
+  return allowed_share(options_.budget, static_cast<double>(cpu) / static_cast<double>(time));
+}
+
+std::optional<Move> Governor::breach(uint64_t now_ns, double ratio, double allowed, const std::string& what) {
   auto to = below();
   if (!to) return std::nullopt;
   Knowledge& left = known(level_);
@@ -144,11 +158,11 @@ std::optional<Move> Governor::breach(uint64_t now_ns, double ratio, const std::s
   // Trusted for long: the program has changed, so begin anew. Else it was tried too early.
   left.hold_ns =
       now_ns - level_since_ns_ >= kTrustAfter ? kFirstHold : std::min(2 * left.hold_ns, kLongestHold);
-  return go(*to, now_ns, ratio, what + ", the budget is " + percent(options_.budget));
+  return go(*to, now_ns, ratio, what + ", the budget is " + in_words(options_.budget, allowed));
 }
 
 std::optional<Move> Governor::storm(uint64_t now_ns) {
-  return breach(now_ns, ratio_, "a storm of probe hits");
+  return breach(now_ns, ratio_, options_.budget, "a storm of probe hits");
 }
 
 void Governor::failed(Level actual, uint64_t now_ns) {
@@ -179,10 +193,11 @@ std::optional<Move> Governor::observe(const CostSample& sample,
     window_.pop_front();
   const CostSample& oldest = window_.front();
 
-  const auto leave = [&](double ratio) {
+  const auto leave = [&](double ratio, double allowed) {
     ratio_ = ratio;
+    allowed_ = allowed;
     learn(sample, allocations());
-    return breach(sample.time_ns, ratio, "probes took " + percent(ratio) + " of its CPU time");
+    return breach(sample.time_ns, ratio, allowed, "probes took " + percent(ratio) + " of its CPU time");
   };
   // The last tenth of a second.
   const auto recent = std::find_if(window_.rbegin(), window_.rend(), [&](const CostSample& candidate) {
@@ -190,25 +205,29 @@ std::optional<Move> Governor::observe(const CostSample& sample,
   });
   if (!in_slices && recent != window_.rend() && !is_negligible(*recent, sample)) {
     const double ratio = share(*recent, sample);
-    if (ratio > kKillFactor * options_.budget) return leave(ratio);
+    if (ratio > kKillFactor * options_.budget) return leave(ratio, allowed(*recent, sample));
   }
   const uint64_t covered = sample.time_ns - oldest.time_ns;
   if (!in_slices && covered < window && !is_negligible(oldest, sample)) {
     const double ratio = share(oldest, sample);
-    if (ratio * static_cast<double>(covered) > kSpentFactor * options_.budget * static_cast<double>(window))
-      return leave(ratio);
+    const double most = allowed(oldest, sample);
+    if (ratio * static_cast<double>(covered) > kSpentFactor * most * static_cast<double>(window))
+      return leave(ratio, most);
   }
   if (covered < (in_slices ? kSlicesTold : window)) return std::nullopt;
   ratio_ = share(oldest, sample);
-  if (covered >= window && ratio_ > options_.budget && !is_negligible(oldest, sample)) return leave(ratio_);
+  allowed_ = allowed(oldest, sample);
+  if (covered >= window && is_over() && !is_negligible(oldest, sample)) return leave(ratio_, allowed_);
   const auto up = above();
   if (!up || sample.time_ns - level_since_ns_ < known(*up).hold_ns) return std::nullopt;
   const double expected = predicted(*up);
-  if (expected > kUpShare * options_.budget) return std::nullopt;
+  // Samples do for a small program, too: to count each of its allocations is not worth more than the budget.
+  const double room = *up == Level::exact ? options_.budget : allowed_;
+  if (expected > kUpShare * room) return std::nullopt;
   Move move = go(*up, sample.time_ns, ratio_, "");
   move.predicted = expected;
   move.why = "probes are expected to take " + percent(expected) + " of its CPU time, the budget is " +
-             percent(options_.budget);
+             in_words(options_.budget, room);
   return move;
 }
 

@@ -9,6 +9,8 @@
 //                                                           spent sooner; over ten times the budget for a tenth of
 //                                                           a second, from sampled past sparse; or a storm of hits
 //
+// What counts as the budget is what allowance.h says of a target that runs as much as this one.
+//
 // A pure calculation on numbers that others bring: time is what the samples say.
 #pragma once
 
@@ -76,6 +78,8 @@ class Governor {
   // Share of the target's CPU time that probes took, over the last second; over up to a minute while it hardly runs or probes
   // take hardly anything.
   double overhead_ratio() const { return ratio_; }
+  // That it is more than the target was allowed to pay in that time.
+  bool is_over() const { return ratio_ > allowed_; }
   // At level slices the caller puts probes in and takes them out as this says. Leaving the level ends no slice.
   SliceSchedule& slices() { return slices_; }
   const SliceSchedule& slices() const { return slices_; }
@@ -101,7 +105,8 @@ class Governor {
   void learn(const CostSample& sample, uint64_t allocations);
   double predicted(Level level) const;
   Move go(Level to, uint64_t now_ns, double ratio, std::string why);
-  std::optional<Move> breach(uint64_t now_ns, double ratio, const std::string& what);
+  std::optional<Move> breach(uint64_t now_ns, double ratio, double allowed, const std::string& what);
+  double allowed(const CostSample& begin, const CostSample& end) const;
 
   Options options_;
   Level level_;
@@ -111,6 +116,7 @@ class Governor {
   std::optional<double> allocations_rate_;  // per CPU nanosecond of the program's own
   uint64_t level_since_ns_;
   double ratio_ = 0;
+  double allowed_ = 1;
   SliceSchedule slices_;
 };
 

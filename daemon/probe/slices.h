@@ -2,11 +2,13 @@
 //
 //      ┌──┐                       ┌──┐             ┌──┐
 //   ───┘  └───────────────────────┘  └─────────────┘  └──────   probes are in the target
-//      100 ms    as long as keeps the cost of the last slice, spread over both, within half the budget
+//    100 to 800 ms    as long as keeps the cost of the last slice, spread over both, within half of what is allowed
 //   └─ weight ─┘└────────── weight ─────────┘└── weight ───┘
 //
 // Between slices the probes are out, since a hit costs a trap even when nothing is recorded. Gaps are random, so that no
-// rhythm of the program's can hide behind them. A pure calculation: time is what the caller says.
+// rhythm of the program's can hide behind them. Where gaps could be shorter than putting probes in and taking them out is
+// worth, slices are longer instead, if that takes hardly any time of the target. A pure calculation: time is what the
+// caller says.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +24,8 @@ struct CostSample {
 
 class SliceSchedule {
  public:
-  static constexpr uint64_t kSliceNs = 100'000'000;
+  static constexpr uint64_t kShortestSliceNs = 100'000'000;
+  static constexpr uint64_t kLongestSliceNs = 800'000'000;
   // Putting probes in and taking them out keeps the caller busy for dozens of milliseconds.
   static constexpr uint64_t kShortestGapNs = 2'000'000'000;
   static constexpr uint64_t kLongestGapNs = 60'000'000'000;
@@ -37,24 +40,31 @@ class SliceSchedule {
   bool active() const { return active_; }
   // `before`: taken before the probes went in; `recording_ns`: when they began to record.
   void begin(const CostSample& before, uint64_t recording_ns);
+  // While a slice is active: one that was made long, and has taken more than it should, is due to end.
+  void look(const CostSample& now);
   // `after`: taken when they were out; `recorded_ns`: when they stopped recording.
   void end(const CostSample& after, uint64_t recorded_ns);
   // When something is due.
   uint64_t next_ns() const { return next_ns_; }
   // What is sampled in this slice, or was in the last one, also stands for the gap before it: by how much it counts.
   double weight() const { return weight_; }
+  // How long this slice is planned to be, or the next one.
+  uint64_t slice_ns() const { return slice_ns_; }
   // Share of the time since start() in which was recorded.
   double sampled_share(uint64_t now_ns) const;
 
  private:
   void plan(uint64_t from_ns, double mean_gap_ns);
+  uint64_t longer_slice(double cost_rate, double periods) const;
 
   double budget_ = 0.01;
   uint64_t random_ = 0;
   bool active_ = false;
   uint64_t start_ns_ = 0;
   uint64_t next_ns_ = 0;
+  uint64_t slice_ns_ = kShortestSliceNs;
   CostSample before_;
+  CostSample after_;  // the last slice, or the first one
   uint64_t recording_ns_ = 0;
   uint64_t recorded_sum_ns_ = 0;
   uint64_t covered_ns_ = 0;  // slices stand for all the time up to this one

@@ -106,6 +106,78 @@ TEST(Governor, ABreachOfAProgramThatRunsLittleIsNoticed) {
   EXPECT_NEAR(moves[0].ratio, 0.05, 0.001);
 }
 
+// A program that uses two percent of a CPU, of which probes take so much while they are in.
+struct SmallProgram {
+  double share = 0;
+  Governor governor{{.budget = 0.01,
+                     .levels = {Level::gc, Level::slices, Level::sparse, Level::sampled},
+                     .start = Level::sampled},
+                    0};
+  CostSample now{};
+  std::vector<Move> moves{};
+  uint64_t probed_ns = 0;
+  double allocated = 0;
+
+  void run(double seconds, double busy = 0.02) {
+    for (int i = 0; i < static_cast<int>(seconds * 20); ++i) {
+      const bool probed = governor.level() > Level::slices || governor.slices().active();
+      now.time_ns += kTick;
+      now.cpu_ns += static_cast<uint64_t>(busy * kTick);
+      now.probe_ns += probed ? static_cast<uint64_t>(share * busy * kTick) : 0;
+      probed_ns += probed ? kTick : 0;
+      SliceSchedule& slices = governor.slices();
+      slices.look(now);
+      if (governor.level() == Level::slices && slices.due(now.time_ns)) {
+        slices.active() ? slices.end(now, now.time_ns) : slices.begin(now, now.time_ns);
+      }
+      // Probes take a microsecond for each allocation.
+      allocated += share * busy * static_cast<double>(kTick) / 1000;
+      if (const auto move = governor.observe(now, [&] { return 1 + static_cast<uint64_t>(allocated); }))
+        moves.push_back(*move);
+    }
+  }
+};
+
+TEST(Governor, UnfeltProbesOfASmallProgramAreNoBreach) {
+  SmallProgram program{.share = 0.035};
+  program.run(600);
+  EXPECT_TRUE(program.moves.empty()) << program.moves[0].why;
+  EXPECT_NEAR(program.governor.overhead_ratio(), 0.035, 0.001);  // it is told as it is
+  EXPECT_FALSE(program.governor.is_over());
+  // The same share of a program that does more would be felt.
+  program.run(10, 0.3);
+  ASSERT_FALSE(program.moves.empty());
+  EXPECT_NE(program.moves[0].why.find("the budget is 1.00 %"), std::string::npos) << program.moves[0].why;
+}
+
+TEST(Governor, ASmallProgramIsSampledInLongSlices) {
+  SmallProgram program{.share = 0.085};
+  program.run(10);
+  ASSERT_EQ(program.moves.size(), 2u);
+  EXPECT_EQ(program.moves[1].to, Level::slices);
+  EXPECT_NE(program.moves[0].why.find("of a program that runs so little 4.00 %"), std::string::npos)
+      << program.moves[0].why;
+  program.probed_ns = 0;
+  const CostSample before = program.now;
+  program.run(600);
+  EXPECT_EQ(program.moves.size(), 2u);
+  const auto time = static_cast<double>(program.now.time_ns - before.time_ns);
+  const auto cost = static_cast<double>(program.now.probe_ns - before.probe_ns);
+  EXPECT_GT(static_cast<double>(program.probed_ns), 0.15 * time);
+  EXPECT_LT(cost, 0.025 * static_cast<double>(program.now.cpu_ns - before.cpu_ns));
+  EXPECT_LT(cost, 0.002 * time);
+}
+
+// After it has had to leave it for a while.
+TEST(Governor, ASmallProgramComesBackToWhatIsAllowed) {
+  SmallProgram program{.share = 0.1};
+  program.run(10);
+  ASSERT_EQ(program.governor.level(), Level::slices);
+  program.share = 0.015;
+  program.run(200);
+  EXPECT_EQ(program.governor.level(), Level::sampled);
+}
+
 TEST(Governor, NotUpWhereOnlyJustEnoughRoomWouldBe) {
   Program program{Governor(options(), 0)};
   program.run(100, 4000);  // 0.8 % of a budget of 1 %
