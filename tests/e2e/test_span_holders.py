@@ -4,34 +4,12 @@ import math
 
 import pytest
 
-from harness import golang
-from harness.child import Answering
 from harness.daemon import Daemon
+from harness.keepers import Keepers, of_sites
 
 OBJECTS = 300_000
 # Bytes of a run of small objects: a place's share is known no better than from how many runs it has opened.
 RUN = 8192
-
-
-class Keepers(Answering):
-    """tests/go_programs/keepers, running."""
-
-    def __init__(self, minor, **environment):
-        super().__init__(golang.build(minor, program="keepers"), GOMAXPROCS="2", **environment)
-
-    def sites(self):
-        """{function: (bytes allocated, bytes held)}"""
-        return {function: (int(allocated), int(held)) for function, allocated, held in self.ask("sites")}
-
-
-def of_sites(profile, column, sites):
-    index = profile.column(column)
-    sums = dict.fromkeys(sites, 0)
-    for sample in profile.samples:
-        for function in sample.functions():
-            if function in sums:
-                sums[function] += sample.values[index]
-    return sums
 
 
 def wrong_ones(ours, truth, total):

@@ -1,6 +1,6 @@
 // Command keepers has functions that allocate objects of the same size classes, in random order, and do different things with
-// them: one keeps them all, one the most recent, one none. So who holds memory cannot be told from who allocates it, only
-// from what the collector finds alive. Its runtime's sampler is off.
+// them: one keeps them all, one the most recent, one none; and one that allocates little keeps all of it, a small leak. So who
+// holds memory cannot be told from who allocates it, only from what the collector finds alive. Its runtime's sampler is off.
 //
 // It reads one command per line from stdin and answers each with lines on stdout, of which the last is "ok":
 //
@@ -43,6 +43,9 @@ func recentMedium() unsafe.Pointer { return unsafe.Pointer(new(medium)) }
 func dropsMedium() unsafe.Pointer { return unsafe.Pointer(new(medium)) }
 
 //go:noinline
+func leaksMedium() unsafe.Pointer { return unsafe.Pointer(new(medium)) }
+
+//go:noinline
 func keepsLarger() unsafe.Pointer { return unsafe.Pointer(new(larger)) }
 
 //go:noinline
@@ -70,7 +73,8 @@ var sites = []*site{
 	{name: "main.dropsSmall", make: dropsSmall, bytes: 64, weight: 15},
 	{name: "main.keepsMedium", make: keepsMedium, bytes: 208, weight: 10, keeps: -1},
 	{name: "main.recentMedium", make: recentMedium, bytes: 208, weight: 10, keeps: recent},
-	{name: "main.dropsMedium", make: dropsMedium, bytes: 208, weight: 10},
+	{name: "main.dropsMedium", make: dropsMedium, bytes: 208, weight: 8},
+	{name: "main.leaksMedium", make: leaksMedium, bytes: 208, weight: 2, keeps: -1},
 	{name: "main.keepsLarger", make: keepsLarger, bytes: 512, weight: 5, keeps: -1},
 	{name: "main.recentLarger", make: recentLarger, bytes: 512, weight: 5, keeps: recent / 4},
 	{name: "main.dropsLarger", make: dropsLarger, bytes: 512, weight: 10},
