@@ -156,6 +156,7 @@ void Daemon::take_turn(Target& target) {
   next_slice_ns_ = begun + kSliceRestFactor * (begun - now);
   if (added) {
     governor.slices().begin(before->sample, begun);
+    target.spans()->begin_slice();
     return;
   }
   collector_->remove(target.pid(), ProbeGroup::spans);
@@ -170,6 +171,7 @@ void Daemon::end_slice(Target& target, uint64_t recorded_ns) {
     spdlog::warn("pid {}: cannot end a slice: {}", target.pid(), to_string(stopped.error()));
   drain_probes();
   collector_->remove(target.pid(), ProbeGroup::spans);
+  target.spans()->end_slice();
   const auto after = cost_of(target);
   target.governor()->slices().end(after ? after->sample : probe::CostSample{.time_ns = recorded_ns},
                                   recorded_ns);
@@ -239,6 +241,7 @@ void Daemon::go(Target& target, const probe::Move& move) {
     return;
   }
   target.governor()->arrived(kernel_time_ns());
+  if (move.to == Level::slices) target.spans()->distance().start_slices();
   target.set_level(move.to, "mode auto went from " + std::string(probe::name_of(move.from)) + " to " +
                                 std::string(probe::name_of(move.to)) + ": " + move.why);
   spdlog::info("pid {}: {}", target.pid(), target.reason());

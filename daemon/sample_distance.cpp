@@ -21,6 +21,10 @@ constexpr double kFewestLive = 512;
 constexpr double kMostLive = 16384;
 // What is taken beyond the credit before the next look is owed, up to here.
 constexpr double kOverdraft = SampleDistance::kMostCredit / 4;
+// Of a slice.
+constexpr uint64_t kMostOfSlice = 256;
+// A slice in which the program slept says little of the next one.
+constexpr uint64_t kDenserStep = 4;
 // Halving the distance doubles them in time; three leaves room for chance.
 constexpr double kRoom = 3;
 
@@ -48,6 +52,14 @@ void SampleDistance::adapt_to_cycles(const Figures& now) {
     least_ /= 2;
     least_changed_ns_ = now.time_ns;
   }
+}
+
+void SampleDistance::end_slice(uint64_t samples) {
+  const uint64_t before = bytes_in_slices();
+  const uint64_t wanted =
+      std::clamp(std::max(before * samples / kMostOfSlice, before / kDenserStep), kDensest, kSparsest);
+  in_slices_ = kDensest;
+  while (in_slices_ < wanted) in_slices_ *= 2;
 }
 
 bool SampleDistance::observe(const Figures& now, double budget) {

@@ -11,8 +11,12 @@
 // budget is credited all the time, up to a limit that also is there at the beginning; and that each sampled object has to
 // be looked up after each garbage collection before the next one ends. Each sample carries the distance at which it was
 // taken, so values stay right. A burst between two looks is bounded by the kernel (bpf/run_sampler.h).
+//
+// In slices the traps are what costs, and samples come at little more. So it is as dense there, as long as a slice has no
+// more of them than can be looked up while it lasts; the first slices, of a program that nothing is known of, are sparse.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -35,6 +39,11 @@ class SampleDistance {
   };
 
   uint64_t bytes() const { return bytes_; }
+  uint64_t bytes_in_slices() const { return std::max(bytes_, in_slices_); }
+  // Slices are taken from now on.
+  void start_slices() { in_slices_ = kSparsest; }
+  // One has taken so many samples.
+  void end_slice(uint64_t samples);
   // Time that samples took and that is not credited yet: for the governor it has not been spent, else a burst of samples
   // would look like a breach of the budget. It is told of it bit by bit, as it is credited.
   uint64_t unpaid_ns() const { return static_cast<uint64_t>(kMostCredit - credit_); }
@@ -48,6 +57,7 @@ class SampleDistance {
   double credit_ = kMostCredit;
   uint64_t least_ = kDensest;  // so that cycles are not missed
   uint64_t least_changed_ns_ = 0;
+  uint64_t in_slices_ = kSparsest;
   Figures last_;
 };
 

@@ -38,9 +38,9 @@ std::string_view SpanSource::why_no_windows() const {
   return {};
 }
 
-// In slices, too: there the trap of each run is what costs, so that samples are had for little more.
 uint64_t SpanSource::mean_distance(probe::Level level) const {
-  return level == probe::Level::sparse ? kSparseFactor * SampleDistance::kSparsest : distance_.bytes();
+  if (level == probe::Level::sparse) return kSparseFactor * SampleDistance::kSparsest;
+  return level > probe::Level::sparse ? distance_.bytes() : distance_.bytes_in_slices();
 }
 
 bool SpanSource::reading_due(uint64_t now_ns) const {

@@ -45,6 +45,9 @@ class SpanSource {
 
   SampleDistance& distance() { return distance_; }
   const SampleDistance& distance() const { return distance_; }
+  // What is sampled in between decides how densely the next slice is.
+  void begin_slice() { births_before_slice_ = ledger_.births(); }
+  void end_slice() { distance_.end_slice(ledger_.births() - births_before_slice_); }
   // Bytes to a sample where the target is watched at this level.
   uint64_t mean_distance(probe::Level level) const;
   // Between garbage collections of late; 0 = not known.
@@ -68,6 +71,7 @@ class SpanSource {
   profile::SpanLedger ledger_;
   std::optional<AliasWindows> windows_;
   SampleDistance distance_;
+  uint64_t births_before_slice_ = 0;
   uint64_t last_cycle_ns_ = 0;
   uint64_t cycle_gap_ns_ = 0;
   std::promise<void> ended_;

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "daemon/span_source.h"
 
@@ -112,17 +113,47 @@ TEST(SampleDistance, DenseAgainBetweenSlicesOfAStorm) {
   }
 }
 
-TEST(SampleDistance, InSlicesAsWhileSampledAllTheTime) {
-  SpanSource source(nullptr);
-  for (int look = 1; look <= 2; ++look) {
-    EXPECT_EQ(source.mean_distance(probe::Level::slices), source.distance().bytes());
-    EXPECT_EQ(source.mean_distance(probe::Level::sampled), source.distance().bytes());
-    EXPECT_GE(source.mean_distance(probe::Level::sparse), 16 * SampleDistance::kSparsest);
-    for (const uint64_t samples : {uint64_t{0}, uint64_t{1} << 20}) {
-      const uint64_t now_ns = kSecond * static_cast<uint64_t>(look) + samples;
-      source.distance().observe({.time_ns = now_ns, .cpu_ns = now_ns, .samples = samples}, 0.01);
+// A program that opens so many runs while a slice lasts.
+uint64_t samples_of_slice(const SampleDistance& distance, double runs) {
+  return static_cast<uint64_t>(runs *
+                               (1 - std::exp(-kRun / static_cast<double>(distance.bytes_in_slices()))));
+}
+
+TEST(SampleDistance, InSlicesOfASlowProgramAsDenseAsCanBe) {
+  SampleDistance distance;
+  distance.start_slices();
+  EXPECT_EQ(distance.bytes_in_slices(), SampleDistance::kSparsest);
+  for (int slice = 0; slice < 2; ++slice) distance.end_slice(samples_of_slice(distance, 17));
+  EXPECT_EQ(distance.bytes_in_slices(), SampleDistance::kDensest);
+  distance.end_slice(samples_of_slice(distance, 100));
+  EXPECT_EQ(distance.bytes_in_slices(), SampleDistance::kDensest);
+}
+
+TEST(SampleDistance, InSlicesOfAStormNoMoreThanCanBeLookedUp) {
+  for (const double runs : {500.0, 2000.0, 4000.0}) {
+    SampleDistance distance;
+    distance.start_slices();
+    for (int slice = 0; slice < 20; ++slice) {
+      EXPECT_LE(samples_of_slice(distance, runs), 330u) << runs << " " << slice;
+      distance.end_slice(samples_of_slice(distance, runs));
     }
+    EXPECT_GT(samples_of_slice(distance, runs), 100u) << runs;
   }
+  // Of the one after a rest, only the first.
+  SampleDistance distance;
+  for (int slice = 0; slice < 5; ++slice) distance.end_slice(0);
+  EXPECT_EQ(distance.bytes_in_slices(), SampleDistance::kDensest);
+  distance.end_slice(5000);
+  EXPECT_EQ(distance.bytes_in_slices(), SampleDistance::kSparsest);
+}
+
+TEST(SampleDistance, InSlicesNeverDenserThanWhileSampledAllTheTime) {
+  SpanSource source(nullptr);
+  for (int slice = 0; slice < 5; ++slice) source.distance().end_slice(0);
+  EXPECT_EQ(source.mean_distance(probe::Level::slices), SampleDistance::kDensest);
+  source.distance().observe({.time_ns = kSecond, .cpu_ns = kSecond}, 0.01);
+  source.distance().observe({.time_ns = 2 * kSecond, .cpu_ns = 2 * kSecond, .samples = 1u << 20}, 0.01);
+  EXPECT_EQ(source.mean_distance(probe::Level::sampled), SampleDistance::kSparsest);
   EXPECT_EQ(source.mean_distance(probe::Level::slices), SampleDistance::kSparsest);
 }
 
