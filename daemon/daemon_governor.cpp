@@ -185,10 +185,9 @@ void Daemon::look_at_cost(Target& target) {
   if (!cost) return;
   probe::Governor& governor = *target.governor();
   governor.slices().look(cost->sample);
-  // Before the governor is told, else what it is told falls when samples are found that it has paid for.
-  adapt_distance(target, cost->sample);
   probe::CostSample sample = cost->sample;
-  // Slices are planned by all that they take.
+  // Slices are planned by all that they take; and what they take is known before their samples are, so what is told would
+  // fall.
   if (target.spans() != nullptr && governor.level() != Level::slices) {
     uint64_t unpaid = target.spans()->distance().unpaid_ns();
     if (target.spans()->windows() != nullptr) unpaid += target.spans()->windows()->unpaid_ns(sample.time_ns);
@@ -202,6 +201,7 @@ void Daemon::look_at_cost(Target& target) {
     go(target, *move);
     return;
   }
+  adapt_distance(target, cost->sample);
   if (target.asked_mode() != model::Mode::automatic &&  // which keeps to it by itself
       governor.is_over() && over_budget_.insert(target.key()).second) {
     spdlog::warn(
