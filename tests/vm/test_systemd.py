@@ -46,10 +46,10 @@ def build_system(packages, directory):
     for script in (CHECKS, SYSTEMD / "inside.sh"):
         shutil.copy(script, outside / script.name)
     (debian / "etc" / "machine-id").write_text("0123456789abcdef0123456789abcdef\n")   # no questions at the first boot
-    # An emulated machine on a busy host takes its time; the unit has no limit of its own.
-    slow = debian / "etc" / "systemd" / "system.conf.d" / "slow.conf"
+    # An emulated machine on a busy host takes its time, to start and to stop.
+    slow = debian / "etc" / "systemd" / "system" / "goheapd.service.d" / "slow.conf"
     slow.parent.mkdir(exist_ok=True)
-    slow.write_text("[Manager]\nDefaultTimeoutStartSec=600\n")
+    slow.write_text("[Service]\nTimeoutStartSec=600\nTimeoutStopSec=300\n")
     units = debian / "etc" / "systemd" / "system"
     (units / "inside.service").write_text("[Unit]\nAfter=multi-user.target\n[Service]\nExecStart=/outside/inside.sh\n")
     wants = units / "multi-user.target.wants"
