@@ -12,8 +12,12 @@ constexpr uint32_t kSweepDrained = 1U << 31;
 
 }  // namespace
 
-SpanReader::SpanReader(runtime::RuntimeView view, uint64_t sweep_state_address)
-    : view_(std::move(view)), sweep_state_address_(sweep_state_address), liveness_(view_), counters_(view_) {}
+SpanReader::SpanReader(runtime::RuntimeView view, uint64_t sweep_state_address, uint64_t heap_marked_address)
+    : view_(std::move(view)),
+      sweep_state_address_(sweep_state_address),
+      heap_marked_address_(heap_marked_address),
+      liveness_(view_),
+      counters_(view_) {}
 
 Expected<std::shared_ptr<SpanReader>> SpanReader::open(const process::ProcFs& proc,
                                                        const gobin::GoBinary& binary, pid_t pid,
@@ -22,8 +26,12 @@ Expected<std::shared_ptr<SpanReader>> SpanReader::open(const process::ProcFs& pr
   if (!view) return Unexpected(view.error());
   const auto sweep = binary.global("runtime.sweep");
   if (!sweep) return Unexpected(sweep.error());
+  const auto controller = binary.global("runtime.gcController");
+  if (!controller) return Unexpected(controller.error());
+  const gobin::RuntimeLayout& layout = binary.layout();
   return std::shared_ptr<SpanReader>(
-      new SpanReader(std::move(*view), *sweep + load_bias + binary.layout().sweepdata.active.offset));
+      new SpanReader(std::move(*view), *sweep + load_bias + layout.sweepdata.active.offset,
+                     *controller + load_bias + layout.gc_controller.heap_marked.offset));
 }
 
 bool SpanReader::has_swept() const {
@@ -45,7 +53,12 @@ Expected<profile::SpanReading> SpanReader::read(std::vector<model::TrackedObject
   reading.counters = *counters;
   // Of the cycle that was judged: no other may have begun to be swept meanwhile.
   const auto sweepgen = liveness_.sweepgen();
-  reading.swept = had_swept && sweepgen && *sweepgen == reading.liveness.sweepgen;
+  const bool same_cycle = sweepgen && *sweepgen == reading.liveness.sweepgen;
+  reading.swept = had_swept && same_cycle;
+  // Before the first cycle it has a value that makes the first goal.
+  if (const auto marked = view_.memory().read<uint64_t>(heap_marked_address_);
+      marked && same_cycle && *sweepgen != 0)
+    reading.heap_marked = *marked;
   return reading;
 }
 

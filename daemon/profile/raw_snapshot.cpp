@@ -57,7 +57,8 @@ Expected<RawSnapshot> difference(const RawSnapshot& end, const RawSnapshot& begi
   delta.start_boot_ns = begin.end_boot_ns;
   delta.samples = changes(end.samples, begin.samples);
   delta.counted = changes(end.counted, begin.counted);
-  if (begin.sample_rate != end.sample_rate) {
+  // What is scaled already was taken at the distance that each sample tells.
+  if (begin.sample_rate != end.sample_rate && !end.is_scaled) {
     delta.comments.push_back("MemProfileRate changed from " + std::to_string(begin.sample_rate) + " to " +
                              std::to_string(end.sample_rate) +
                              " in between; all is scaled with the new rate");

@@ -40,6 +40,7 @@ void SpanClasses::apply(const model::HeapStatsReading& reading, uint32_t sweepge
   const bool is_first = !has_reading();
   if (is_first || sweepgen != sweepgen_) begin_cycle(allocs, reading);
   sweepgen_ = sweepgen;
+  if (is_first) first_sweepgen_ = sweepgen;
   begin_ns_ = reading.begin_ns;
   for (size_t i = 0; i < kSpanSizeClasses; ++i) {
     Class& entry = classes_[i];
@@ -53,8 +54,12 @@ void SpanClasses::apply(const model::HeapStatsReading& reading, uint32_t sweepge
   if (!swept) return;
   live_sweepgen_ = sweepgen;
   if (marked()) fit_to_marked();
+  for (Class& entry : classes_) entry.live = at_cycle(entry) - entry.frees;
+  if (live_is_estimated()) {
+    if (marked()) scale_live_to_marked();
+    return;
+  }
   for (Class& entry : classes_) {
-    entry.live = at_cycle(entry) - entry.frees;
     entry.most_from_before.objects = std::min(entry.most_from_before.objects, entry.live.objects);
     entry.most_from_before.bytes = std::min(entry.most_from_before.bytes, entry.live.bytes);
   }
@@ -86,6 +91,18 @@ void SpanClasses::fit_to_marked() {
     most += (entry.after_cycle - entry.frees).bytes;
   }
   if (grown > 0) since_cycle_ = std::clamp((most - marked_bytes_) / grown, 0.0, 1.0);
+}
+
+// Where classes were allocated at other shares lately than before, some have come out below zero.
+void SpanClasses::scale_live_to_marked() {
+  double sum = 0;
+  for (const Class& entry : classes_) sum += entry.live.bytes;
+  if (sum <= 0) return;
+  for (Class& entry : classes_) {
+    const double scaled = entry.live.bytes * marked_bytes_ / sum;
+    const double bytes = std::min(scaled, entry.most_from_before.bytes);
+    entry.live = entry.live * (entry.live.bytes > 0 ? bytes / entry.live.bytes : 0);
+  }
 }
 
 ClassAmount SpanClasses::allocated(size_t size_class) const {

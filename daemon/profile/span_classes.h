@@ -39,6 +39,7 @@ class SpanClasses {
   // A cycle has ended (runtime.mProf_Flush), at this kernel time.
   void on_cycle(uint64_t time_ns) { cycle_ns_ = time_ns; }
   // How many bytes cycle `number` has left alive, as the runtime itself counted them while it marked. It need not be told.
+  // Of a cycle that ended before the first reading, this is all that tells its garbage from what was allocated since.
   void on_marked(uint32_t number, uint64_t bytes) {
     marked_cycle_ = number;
     marked_bytes_ = static_cast<double>(bytes);
@@ -57,6 +58,8 @@ class SpanClasses {
   // What the last cycle has left alive, where a reading after its sweep says so, else of the cycle before.
   bool knows_live() const { return live_sweepgen_ != 0; }
   uint32_t live_sweepgen() const { return live_sweepgen_; }
+  // That cycle ended before the first reading. What has been allocated since, nobody knows by class.
+  bool live_is_estimated() const { return knows_live() && live_sweepgen_ == first_sweepgen_; }
   const ClassAmount& live(size_t size_class) const { return classes_[size_class].live; }
   // What the cycle of the last reading can have left alive at most, swept or not.
   ClassAmount most_live(size_t size_class) const {
@@ -86,6 +89,7 @@ class SpanClasses {
                    const model::HeapStatsReading& reading);
   ClassAmount at_cycle(const Class& entry) const { return entry.after_cycle - entry.grown * since_cycle_; }
   void fit_to_marked();
+  void scale_live_to_marked();
 
   std::array<Class, kSpanSizeClasses> classes_{};
   uint64_t begin_ns_ = 0;  // of the last reading
@@ -95,6 +99,7 @@ class SpanClasses {
   double marked_bytes_ = 0;
   uint32_t sweepgen_ = 0;
   uint32_t live_sweepgen_ = 0;
+  uint32_t first_sweepgen_ = 0;  // at the first reading
 };
 
 }  // namespace goheapd::profile

@@ -265,8 +265,10 @@ void SpanLedger::measure_in_use() {
   for (size_t i = 0; i < kSpanSizeClasses; ++i) {
     const ClassAmount& live = classes_.live(i);
     // What the samples do not explain is from before, if that much can be.
-    const double from_before =
+    const double at_most =
         std::clamp(live.bytes - books_[i].in_use.bytes, 0.0, classes_.most_from_before(i).bytes);
+    // More than was allocated since cannot be from since.
+    const double from_before = std::max(at_most, (live - classes_.allocated(i)).bytes);
     divide_book(books_[i], live, from_before);
   }
 }
@@ -340,12 +342,13 @@ void SpanLedger::apply(const SpanReading& reading, const CountedElsewhere& count
   reading_ns_ = reading.counters.end_ns;
   judge(reading.liveness);
   if (is_new_cycle) note_survivors();
+  if (reading.heap_marked) classes_.on_marked(sweepgen_ / 2, *reading.heap_marked);
   classes_.apply(reading.counters, reading.liveness.sweepgen, reading.swept);
   leave_out(counted);
   measure_allocations();
   update_in_use();
+  counted_ = allocations();
   division_.reset();
-  counted_ = division().allocated;
   for (size_t i = 0; i < kSpanSizeClasses; ++i) counted_unsampled_[i] = unsampled(i);
 }
 

@@ -55,6 +55,8 @@ namespace goheapd::profile {
 struct SpanReading {
   model::LivenessReading liveness;
   model::HeapStatsReading counters;
+  // Bytes that the cycle of `liveness` has found alive, as the runtime itself counted them; nullopt: it does not say.
+  std::optional<uint64_t> heap_marked;
   bool swept = false;  // the counters hold all the garbage of the cycle that `liveness` judges
 };
 
@@ -248,6 +250,7 @@ class SpanLedger {
     std::array<ClassAmount, kSpanSizeClasses> unsampled{};
   };
   InUse in_use() const;
+  void bound_by_allocations(InUse& held) const;
   // Both, as of the last event: several questions are asked of one moment, and each answer takes all accounts.
   struct Division {
     std::vector<ClassAmount> allocated;  // of each account

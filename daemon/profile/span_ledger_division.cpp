@@ -1,5 +1,6 @@
 // The part of the books that divides what stacks have opened among those who allocated it. See span_ledger.h.
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <set>
 
@@ -189,7 +190,32 @@ SpanLedger::InUse SpanLedger::in_use() const {
     const double left = std::max(0.0, books_[i].unsampled.bytes - divided);
     result.unsampled[i] = {left / object_bytes, left};
   }
+  bound_by_allocations(result);
   return result;
+}
+
+// Samples of what is alive and of all that was allocated vary by themselves: nobody holds more than he has ever allocated.
+// What one has too much, the others of the class have too little.
+void SpanLedger::bound_by_allocations(InUse& held) const {
+  std::array<double, kSpanSizeClasses> excess{};
+  std::array<double, kSpanSizeClasses> room{};
+  const size_t known = std::min(counted_.size(), held.amounts.size());
+  for (size_t i = 0; i < known; ++i) {
+    const double more = held.amounts[i].bytes - counted_[i].bytes;
+    (more > 0 ? excess : room)[accounts_[i].size_class()] += std::abs(more);
+  }
+  for (size_t i = 0; i < known; ++i) {
+    const size_t size_class = accounts_[i].size_class();
+    // What another source has counted is not in our books.
+    if (excess[size_class] <= 0 || elsewhere_[size_class].bytes > 0) continue;
+    const double moved = std::min(excess[size_class], room[size_class]);
+    ClassAmount& amount = held.amounts[i];
+    const double more = amount.bytes - counted_[i].bytes;
+    const double bytes = amount.bytes - more * moved / (more > 0 ? excess : room)[size_class];
+    // Objects of class 0 differ in size.
+    const ClassAmount& alike = amount.bytes > 0 ? amount : counted_[i];
+    amount = {alike.objects * bytes / alike.bytes, bytes};
+  }
 }
 
 // Of a class that windows have counted. Sampled stacks that differ within the allocator only are one holder: what one

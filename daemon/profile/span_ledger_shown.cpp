@@ -152,6 +152,12 @@ void SpanLedger::add_comments(RawSnapshot& snapshot, size_t shared, size_t unres
   comments.push_back(
       "the program's runtime does not sample: one of " + std::to_string(mean_distance_) +
       " bytes is sampled where the allocator takes a new span, scaled to the runtime's counters");
+  if (classes_.live_is_estimated()) {
+    comments.emplace_back(
+        "the last garbage collection ended before goheapd attached: what it has left is known in sum, and by "
+        "size only "
+        "estimated");
+  }
   if (shared > 0) comment_on_division(snapshot);
   if (unresolved != 0) {
     comments.push_back(
@@ -175,9 +181,11 @@ void SpanLedger::add_comments(RawSnapshot& snapshot, size_t shared, size_t unres
         "inuse is unreliable: garbage collections follow each other faster than goheapd can look");
   }
   if (lost_verdicts_ != 0) {
-    comments.push_back(std::to_string(missed_cycles_) + " garbage collections were missed, " +
-                       std::to_string(lost_verdicts_) +
-                       " times an object was not looked at in time; dead objects may be shown as in use");
+    comments.push_back(
+        "since goheapd attached " + std::to_string(missed_cycles_) +
+        " garbage collections were missed, and " + std::to_string(lost_verdicts_) +
+        " times an object was not looked at in time" +
+        (inuse_is_unreliable() ? ": dead objects may be shown as in use" : ", hardly of late"));
   }
   if (untracked_runs_ != 0) {
     comments.push_back(std::to_string(untracked_runs_) +

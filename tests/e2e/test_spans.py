@@ -148,6 +148,31 @@ def test_attached_to_a_program_that_has_run(some_minor):
             check_in_use(profile, program, seen_from_start=False)
 
 
+def test_garbage_from_before_is_not_in_use(some_minor):
+    """A program that has not collected for long when goheapd comes: as in every Go heap profile, in use is what its last
+    cycle has left, not what it has allocated since."""
+    half = OBJECTS // 2
+    with LifeLedger(some_minor, OBJECTS, GOGC="off") as program:
+        program.ask(f"hold 0 {half}")
+        program.ask("gc")
+        program.ask("gc")
+        left = program.heap()[0]["heap_alloc"]
+        program.ask(f"hold {half} {OBJECTS}")
+        program.ask(f"drop {half} {OBJECTS}")
+        now = program.heap()[0]["heap_alloc"]
+        assert now > 1.5 * left
+        with Daemon(program.pid, arguments=["--mode", "sampled"]) as daemon:
+            daemon.wait_for_state(program.pid)
+            profile = daemon.profile(program.pid)
+            assert near(profile.total("inuse_space"), left, 0.03), (left, now, profile.comments)
+            assert any("only estimated" in comment for comment in profile.comments), profile.comments
+            # What is in memory is told as such.
+            assert near(daemon.metrics().sum("goheapd_live_bytes", pid=str(program.pid)), now, 0.05)
+            profile = collected(daemon, program)
+            assert near(profile.total("inuse_space"), program.heap()[0]["heap_alloc"], 0.05)
+            assert not any("only estimated" in comment for comment in profile.comments), profile.comments
+
+
 def test_the_profile_tells_of_which_cycle_it_is(some_minor):
     """In use is as of the program's last cycle, whose number and end the program's own runtime knows, too."""
     with LifeLedger(some_minor, OBJECTS) as program, Daemon(program.pid, arguments=["--mode", "sampled"]) as daemon:

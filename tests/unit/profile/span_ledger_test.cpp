@@ -98,6 +98,7 @@ TEST_F(SpanLedgerTest, CutAfterDeath) {
   ledger_.on_opened(second);
   allocate(kClass64, 100);
   collect();
+  free(kClass64, 50);
   apply({tracked(first)});
   ledger_.on_cut({1, now_, first.address, first.time_ns, kPlanned / 2});
   ledger_.on_cut({1, now_, second.address, second.time_ns, kPlanned / 2});
@@ -298,6 +299,66 @@ TEST_F(SpanLedgerTest, BetweenACycleAndItsSweepAllIsOfTheCycleBefore) {
     shown_cycle = sweepgen_ / 2;
     EXPECT_NEAR(static_cast<double>(last), 64.0 * (300'000 + 1000 * (cycle + 1)), 8) << cycle;
   }
+}
+
+// Most of what is there when we come is garbage that no cycle has found yet, and of one size.
+TEST_F(SpanLedgerTest, WhatTheLastCycleBeforeUsHasLeftIsKnownInSum) {
+  constexpr uint32_t kClass128 = 10;
+  ASSERT_EQ(class_bytes(kClass128), 128u);
+  allocate(kClass64, 100'000);
+  free(kClass64, 80'000);
+  allocate(kClass128, 1000);
+  SpanReading first = reading();
+  first.heap_marked = 64 * 500 + 128 * 1000;
+  ledger_.apply(first);
+  RawSnapshot snapshot;
+  ledger_.fill(snapshot);
+  EXPECT_NE(std::find_if(snapshot.comments.begin(), snapshot.comments.end(),
+                         [](const auto& text) { return text.find("by size only estimated") != text.npos; }),
+            snapshot.comments.end());
+  double sum = 0;
+  double of_128 = 0;
+  for (const RawSample& sample : snapshot.samples) {
+    sum += static_cast<double>(sample.published.inuse_bytes);
+    if (sample.object_bytes == 128) of_128 += static_cast<double>(sample.published.inuse_bytes);
+  }
+  EXPECT_NEAR(sum, static_cast<double>(*first.heap_marked), 2);
+  EXPECT_GT(of_128, 0.7 * 128 * 1000);
+  // What then turns out to live may be more of a class than was thought.
+  ledger_.on_opened(run(0x1000, {10}));
+  allocate(kClass64, 1000);
+  collect();
+  free(kClass64, 15'000);
+  SpanReading next = reading();
+  next.heap_marked = 64 * 6000 + 128 * 1000;
+  ledger_.apply(next);
+  RawSnapshot later;
+  ledger_.fill(later);
+  sum = 0;
+  for (const RawSample& sample : later.samples) sum += static_cast<double>(sample.published.inuse_bytes);
+  EXPECT_NEAR(sum, static_cast<double>(*next.heap_marked), 2);
+  EXPECT_LE(profile()[10].inuse_objects, 1000);
+  EXPECT_NEAR(static_cast<double>(profile()[0].inuse_bytes), 64 * 5872 + 128 * 1000, 64 * 900);
+}
+
+// Few samples of what is alive stand for more than all that their stack was seen to allocate.
+TEST_F(SpanLedgerTest, NobodyHoldsMoreThanHeHasAllocated) {
+  apply();
+  std::vector<model::SpanRunOpened> runs;
+  for (uint64_t i = 0; i < 10; ++i) {
+    runs.push_back(run(0x1000 + 0x2000 * i, {i < 2 ? 10u : 11u}));
+    ledger_.on_opened(runs.back());
+  }
+  allocate(kClass64, 1000);
+  collect();
+  free(kClass64, 200);
+  std::vector<model::TrackedObject> dead;
+  for (size_t i = 4; i < 10; ++i) dead.push_back(tracked(runs[i]));
+  apply(dead);  // 800 are alive; of the samples two of each stack
+  auto values = profile();
+  EXPECT_EQ(values[10].alloc_objects, 200);
+  EXPECT_EQ(values[10].inuse_objects, 200);
+  EXPECT_EQ(values[11].inuse_objects, 600);
 }
 
 // A program that collects so often that no reading finds it swept. What its cycles mark is all that lives.
