@@ -149,7 +149,9 @@ void Target::mark_exited(int64_t wall_ns, uint64_t kernel_ns) {
   status_.alloc_bytes_per_second = 0;
   reader_.reset();
   statistics_.reset();
-  if (spans_) spans_->release_reader();
+  if (!spans_) return;
+  spans_->release_reader();
+  spans_->ledger().finish(kernel_ns);
 }
 
 size_t Target::stacks() const {

@@ -352,6 +352,12 @@ void SpanLedger::apply(const SpanReading& reading, const CountedElsewhere& count
   for (size_t i = 0; i < kSpanSizeClasses; ++i) counted_unsampled_[i] = unsampled(i);
 }
 
+void SpanLedger::finish(uint64_t end_ns) {
+  finished_ns_ = end_ns;
+  counted_ = allocations();
+  division_.reset();
+}
+
 ClassAmount SpanLedger::unsampled(size_t size_class) const {
   const ClassBook& book = books_[size_class];
   return book.open.bytes > 0 ? ClassAmount{} : to_divide(size_class) - book.settled;

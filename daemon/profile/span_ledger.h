@@ -83,6 +83,10 @@ class SpanLedger {
   // Takes over a reading. All events up to its end must have been delivered before. `counted`: up to now.
   void apply(const SpanReading& reading, const CountedElsewhere& counted = {});
 
+  // The process has ended at `end_ns`, so that no reading will come but one that is under way: what was sampled since the
+  // last one counts as it weighs. All events must have been delivered before.
+  void finish(uint64_t end_ns);
+
   // While another source counts the allocations (mode exact), they are left out of every alloc value, so that nothing is
   // counted twice; inuse values go on, and samples with them. Events up to now must have been delivered before.
   void set_alloc_counted_elsewhere(bool elsewhere);
@@ -304,6 +308,7 @@ class SpanLedger {
   uint64_t mean_distance_ = 0;
   uint32_t sweepgen_ = 0;
   uint32_t in_use_sweepgen_ = 0;  // of the cycle whose in-use values the accounts have
+  uint64_t finished_ns_ = 0;      // 0: the process lives
   bool in_use_measured_ = false;  // ever, by the counters
   uint64_t reading_ns_ = 0;       // end of the last one
 

@@ -1,6 +1,8 @@
 // What the books of source spans tell: totals, sites, profiles and their comments. See span_ledger.h.
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <cstdio>
 #include <map>
 
 #include "daemon/profile/span_ledger.h"
@@ -152,6 +154,14 @@ void SpanLedger::add_comments(RawSnapshot& snapshot, size_t shared, size_t unres
   comments.push_back(
       "the program's runtime does not sample: one of " + std::to_string(mean_distance_) +
       " bytes is sampled where the allocator takes a new span, scaled to the runtime's counters");
+  if (finished_ns_ > reading_ns_) {
+    std::array<char, 128> text{};
+    std::snprintf(text.data(), text.size(), "its counters were last read %.2f s before it ended",
+                  static_cast<double>(finished_ns_ - reading_ns_) * 1e-9);
+    comments.push_back(std::string("the process has exited: ") +
+                       (has_reading() ? text.data() : "its counters were never read") +
+                       "; what it allocated later is as large as its samples say");
+  }
   if (classes_.live_is_estimated()) {
     comments.emplace_back(
         "the last garbage collection ended before goheapd attached: what it has left is known in sum, and by "

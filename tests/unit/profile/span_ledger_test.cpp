@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "tests/unit/profile/span_ledger_fixture.h"
 
@@ -339,6 +340,25 @@ TEST_F(SpanLedgerTest, WhatTheLastCycleBeforeUsHasLeftIsKnownInSum) {
   EXPECT_NEAR(sum, static_cast<double>(*next.heap_marked), 2);
   EXPECT_LE(profile()[10].inuse_objects, 1000);
   EXPECT_NEAR(static_cast<double>(profile()[0].inuse_bytes), 64 * 5872 + 128 * 1000, 64 * 900);
+}
+
+// A program that ends soon after it was attached to.
+TEST_F(SpanLedgerTest, WhatNoReadingHasCountedIsAsSamplesWeigh) {
+  allocate(kClass64, 300);
+  apply();
+  const uint64_t last = now_;
+  for (uint64_t i = 0; i < 4; ++i) ledger_.on_opened(run(0x1000 + 0x2000 * i, {10}));
+  EXPECT_EQ(profile()[10].alloc_objects, 0);
+  ledger_.finish(last + 250 * kMillisecond);
+  // 8 KiB of which one in 64 KiB is sampled.
+  const double weight = 1 / (1 - std::exp(-static_cast<double>(64 * kPlanned) / kMean));
+  EXPECT_NEAR(static_cast<double>(profile()[10].alloc_objects), 4 * kPlanned * weight, 2);
+  EXPECT_EQ(profile()[0].alloc_objects, 300);
+  RawSnapshot snapshot;
+  ledger_.fill(snapshot);
+  EXPECT_EQ(std::count_if(snapshot.comments.begin(), snapshot.comments.end(),
+                          [](const auto& text) { return text.find("0.25 s before it ended") != text.npos; }),
+            1);
 }
 
 // Few samples of what is alive stand for more than all that their stack was seen to allocate.
