@@ -8,7 +8,6 @@ namespace {
 constexpr double kMostBudgets = 5;
 // So that nobody pays five percent over any ten seconds.
 constexpr double kMostShare = 0.04;
-constexpr double kUnfelt = 0.002;  // of one CPU
 
 }  // namespace
 

@@ -9,6 +9,9 @@
 
 namespace goheapd::probe {
 
+// Probes that take no more of one CPU can be felt by nobody.
+inline constexpr double kUnfelt = 0.002;
+
 // As shares of the CPU time of a target that keeps `cpus` CPUs busy, probes included.
 double allowed_share(double budget, double cpus);
 

@@ -71,7 +71,8 @@ std::string percent(double ratio) {
 
 std::string in_words(double budget, double allowed) {
   std::string text = percent(budget);
-  if (allowed > budget) text += ", of a program that runs so little " + percent(allowed);
+  if (allowed > budget)
+    text += ", or " + percent(allowed) + " while that is at most " + percent(kUnfelt) + " of one CPU";
   return text;
 }
 
