@@ -111,7 +111,8 @@ Check check_hit_cost(const DoctorFindings& findings) {
     const double push = findings.hit_cost->ns[static_cast<size_t>(probe::CostClass::push)];
     if (push > kDearNs)
       return {"cost of a hit", Verdict::worse, "even the cheap probes are dear here",
-              "use --mode sampled or buckets"};
+              "keep to --mode auto (the default): only it holds what probes take to --overhead-budget, the "
+              "others take what they take"};
     if (step > kDearNs)
       return {"cost of a hit", Verdict::good,
               "single steps are dear here (a virtual machine?); goheapd avoids them", ""};

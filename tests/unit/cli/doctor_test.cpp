@@ -102,6 +102,18 @@ TEST(Doctor, LimitsAreWarningsOnly) {
   EXPECT_EQ(check_named(diagnose(findings), "memlock").verdict, Verdict::worse);
 }
 
+// Mode sampled has no budget, and buckets is not for all programs.
+TEST(Doctor, WhereTrapsAreDearModeAutoIsTheOne) {
+  DoctorFindings findings = healthy();
+  findings.hit_cost = probe::HitCost{{5400, 5200, 12000}};
+  const Diagnosis diagnosis = diagnose(findings);
+  const Check& check = check_named(diagnosis, "cost of a hit");
+  EXPECT_EQ(check.verdict, Verdict::worse);
+  EXPECT_NE(check.remedy.find("--mode auto (the default)"), std::string::npos) << check.remedy;
+  EXPECT_NE(check.remedy.find("--overhead-budget"), std::string::npos) << check.remedy;
+  EXPECT_EQ(check.remedy.find("sampled"), std::string::npos) << check.remedy;
+}
+
 // An unprivileged user lacks two capabilities, not three: CAP_SYS_ADMIN is only for kernels without uprobe_multi.
 TEST(Doctor, AsksForSysAdminOnlyWhereItHelps) {
   DoctorFindings findings = healthy();
