@@ -44,6 +44,10 @@ void bind_kubernetes_flags(CLI::App& app, ServeOptions& options) {
       ->type_name("NAME");
   app.add_option("--kubernetes.pod-selector", options.pod_selectors,
                  "profile only pods with these labels, as in kubectl -l; repeatable, one must match")
+      ->check([](const std::string& text) {
+        const auto selector = k8s::LabelSelector::parse(text);
+        return selector ? std::string() : to_string(selector.error());
+      })
       ->type_name("SELECTOR");
 }
 
@@ -69,9 +73,6 @@ PodSelection ServeOptions::pod_selection() const {
 }
 
 Expected<void> validate_kubernetes(const ServeOptions& options) {
-  for (const std::string& text : options.pod_selectors) {
-    if (auto selector = k8s::LabelSelector::parse(text); !selector) return tl::unexpected(selector.error());
-  }
   if (!options.kubernetes_api_server.empty()) {
     if (auto server = k8s::parse_api_server(options.kubernetes_api_server); !server) {
       return tl::unexpected(server.error());

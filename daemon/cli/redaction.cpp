@@ -8,12 +8,12 @@
 
 namespace goheapd::cli {
 
-Expected<void> check_regex(const std::string& pattern) {
+std::string check_regex(const std::string& pattern) {
   try {
     std::regex compiled(pattern);
     return {};
   } catch (const std::regex_error& error) {
-    return fail(std::string("not a regular expression (") + error.what() + ")", pattern);
+    return std::string("not a regular expression (") + error.what() + "): " + pattern;
   }
 }
 
@@ -22,6 +22,7 @@ CLI::Option* add_redact_flag(CLI::App& app, std::vector<std::string>& patterns) 
       .add_option("--redact", patterns,
                   "what matches in a name of a function, file, type, program, pod or label leaves only as a "
                   "digest; repeatable")
+      ->check(check_regex)
       ->type_name("REGEX");
 }
 

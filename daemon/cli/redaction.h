@@ -5,7 +5,6 @@
 #include <string>
 #include <vector>
 
-#include "daemon/base/expected.h"
 #include "daemon/base/logging.h"
 
 namespace CLI {  // NOLINT(readability-identifier-naming): CLI11's name
@@ -15,10 +14,10 @@ class Option;
 
 namespace goheapd::cli {
 
-// Error: why it is no regular expression.
-Expected<void> check_regex(const std::string& pattern);
+// For CLI11, as the check of a flag or a key that is a regular expression. What it returns is why it is none.
+std::string check_regex(const std::string& pattern);
 
-// Adds the flag, which appends to `patterns`. Whether they are regular expressions is not looked at.
+// Adds the flag, which appends to `patterns`.
 CLI::Option* add_redact_flag(CLI::App& app, std::vector<std::string>& patterns);
 
 // Hides in log messages what matches; nothing to do for none.

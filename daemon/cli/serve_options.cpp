@@ -90,6 +90,10 @@ std::vector<std::regex> ServeOptions::redact_patterns() const { return {redact.b
 void bind_serve_flags(CLI::App& app, ServeOptions& options) {
   app.add_option("--web.listen-address", options.listen_addresses,
                  "address and port to serve HTTP on; repeatable; [::1]:PORT and :PORT (all addresses) too")
+      ->check([](const std::string& text) {
+        const auto parsed = exporters::http::parse_listen_address(text);
+        return parsed ? std::string() : to_string(parsed.error());
+      })
       ->type_name("ADDR:PORT")
       ->capture_default_str();
   app.add_option("--web.config.file", options.web_config_file,
@@ -105,8 +109,10 @@ void bind_serve_flags(CLI::App& app, ServeOptions& options) {
       ->check(CLI::Range(1, kMaxPid))
       ->type_name("N");
   app.add_option("--include", options.include, "profile only executables whose path matches; repeatable")
+      ->check(check_regex)
       ->type_name("REGEX");
   app.add_option("--exclude", options.exclude, "never profile executables whose path matches; repeatable")
+      ->check(check_regex)
       ->type_name("REGEX");
   app.add_option("--allow-runtime-sampling", options.allow_runtime_sampling,
                  "in programs whose path matches and whose runtime does not sample, switch the runtime's own "
@@ -114,6 +120,7 @@ void bind_serve_flags(CLI::App& app, ServeOptions& options) {
                  "writing MemProfileRate into their memory, the only write goheapd ever makes; needs "
                  "--data-dir, where it is "
                  "noted so that it is set back whatever happens; repeatable")
+      ->check(check_regex)
       ->type_name("REGEX");
   // The runtime's table of records alone takes 1.4 MiB: https://github.com/golang/go/blob/go1.24.4/src/runtime/mprof.go#L42
   app.add_option(
@@ -194,21 +201,11 @@ std::vector<std::string> changed_start_values(const ServeOptions& at_start, cons
 }
 
 Expected<void> validate(const ServeOptions& options) {
-  for (const auto* list :
-       {&options.include, &options.exclude, &options.allow_runtime_sampling, &options.redact}) {
-    for (const std::string& pattern : *list) {
-      if (auto checked = check_regex(pattern); !checked) return checked;
-    }
-  }
   if (!options.allow_runtime_sampling.empty() && options.data_dir.empty()) {
     return fail(
         "--allow-runtime-sampling needs --data-dir: what was written must be set back after a crash, too");
   }
   if (options.listen_addresses.empty()) return fail("at least one --web.listen-address is needed");
-  for (const std::string& address : options.listen_addresses) {
-    if (auto parsed = exporters::http::parse_listen_address(address); !parsed)
-      return Unexpected(parsed.error());
-  }
   return validate_kubernetes(options);
 }
 

@@ -79,7 +79,7 @@ Expected<void> apply_config_file(CLI::App& app, const std::string& path);
 // The flags that are taken at start only and say something else in `now`.
 std::vector<std::string> changed_start_values(const ServeOptions& at_start, const ServeOptions& now);
 
-// Checks what flags alone cannot: regular expressions, addresses. Error: one line for the user.
+// Checks what flags alone cannot: how they go together. Error: one line for the user.
 Expected<void> validate(const ServeOptions& options);
 
 // Parses a whole command line ("goheapd serve ...") again; used at start and at SIGHUP.

@@ -100,6 +100,30 @@ TEST_F(ServeOptionsTest, ErrorsNameKeyAndLine) {
   EXPECT_FALSE(parse({"--config=/nonexistent/goheapd.yml"}));
 }
 
+// Patterns and addresses, too: of some hundred in a file it must be told which one it is.
+TEST_F(ServeOptionsTest, AValueThatCannotBeReadIsNamedWithKeyAndLine) {
+  for (const char* key : {"include", "exclude", "redact", "allow-runtime-sampling"}) {
+    const auto bad = parse({}, std::string("mode: auto\n\n") + key + ": ['fine', '(']\n");
+    ASSERT_FALSE(bad) << key;
+    const std::string text = to_string(bad.error());
+    EXPECT_NE(text.find(path_ + ": " + key + ": not a regular expression"), std::string::npos) << text;
+    EXPECT_NE(text.find("): ( (line 3)"), std::string::npos) << text;
+    const auto flag = parse({std::string("--") + key + "=("});
+    ASSERT_FALSE(flag) << key;
+    EXPECT_NE(to_string(flag.error()).find(std::string("--") + key + ": not a regular expression"),
+              std::string::npos)
+        << to_string(flag.error());
+  }
+  for (const auto& [key, value] :
+       {std::pair{"web.listen-address", "nonsense"}, std::pair{"kubernetes.pod-selector", "'app in shop'"}}) {
+    const auto bad = parse({}, std::string("mode: auto\n") + key + ": " + value + "\n");
+    ASSERT_FALSE(bad) << key;
+    const std::string text = to_string(bad.error());
+    EXPECT_NE(text.find(path_ + ": " + key + ": "), std::string::npos) << text;
+    EXPECT_NE(text.find("(line 2)"), std::string::npos) << text;
+  }
+}
+
 TEST_F(ServeOptionsTest, RecordsOfARuntimeMayTakeSoManyMebibytes) {
   EXPECT_EQ(parse({})->runtime_sampling_memory_mib, 16u);
   EXPECT_EQ(parse({}, "runtime-sampling-memory: 64\n")->runtime_sampling_memory_mib, 64u);
