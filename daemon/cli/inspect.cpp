@@ -157,8 +157,8 @@ Expected<Inspection> inspect(const InspectOptions& options) {
 namespace {
 
 // What to do where the error only says what is.
-const char* advice(const Error& error) {
-  if (error.errno_value == EACCES || error.errno_value == EPERM) return "; run goheapd as root";
+std::string advice(const Error& error) {
+  if (error.errno_value == EACCES || error.errno_value == EPERM) return "; " + advice_on_access();
   if (error.what.starts_with("not a"))
     return "; goheapd knows programs built by Go 1.19 or newer: name the executable itself, or --pid N of a "
            "running one";
@@ -172,7 +172,7 @@ int run_inspect(const InspectOptions& options) {
   if (!found) {
     const std::string path = options.pid ? "pid " + std::to_string(*options.pid) : options.file;
     if (options.json) std::fputs(refusal_to_json(path, found.error()).c_str(), stdout);
-    std::fprintf(stderr, "goheapd: %s%s\n", to_string(found.error()).c_str(), advice(found.error()));
+    std::fprintf(stderr, "goheapd: %s%s\n", to_string(found.error()).c_str(), advice(found.error()).c_str());
     return 1;
   }
   const std::string report = options.json ? to_json(*found) : to_text(*found, options.verbose);

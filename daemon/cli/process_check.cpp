@@ -7,6 +7,7 @@
 #include <string>
 
 #include "daemon/gobin/go_marks.h"
+#include "daemon/probe/host_support.h"
 
 namespace goheapd::cli {
 namespace {
@@ -14,6 +15,19 @@ namespace {
 std::string directory_of(pid_t pid) { return "/proc/" + std::to_string(pid); }
 
 }  // namespace
+
+std::string advice_on_access(bool is_root, bool sees_all) {
+  if (!is_root) return "run goheapd as root";
+  if (!sees_all)
+    return "this root has no CAP_SYS_PTRACE: grant it (containers: securityContext, or --cap-add=SYS_PTRACE)";
+  return "not even root with CAP_SYS_PTRACE may: a security module (AppArmor, SELinux) forbids it, or this "
+         "is a "
+         "user namespace and that is of another";
+}
+
+std::string advice_on_access() {
+  return advice_on_access(::geteuid() == 0, probe::own_capabilities().sys_ptrace);
+}
 
 Expected<void> check_readable(pid_t pid) {
   const std::string name = "process " + std::to_string(pid);
@@ -25,7 +39,7 @@ Expected<void> check_readable(pid_t pid) {
   const int error = errno;
   if (error == ENOENT) return fail(name + " runs no program: it is one of the kernel's, or has just ended");
   const std::string reason = to_string(Error{"cannot read the program of " + name, {}, error});
-  return fail(reason + "; run goheapd as root; goheapd doctor says what else is missing");
+  return fail(reason + "; " + advice_on_access() + "; goheapd doctor says what else is missing");
 }
 
 Expected<void> check_go_program(pid_t pid) {

@@ -18,6 +18,7 @@
 #include "daemon/cli/commands.h"
 #include "daemon/cli/process_check.h"
 #include "daemon/cli/redaction.h"
+#include "daemon/cli/remarks.h"
 #include "daemon/cli/serve_options.h"
 #include "daemon/cli/stop_signals.h"
 #include "daemon/daemon.h"
@@ -173,12 +174,17 @@ int record(const RecordOptions& options) {
   DaemonOptions daemon_options;
   daemon_options.settings.redact = hidden;
   daemon_options.settings.selection.pids.insert(options.pid);
-  daemon_options.settings.selection.mode = model::mode_of(options.mode);
+  const model::Mode mode = model::mode_of(options.mode);
+  daemon_options.settings.selection.mode = mode;
   daemon_options.settings.selection.live_heap_when_exact = options.live_heap;
   daemon_options.settings.overhead_budget_percent = options.overhead_budget_percent;
   if (auto is_go = check_go_program(options.pid); !is_go) return report(to_string(is_go.error()));
   // Not after the wait: a recording that cannot be written should not be made.
   if (auto writable = check_writable(options.output); !writable) return report(to_string(writable.error()));
+  for (const auto& remark : {remark_on_live_heap(mode, options.live_heap),
+                             remark_on_recording(mode, options.live_heap, options.type)}) {
+    if (remark) std::fprintf(stderr, "goheapd: %s\n", remark->c_str());
+  }
   auto signals = StopSignals::take();
   if (!signals) return report(to_string(signals.error()));
   daemon_options.measure_hit_cost = options.mode == "auto";  // it keeps to the budget
@@ -205,8 +211,8 @@ int record(const RecordOptions& options) {
   if (!written) return report(to_string(written.error()));
   if (early) std::fprintf(stderr, "goheapd: %s\n", early->c_str());
   if (options.output != "-") {
-    std::fprintf(stderr, "goheapd: wrote %zu stacks to %s; try: go tool pprof -top %s\n",
-                 recorded.samples.size(), options.output.c_str(), options.output.c_str());
+    std::fprintf(stderr, "goheapd: wrote %zu stacks to %s; try: %s\n", recorded.samples.size(),
+                 options.output.c_str(), command_to_look_at(options.output, mode, options.live_heap).c_str());
   }
   return recording.end == End::target_gone ? kExitTargetGone : kExitDone;
 }
@@ -226,6 +232,9 @@ void add_record(CLI::App& program, Action& action) {
       ->add_option("--duration", options->seconds,
                    "how long: allocs are those of this time, heap is what is held at its end")
       ->transform(CLI::Validator(to_seconds, "TIME"))
+      ->check([](const std::string& seconds) {
+        return std::stod(seconds) > 0 ? std::string() : "a recording takes longer than 0s";
+      })
       ->type_name("TIME")
       ->default_str("10s");
   command

@@ -17,6 +17,7 @@
 #include "daemon/base/unique_fd.h"
 #include "daemon/cli/commands.h"
 #include "daemon/cli/redaction.h"
+#include "daemon/cli/remarks.h"
 #include "daemon/cli/serve_options.h"
 #include "daemon/daemon.h"
 #include "daemon/runtime_sampling.h"
@@ -53,6 +54,13 @@ DaemonSettings settings_of(const ServeOptions& options) {
 void set_up_logging_for(const ServeOptions& options) {
   set_up_logging(options.log_level, options.log_format == "json" ? LogFormat::json : LogFormat::logfmt,
                  redacting(options.redact_patterns()));
+}
+
+// At start and after each reload.
+void log_remarks(const ServeOptions& options) {
+  // A pod's annotation may ask for mode exact, whatever the mode of the others is.
+  if (const auto remark = remark_on_live_heap(options.parsed_mode(), options.live_heap))
+    spdlog::warn("{}; pods that ask for mode exact get it", *remark);
 }
 
 int report(const Error& error) {
@@ -107,6 +115,7 @@ void reload(Daemon& daemon, const ServeOptions& at_start, int argc, const char* 
     return;
   }
   set_up_logging_for(*options);
+  log_remarks(*options);
   for (const std::string& flag : changed_start_values(at_start, *options))
     spdlog::warn("--{} is taken at start only: the old value stays until goheapd is restarted", flag);
   if (!at_start.may_write_targets()) options->allow_runtime_sampling.clear();
@@ -121,6 +130,7 @@ int serve(int argc, const char* const* argv) {
     return kExitUsage;
   }
   set_up_logging_for(*options);
+  log_remarks(*options);
   raise_descriptor_limit();
   give_large_memory_back();
   auto signals = take_signals();
