@@ -31,6 +31,9 @@ OpenedTarget refused(OpenedTarget target, TargetState state, std::string reason)
 
 bool is_forbidden(const Error& error) { return error.errno_value == EACCES || error.errno_value == EPERM; }
 
+// It has ended, be it that its parent has not asked how.
+bool has_ended(const Error& error) { return error.errno_value == ENOENT || error.errno_value == ESRCH; }
+
 process::ExeIdentity identity_of(const OpenFile& file) {
   const OpenFile::Identity& identity = file.identity();
   return {identity.device, identity.inode, identity.size, identity.modified_ns};
@@ -58,8 +61,9 @@ process::Interest judge_sighting(const process::ProcFs& proc, const process::Pro
   using process::Interest;
   if (!selection.pids.empty() && !selection.pids.contains(sighting.key.pid)) return Interest::ignore_process;
   const auto file = OpenFile::open(proc.path(sighting.key.pid, "exe"));
-  // Gone, or no descriptor is left: open_target() finds out. What we may not look at now we may in another process.
-  if (!file) return is_forbidden(file.error()) ? Interest::ignore_process : Interest::watch;
+  // No descriptor is left: open_target() finds out. What we may not look at now we may in another process.
+  if (!file)
+    return is_forbidden(file.error()) || has_ended(file.error()) ? Interest::ignore_process : Interest::watch;
   // It has executed something else meanwhile, of which we shall hear.
   if (identity_of(**file) != sighting.exe) return Interest::ignore_process;
   return gobin::may_be_go(**file) ? Interest::watch : Interest::ignore_file;
@@ -92,7 +96,7 @@ OpenedTarget open_target(const process::ProcFs& proc, const model::ProcessKey& k
 
   // The only time that the path is asked.
   auto file = OpenFile::open(target.program.path);
-  if (!file && is_forbidden(file.error())) return target;
+  if (!file && (is_forbidden(file.error()) || has_ended(file.error()))) return target;
   const auto executable = file ? binaries.open(*file) : Unexpected(file.error());
   if (file && !executable && !gobin::may_be_go(**file)) return target;
   auto stat = proc.stat(key.pid);

@@ -50,9 +50,17 @@ TEST_F(JudgeSighting, AFileThatWasWrittenToIsNotTheOneThatWasSeen) {
   EXPECT_EQ(judge([this] { std::ofstream(first_) << "something else"; }), Interest::ignore_process);
 }
 
-TEST_F(JudgeSighting, WhatHasNoFileAnyMoreIsLeftToTheOpener) {
+TEST_F(JudgeSighting, WhatHasEndedIsNobodysBusiness) {
   fake_.put(kFirstFakePid, {.exe = first_});
-  EXPECT_EQ(judge([this] { fake_.remove(kFirstFakePid); }), Interest::watch);
+  EXPECT_EQ(judge([this] { fake_.remove(kFirstFakePid); }), Interest::ignore_process);
+}
+
+TEST_F(JudgeSighting, SoIsWhatHasEndedWhenItIsOpened) {
+  gobin::BinaryCache binaries;
+  const model::ProcessKey key{kFirstFakePid, 100, 0};
+  fake_.put(kFirstFakePid, {.exe = ""});  // its parent has not waited for it yet
+  const OpenedTarget ended = open_target(proc_, key, {}, nullptr, nullptr, binaries, true);
+  EXPECT_EQ(ended.verdict, OpenedTarget::Verdict::not_go) << ended.status.reason;
 }
 
 TEST_F(JudgeSighting, OtherPidsAreNotOurs) {
