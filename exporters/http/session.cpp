@@ -7,6 +7,7 @@
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/ssl/context.hpp>
+#include <boost/asio/ssl/error.hpp>
 #include <boost/asio/ssl/stream.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/write.hpp>
@@ -252,6 +253,12 @@ class ClearSession final : public SessionOver<beast::tcp_stream> {
   void say_goodbye() override { say_goodbye_tcp(); }
 };
 
+// OpenSSL knows one by its first bytes.
+bool is_clear_request(error_code error) {
+  return error.category() == asio::error::get_ssl_category() &&
+         ERR_GET_REASON(static_cast<unsigned long>(error.value())) == SSL_R_HTTP_REQUEST;
+}
+
 class TlsSession final : public SessionOver<asio::ssl::stream<beast::tcp_stream>> {
  public:
   TlsSession(Shared& shared, Admission admission, asio::ip::tcp::socket socket, asio::ssl::context& context,
@@ -262,6 +269,7 @@ class TlsSession final : public SessionOver<asio::ssl::stream<beast::tcp_stream>
     tcp().expires_after(deadlines().handshake);
     stream().async_handshake(asio::ssl::stream_base::server,
                              [this, self = shared_from_this()](error_code error) {
+                               if (is_clear_request(error)) return answer_in_clear();
                                if (error) return;
                                SSL& tls = *stream().native_handle();
                                const auto settings = std::move(settings_);
@@ -271,6 +279,17 @@ class TlsSession final : public SessionOver<asio::ssl::stream<beast::tcp_stream>
   }
 
  private:
+  // In the words of Go's servers, and like them without looking at who may ask: it tells what any client sees anyway.
+  void answer_in_clear() {
+    static constexpr std::string_view kAnswer =
+        "HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"
+        "Client sent an HTTP request to an HTTPS server.\n";
+    asio::async_write(tcp(), asio::buffer(kAnswer),
+                      [this, self = shared_from_this()](error_code error, size_t) {
+                        if (!error) say_goodbye_tcp();
+                      });
+  }
+
   void say_goodbye() override {
     tcp().expires_after(kGoodbyeTimeout);
     stream().async_shutdown([this, self = shared_from_this()](error_code) { say_goodbye_tcp(); });

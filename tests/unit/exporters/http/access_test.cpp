@@ -150,8 +150,20 @@ TEST_F(HttpAccess, SpeaksTls) {
   const auto result = client->Get("/hello");
   ASSERT_TRUE(result) << httplib::to_string(result.error());
   EXPECT_EQ(result->body, "hello through TLS");
-  EXPECT_FALSE(raw_exchange("127.0.0.1:" + std::to_string(port_), "GET /hello HTTP/1.0\r\n\r\n")
-                   .starts_with("HTTP/1.1 200"));
+}
+
+TEST_F(HttpAccess, WhoForgetsTlsIsTold) {
+  write_server_certificate(server_);
+  const auto server = start("tls_server_config: {cert_file: server.crt, key_file: server.key}\n");
+  ASSERT_TRUE(server);
+  const std::string address = "127.0.0.1:" + std::to_string(port_);
+  for (const char* method : {"GET", "POST"}) {
+    const std::string answer = raw_exchange(address, method + std::string(" /hello HTTP/1.0\r\n\r\n"));
+    EXPECT_TRUE(answer.starts_with("HTTP/1.0 400 ")) << answer;
+    EXPECT_TRUE(answer.ends_with("Client sent an HTTP request to an HTTPS server.\n")) << answer;
+  }
+  EXPECT_EQ(raw_exchange(address, "neither of both\r\n\r\n").find("HTTP"), std::string::npos);
+  EXPECT_TRUE(tls_client()->Get("/hello"));
 }
 
 TEST_F(HttpAccess, LargeAnswersComeWholeThroughTls) {
