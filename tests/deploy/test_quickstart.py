@@ -118,6 +118,54 @@ def test_another_address_with_that_port_is_no_obstacle(tmp_path):
             lives_up_to_its_lines(quickstart, target, tmp_path, 120)
 
 
+def test_a_flag_that_is_none():
+    """Before anything is installed or built; those of other commands are none of serve's."""
+    for flag in ("--bogus", "--bogus=1", "--duration", "--web", "--overhead"):
+        result = subprocess.run([DEPLOY / "quickstart", "--pid", "1", flag], capture_output=True, text=True,
+                                stdin=subprocess.DEVNULL, timeout=60)
+        assert result.returncode == 1 and result.stdout == "", result
+        assert f"no flag {flag.split('=')[0]};" in result.stderr, result.stderr
+
+
+def test_every_flag_of_serve_is_known():
+    """With a port that is taken, which is looked at after the flags."""
+    flags = set(re.findall(r"^ +(?:-\w,)?(--[a-z.-]+)", run(GOHEAPD, "serve", "--help"), re.MULTILINE)) - {"--help"}
+    assert {"--redact", "--version", "--kubernetes.pod-selector", "--overhead-budget"} <= flags
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"--web.listen-address=127.0.0.1:{taken.getsockname()[1]}"
+        result = subprocess.run([DEPLOY / "quickstart", *sorted(flags), address], capture_output=True, text=True,
+                                stdin=subprocess.DEVNULL, timeout=60)
+    assert result.returncode == 1 and "is taken by" in result.stderr, result.stderr
+
+
+def test_a_port_that_is_taken_meanwhile(tmp_path):
+    """While it builds: what answers there then is none of ours, and its address is not printed as if it were."""
+    slow = tmp_path / "ninja"
+    slow.write_text(f"#!/bin/sh\ntouch {tmp_path}/building\nwhile [ ! -e {tmp_path}/taken ]; do sleep 0.1; done\n")
+    slow.chmod(0o755)
+    port = free_port()
+    command = [DEPLOY / "quickstart", "--pid", "1", "--web.listen-address", f"127.0.0.1:{port}"]
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "GOHEAPD_CMAKE_ARGS": "-DGOHEAPD_TESTS=ON"}
+    with socket.socket() as other, subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                                    stderr=subprocess.STDOUT, text=True, env=environment) as process:
+        try:
+            deadline = time.monotonic() + 120
+            while not (tmp_path / "building").exists():
+                assert process.poll() is None and time.monotonic() < deadline, "it does not build"
+                time.sleep(0.05)
+            other.bind(("127.0.0.1", port))
+            other.listen()
+            (tmp_path / "taken").touch()
+            printed = process.communicate(timeout=60)[0]
+        finally:
+            process.kill()
+            (tmp_path / "taken").touch()   # ends what stands in for ninja
+    assert process.returncode == 1 and "3/3 starting" in printed and "ss -ltnp" in printed, printed
+    assert "http://" not in printed, printed
+
+
 def test_help_does_nothing():
     printed = run(DEPLOY / "quickstart", "--help")
     assert "usage: quickstart [FLAGS OF goheapd serve]" in printed and "installing" not in printed
