@@ -347,15 +347,19 @@ void SpanLedger::apply(const SpanReading& reading, const CountedElsewhere& count
   leave_out(counted);
   measure_allocations();
   update_in_use();
-  counted_ = allocations();
-  division_.reset();
+  count_allocations();
   for (size_t i = 0; i < kSpanSizeClasses; ++i) counted_unsampled_[i] = unsampled(i);
+}
+
+void SpanLedger::count_allocations() {
+  division_.reset();
+  counted_ = division().allocated;
+  raise_to_in_use(counted_, division().held.amounts);
 }
 
 void SpanLedger::finish(uint64_t end_ns) {
   finished_ns_ = end_ns;
-  counted_ = allocations();
-  division_.reset();
+  count_allocations();
 }
 
 ClassAmount SpanLedger::unsampled(size_t size_class) const {

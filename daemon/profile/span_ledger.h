@@ -148,7 +148,7 @@ class SpanLedger {
   uint64_t deaths() const { return deaths_; }
 
   // Fills samples, rate, cycle and comments. Alloc values are those of the last reading, as those of alloc_bytes() are;
-  // their sum never falls. Returns how many classes are unresolved.
+  // their sum never falls. Returns how many classes are unresolved, if they have a hundredth of anything together.
   size_t fill(RawSnapshot& snapshot) const;
 
  private:
@@ -241,6 +241,7 @@ class SpanLedger {
   void sum_in_use();
   void measure_allocations();
   void divide_counted();
+  void count_allocations();
   void measure_in_use();
   void estimate_in_use();
   // `live`: of the class. Bytes of it that are `from_before`.
@@ -254,7 +255,7 @@ class SpanLedger {
     std::array<ClassAmount, kSpanSizeClasses> unsampled{};
   };
   InUse in_use() const;
-  void bound_by_allocations(InUse& held) const;
+  void raise_to_in_use(std::vector<ClassAmount>& allocated, const std::vector<ClassAmount>& in_use) const;
   // Both, as of the last event: several questions are asked of one moment, and each answer takes all accounts.
   struct Division {
     std::vector<ClassAmount> allocated;  // of each account
@@ -274,6 +275,8 @@ class SpanLedger {
   double divide_in_use_of(size_t size_class, std::vector<ClassAmount>& in_use) const;
   bool is_resolved(uint32_t span_class) const;
   std::map<uint32_t, double> weights_of_classes() const;
+  // Together they have a hundredth of what was allocated, or of what is in use.
+  bool matter(const std::vector<uint32_t>& span_classes) const;
   // Allocated since the first reading in a class of which no run was sampled.
   ClassAmount unsampled(size_t size_class) const;
   std::array<ClassAmount, model::kAllocationKinds> by_kind() const;

@@ -190,31 +190,29 @@ SpanLedger::InUse SpanLedger::in_use() const {
     const double left = std::max(0.0, books_[i].unsampled.bytes - divided);
     result.unsampled[i] = {left / object_bytes, left};
   }
-  bound_by_allocations(result);
   return result;
 }
 
-// Samples of what is alive and of all that was allocated vary by themselves: nobody holds more than he has ever allocated.
-// What one has too much, the others of the class have too little.
-void SpanLedger::bound_by_allocations(InUse& held) const {
-  std::array<double, kSpanSizeClasses> excess{};
-  std::array<double, kSpanSizeClasses> room{};
-  const size_t known = std::min(counted_.size(), held.amounts.size());
-  for (size_t i = 0; i < known; ++i) {
-    const double more = held.amounts[i].bytes - counted_[i].bytes;
-    (more > 0 ? excess : room)[accounts_[i].size_class()] += std::abs(more);
+// Samples of what is alive and of all that was allocated vary by themselves, but whoever holds something has allocated at
+// least that. The others of his class, who together have what the counters say, have allocated less.
+void SpanLedger::raise_to_in_use(std::vector<ClassAmount>& allocated,
+                                 const std::vector<ClassAmount>& in_use) const {
+  std::array<double, kSpanSizeClasses> missing{};
+  std::array<double, kSpanSizeClasses> spare{};
+  for (size_t i = 0; i < accounts_.size(); ++i) {
+    const double more = allocated[i].bytes - in_use[i].bytes;
+    (more < 0 ? missing : spare)[accounts_[i].size_class()] += std::abs(more);
   }
-  for (size_t i = 0; i < known; ++i) {
+  for (size_t i = 0; i < accounts_.size(); ++i) {
     const size_t size_class = accounts_[i].size_class();
     // What another source has counted is not in our books.
-    if (excess[size_class] <= 0 || elsewhere_[size_class].bytes > 0) continue;
-    const double moved = std::min(excess[size_class], room[size_class]);
-    ClassAmount& amount = held.amounts[i];
-    const double more = amount.bytes - counted_[i].bytes;
-    const double bytes = amount.bytes - more * moved / (more > 0 ? excess : room)[size_class];
+    if (missing[size_class] <= 0 || elsewhere_[size_class].bytes > 0) continue;
+    const double moved = std::min(missing[size_class], spare[size_class]);
+    const double more = allocated[i].bytes - in_use[i].bytes;
+    const double bytes = allocated[i].bytes - more * moved / (more < 0 ? missing : spare)[size_class];
     // Objects of class 0 differ in size.
-    const ClassAmount& alike = amount.bytes > 0 ? amount : counted_[i];
-    amount = {alike.objects * bytes / alike.bytes, bytes};
+    const ClassAmount& alike = more < 0 ? in_use[i] : allocated[i];
+    allocated[i] = {alike.bytes > 0 ? alike.objects * bytes / alike.bytes : 0, bytes};
   }
 }
 
@@ -374,6 +372,24 @@ std::map<uint32_t, double> SpanLedger::weights_of_classes() const {
     if (weight >= kClassThatMatters) weights.emplace(span_class, weight);
   }
   return weights;
+}
+
+bool SpanLedger::matter(const std::vector<uint32_t>& span_classes) const {
+  double allocated = 0;
+  double held = 0;
+  double allocated_there = 0;
+  double held_there = 0;
+  for (uint32_t i = 0; i < kSpanSizeClasses; ++i) {
+    const bool is_there = std::any_of(span_classes.begin(), span_classes.end(),
+                                      [i](uint32_t span_class) { return span_class >> 1 == i; });
+    allocated += classes_.allocated(i).bytes;
+    held += books_[i].ours.bytes;
+    if (!is_there) continue;
+    allocated_there += classes_.allocated(i).bytes;
+    held_there += books_[i].ours.bytes;
+  }
+  return (allocated_there > 0 && allocated_there >= kClassThatMatters * allocated) ||
+         (held_there > 0 && held_there >= kClassThatMatters * held);
 }
 
 bool SpanLedger::is_divided() const {

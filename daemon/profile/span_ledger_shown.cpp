@@ -131,8 +131,10 @@ size_t SpanLedger::fill(RawSnapshot& snapshot) const {
     add({0, 0, key + 1, false}, kNoStack, class_bytes(i), kUnsampled, counted_unsampled_[i],
         divided.held.unsampled[i]);
   }
-  add_comments(snapshot, shared.size(), unresolved.size(), divided.held.doubtful_classes.size());
-  return unresolved.size();
+  // Their samples have a label; that all of them together are next to nothing is not worth a word.
+  const size_t doubted = matter(unresolved) ? unresolved.size() : 0;
+  add_comments(snapshot, shared.size(), doubted, divided.held.doubtful_classes.size());
+  return doubted;
 }
 
 void SpanLedger::comment_on_division(RawSnapshot& snapshot) const {

@@ -376,9 +376,10 @@ TEST_F(SpanLedgerTest, NobodyHoldsMoreThanHeHasAllocated) {
   for (size_t i = 4; i < 10; ++i) dead.push_back(tracked(runs[i]));
   apply(dead);  // 800 are alive; of the samples two of each stack
   auto values = profile();
-  EXPECT_EQ(values[10].alloc_objects, 200);
-  EXPECT_EQ(values[10].inuse_objects, 200);
-  EXPECT_EQ(values[11].inuse_objects, 600);
+  EXPECT_EQ(values[10].inuse_objects, 400);
+  EXPECT_EQ(values[10].alloc_objects, 400);
+  EXPECT_EQ(values[11].inuse_objects, 400);
+  EXPECT_EQ(values[11].alloc_objects, 600);
 }
 
 // A program that collects so often that no reading finds it swept. What its cycles mark is all that lives.
