@@ -251,8 +251,10 @@ std::map<uint32_t, SpanLedger::LivingHolder> SpanLedger::holders_of(uint32_t spa
       if (alive) *living.holder.alive += others * (*alive)[age];
     }
     if (alive) {
-      living.holder.alive = believed_alive(living.holder.others, *living.holder.alive, living.holder.alike,
-                                           living.survival.moments());
+      const double own = *living.holder.alive;
+      living.holder.alive =
+          believed_alive(living.holder.others, own, living.holder.alike, living.survival.moments());
+      living.holder.disbelieved = std::abs(own - *living.holder.alive);
     }
   }
   return holders;

@@ -149,6 +149,7 @@ double divide_in_use(std::span<Holder> holders, double total, double samples) {
     if (sum > 0) holder.in_use *= total / sum;
     const double otherwise = sum_alike > 0 ? (holder.own + holder.alike) * total / sum_alike : holder.in_use;
     difference += std::abs(holder.in_use - otherwise);
+    if (sum > 0) difference += holder.disbelieved * total / sum;
   }
   return total > 0 ? difference / 2 / total : 0;
 }

@@ -68,6 +68,8 @@ struct Holder {
   double others = 0;  // what it allocated in runs that others have opened, all
   std::optional<double>
       alive;  // how much of `others` should be alive, by its own objects of the same ages; nullopt: unknown
+  double disbelieved =
+      0;  // by so much `alive` was taken to differ from its own objects, which are of too few moments
   double alike = 0;   // how much of `others` would be, if it lived as long as the openers' objects
   double in_use = 0;  // the result
 };

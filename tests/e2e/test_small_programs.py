@@ -12,8 +12,8 @@ CHUNK = "run 7000 14000"
 WARM_UP = 10  # seconds, in which the governor finds a level
 SAMPLES = 300  # 30 seconds at 10 a second, which is what a trap of 10 us leaves of 170
 SECONDS = 50
-# Where samples are taken in slices, those of short ones weigh more than those of long ones: as if they were half as many.
-EVENNESS = 0.5
+# Where samples are taken in slices, those of short ones weigh more than those of long ones: as if they were a quarter of them.
+EVENNESS = 0.25
 CLASSES = (64, 208, 512)
 
 

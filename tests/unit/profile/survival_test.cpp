@@ -120,6 +120,14 @@ TEST(DivideInUse, OneHoldsWhatTheOtherDrops) {
   EXPECT_EQ(holders[1].in_use, 500);
 }
 
+// Objects of too few moments to be believed, and of too many to be forgotten.
+TEST(DivideInUse, WhatIsNotBelievedIsDoubtful) {
+  std::vector<Holder> holders = {{.own = 250, .others = 250, .alive = 250, .alike = 250},
+                                 {.own = 0, .others = 500, .alive = 500, .disbelieved = 500, .alike = 500}};
+  EXPECT_NEAR(divide_in_use(holders, 1000, kManySamples), 0.25, 1e-9);
+  EXPECT_EQ(holders[1].in_use, 500);
+}
+
 TEST(DivideInUse, WhoNeverOpenedARunGetsWhatIsLeft) {
   std::vector<Holder> holders = {{.own = 500, .others = 0, .alive = 0, .alike = 0},
                                  {.own = 0, .others = 500, .alive = {}, .alike = 500}};
