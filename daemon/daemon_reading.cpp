@@ -2,7 +2,6 @@
 // in a worker; taken over in the owner thread again, once all events up to the reading's end are in the books.
 #include <spdlog/spdlog.h>
 
-#include <cerrno>
 #include <utility>
 
 #include "daemon/base/clock.h"
@@ -42,7 +41,7 @@ void Daemon::take_over(Target& target, TargetReading reading) {
 // A process that has ended meanwhile has no memory to read; its exit, which will be told, says all there is to say.
 void Daemon::count_failed_reading(const Target& target, const Error& error) {
   const auto exe = proc_.exe(target.pid());
-  if (!exe && (exe.error().errno_value == ENOENT || exe.error().errno_value == ESRCH)) return;
+  if (!exe && process::is_gone(exe.error())) return;
   ++failed_readings_;
   spdlog::debug("pid {}: cannot read the runtime's records: {}", target.pid(), to_string(error));
 }

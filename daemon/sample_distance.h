@@ -1,5 +1,5 @@
-// How many bytes there are to a sample of source spans while a target is sampled, all the time or in slices. For one target; a pure
-// calculation on what others bring.
+// How many bytes there are to a sample of source spans while a target is sampled, all the time or in slices. For one
+// target; a pure calculation on what others bring.
 //
 //   credit   full ───────── 1/2 ───────── 1/4 ───────── 1/8 ───────── 0      for stack walks, in CPU time of the target
 //   a sample in    8 KiB     │    16 KiB   │    32 KiB   │   64 KiB   │ 128 KiB

@@ -12,12 +12,8 @@ constexpr uint32_t kSweepDrained = 1U << 31;
 
 }  // namespace
 
-SpanReader::SpanReader(runtime::RuntimeView view, uint64_t sweep_state_address, uint64_t heap_marked_address)
-    : view_(std::move(view)),
-      sweep_state_address_(sweep_state_address),
-      heap_marked_address_(heap_marked_address),
-      liveness_(view_),
-      counters_(view_) {}
+SpanReader::SpanReader(runtime::RuntimeView view, uint64_t sweep_state_address)
+    : view_(std::move(view)), sweep_state_address_(sweep_state_address), liveness_(view_), counters_(view_) {}
 
 Expected<std::shared_ptr<SpanReader>> SpanReader::open(const process::ProcFs& proc,
                                                        const gobin::GoBinary& binary, pid_t pid,
@@ -26,12 +22,9 @@ Expected<std::shared_ptr<SpanReader>> SpanReader::open(const process::ProcFs& pr
   if (!view) return Unexpected(view.error());
   const auto sweep = binary.global("runtime.sweep");
   if (!sweep) return Unexpected(sweep.error());
-  const auto controller = binary.global("runtime.gcController");
-  if (!controller) return Unexpected(controller.error());
-  const gobin::RuntimeLayout& layout = binary.layout();
+  if (view->addresses().gc_controller == 0) return fail("the place of runtime.gcController is not known");
   return std::shared_ptr<SpanReader>(
-      new SpanReader(std::move(*view), *sweep + load_bias + layout.sweepdata.active.offset,
-                     *controller + load_bias + layout.gc_controller.heap_marked.offset));
+      new SpanReader(std::move(*view), *sweep + load_bias + binary.layout().sweepdata.active.offset));
 }
 
 bool SpanReader::has_swept() const {
@@ -56,7 +49,8 @@ Expected<profile::SpanReading> SpanReader::read(std::vector<model::TrackedObject
   const bool same_cycle = sweepgen && *sweepgen == reading.liveness.sweepgen;
   reading.swept = had_swept && same_cycle;
   // Before the first cycle it has a value that makes the first goal.
-  if (const auto marked = view_.memory().read<uint64_t>(heap_marked_address_);
+  if (const auto marked = view_.memory().read<uint64_t>(view_.addresses().gc_controller +
+                                                        view_.layout().gc_controller.heap_marked.offset);
       marked && same_cycle && *sweepgen != 0)
     reading.heap_marked = *marked;
   return reading;

@@ -32,12 +32,11 @@ class SpanReader {
   Expected<uint64_t> sample_rate() const { return view_.sample_rate(); }
 
  private:
-  SpanReader(runtime::RuntimeView view, uint64_t sweep_state_address, uint64_t heap_marked_address);
+  SpanReader(runtime::RuntimeView view, uint64_t sweep_state_address);
   bool has_swept() const;
 
   const runtime::RuntimeView view_;
   const uint64_t sweep_state_address_;
-  const uint64_t heap_marked_address_;
   std::mutex mutex_;                   // guards what follows
   runtime::LivenessReader liveness_;   // refers to view_
   runtime::HeapStatsReader counters_;  // refers to view_

@@ -1,7 +1,6 @@
 #include "daemon/target_opener.h"
 
 #include <algorithm>
-#include <cerrno>
 
 #include "daemon/base/clock.h"
 #include "daemon/gobin/go_marks.h"
@@ -28,11 +27,6 @@ OpenedTarget refused(OpenedTarget target, TargetState state, std::string reason)
   target.status.reason = std::move(reason);
   return target;
 }
-
-bool is_forbidden(const Error& error) { return error.errno_value == EACCES || error.errno_value == EPERM; }
-
-// It has ended, be it that its parent has not asked how.
-bool has_ended(const Error& error) { return error.errno_value == ENOENT || error.errno_value == ESRCH; }
 
 process::ExeIdentity identity_of(const OpenFile& file) {
   const OpenFile::Identity& identity = file.identity();
@@ -63,7 +57,8 @@ process::Interest judge_sighting(const process::ProcFs& proc, const process::Pro
   const auto file = OpenFile::open(proc.path(sighting.key.pid, "exe"));
   // No descriptor is left: open_target() finds out. What we may not look at now we may in another process.
   if (!file)
-    return is_forbidden(file.error()) || has_ended(file.error()) ? Interest::ignore_process : Interest::watch;
+    return process::is_forbidden(file.error()) || process::is_gone(file.error()) ? Interest::ignore_process
+                                                                                 : Interest::watch;
   // It has executed something else meanwhile, of which we shall hear.
   if (identity_of(**file) != sighting.exe) return Interest::ignore_process;
   return gobin::may_be_go(**file) ? Interest::watch : Interest::ignore_file;
@@ -96,11 +91,11 @@ OpenedTarget open_target(const process::ProcFs& proc, const model::ProcessKey& k
 
   // The only time that the path is asked.
   auto file = OpenFile::open(target.program.path);
-  if (!file && (is_forbidden(file.error()) || has_ended(file.error()))) return target;
+  if (!file && (process::is_forbidden(file.error()) || process::is_gone(file.error()))) return target;
   const auto executable = file ? binaries.open(*file) : Unexpected(file.error());
   if (file && !executable && !gobin::may_be_go(**file)) return target;
   auto stat = proc.stat(key.pid);
-  if (!stat && stat.error().errno_value != ENOENT && stat.error().errno_value != ESRCH) {
+  if (!stat && !process::is_gone(stat.error())) {
     return refused(std::move(target), TargetState::failed,
                    to_string(stat.error()));  // no descriptor left, mostly
   }

@@ -1,7 +1,6 @@
 #include "daemon/cli/inspect.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <cstdio>
 
 #include "daemon/cli/process_check.h"
@@ -158,7 +157,7 @@ namespace {
 
 // What to do where the error only says what is.
 std::string advice(const Error& error) {
-  if (error.errno_value == EACCES || error.errno_value == EPERM) return "; " + advice_on_access();
+  if (process::is_forbidden(error)) return "; " + advice_on_access();
   if (error.what.starts_with("not a"))
     return "; goheapd knows programs built by Go 1.19 or newer: name the executable itself, or --pid N of a "
            "running one";

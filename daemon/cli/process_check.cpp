@@ -21,8 +21,7 @@ std::string advice_on_access(bool is_root, bool sees_all) {
   if (!sees_all)
     return "this root has no CAP_SYS_PTRACE: grant it (containers: securityContext, or --cap-add=SYS_PTRACE)";
   return "not even root with CAP_SYS_PTRACE may: a security module (AppArmor, SELinux) forbids it, or this "
-         "is a "
-         "user namespace and that is of another";
+         "is a user namespace and that is of another";
 }
 
 std::string advice_on_access() {

@@ -1,5 +1,4 @@
 #include <malloc.h>
-#include <pthread.h>
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -19,6 +18,7 @@
 #include "daemon/cli/redaction.h"
 #include "daemon/cli/remarks.h"
 #include "daemon/cli/serve_options.h"
+#include "daemon/cli/stop_signals.h"
 #include "daemon/daemon.h"
 #include "daemon/runtime_sampling.h"
 #include "daemon/syscall_filter.h"
@@ -75,13 +75,9 @@ int report(const Error& error) {
 
 // SIGTERM, SIGINT and SIGHUP for all threads that are started from now on arrive at the returned descriptor only.
 Expected<UniqueFd> take_signals() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  for (int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, signal);
-  if (int error = pthread_sigmask(SIG_BLOCK, &signals, nullptr); error != 0) {
-    return fail("cannot block signals", {}, error);
-  }
-  UniqueFd fd(::signalfd(-1, &signals, SFD_CLOEXEC));
+  const auto signals = block_signals({SIGTERM, SIGINT, SIGHUP});
+  if (!signals) return Unexpected(signals.error());
+  UniqueFd fd(::signalfd(-1, &*signals, SFD_CLOEXEC));
   if (!fd) return fail("cannot wait for signals", {}, errno);
   return fd;
 }

@@ -15,7 +15,7 @@
 namespace goheapd::cli {
 namespace {
 
-constexpr int kSignals[] = {SIGINT, SIGTERM};
+constexpr std::initializer_list<int> kSignals = {SIGINT, SIGTERM};
 
 std::atomic<int> event_of_handler{-1};
 static_assert(std::atomic<int>::is_always_lock_free);
@@ -29,25 +29,31 @@ void on_signal(int) {
   errno = error;
 }
 
-sigset_t all() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  for (const int signal : kSignals) sigaddset(&signals, signal);
-  return signals;
+sigset_t set_of(std::initializer_list<int> signals) {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int signal : signals) sigaddset(&set, signal);
+  return set;
 }
 
 }  // namespace
+
+Expected<sigset_t> block_signals(std::initializer_list<int> signals) {
+  const sigset_t set = set_of(signals);
+  if (const int error = pthread_sigmask(SIG_BLOCK, &set, nullptr); error != 0)
+    return fail("cannot block signals", {}, error);
+  return set;
+}
 
 Expected<StopSignals> StopSignals::take() {
   UniqueFd event(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!event) return fail("cannot wait for signals", {}, errno);
   event_of_handler = event.get();
-  const sigset_t signals = all();
-  if (const int error = pthread_sigmask(SIG_BLOCK, &signals, nullptr); error != 0)
-    return fail("cannot block signals", {}, error);
+  const auto signals = block_signals(kSignals);
+  if (!signals) return Unexpected(signals.error());
   struct sigaction action {};
   action.sa_handler = on_signal;
-  action.sa_mask = signals;
+  action.sa_mask = *signals;
   action.sa_flags = SA_RESTART;
   for (const int signal : kSignals) {
     // Also where they were ignored: a shell without job control does that to what it starts in the background, and whoever
@@ -58,7 +64,7 @@ Expected<StopSignals> StopSignals::take() {
 }
 
 void StopSignals::listen() const {
-  const sigset_t signals = all();
+  const sigset_t signals = set_of(kSignals);
   pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
 }
 

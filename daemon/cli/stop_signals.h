@@ -2,11 +2,16 @@
 #pragma once
 
 #include <chrono>
+#include <csignal>
+#include <initializer_list>
 
 #include "daemon/base/expected.h"
 #include "daemon/base/unique_fd.h"
 
 namespace goheapd::cli {
+
+// Blocks these in this thread and those that it starts from now on; returns them.
+Expected<sigset_t> block_signals(std::initializer_list<int> signals);
 
 // From take() on the first of these signals is remembered, the next one ends the process at once. At most one in a process,
 // which takes it before it starts threads: these inherit that the signals are blocked, so no call of theirs is interrupted.

@@ -20,6 +20,9 @@ enum class TargetState : unsigned char { attached, unsupported, failed, ignored,
 inline constexpr std::array<std::string_view, 5> kTargetStateNames = {"attached", "unsupported", "failed",
                                                                       "ignored", "exited"};
 inline std::string_view name_of(TargetState state) { return kTargetStateNames[static_cast<size_t>(state)]; }
+inline bool has_profiles(TargetState state) {
+  return state == TargetState::attached || state == TargetState::exited;
+}
 
 enum class Mode : unsigned char { automatic, sampled, exact, buckets };
 inline constexpr std::array<std::string_view, 4> kModeNames = {"auto", "sampled", "exact", "buckets"};

@@ -20,8 +20,6 @@ constexpr uint64_t kRotation = 16;
 // Builds make and delete executables by the thousand; forgetting costs one more judgement each.
 constexpr size_t kMaxIgnoredFiles = 16384;
 
-bool is_gone(const Error& error) { return error.errno_value == ENOENT || error.errno_value == ESRCH; }
-
 int open_pidfd(pid_t pid) { return static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)); }
 
 }  // namespace

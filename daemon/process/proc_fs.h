@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <cerrno>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -28,8 +29,15 @@ struct ExeIdentity {
   bool operator==(const ExeIdentity&) const = default;
 };
 
-// Errors carry errno: ENOENT and ESRCH mean that the process is gone (or, for exe, a kernel thread or a
-// zombie), EACCES and EPERM that we lack CAP_SYS_PTRACE.
+// What the errno of an error about a file below /proc/PID means: the process is gone (or, for exe, a kernel thread or a
+// zombie), ...
+inline bool is_gone(const Error& error) { return error.errno_value == ENOENT || error.errno_value == ESRCH; }
+// ... or we lack CAP_SYS_PTRACE.
+inline bool is_forbidden(const Error& error) {
+  return error.errno_value == EACCES || error.errno_value == EPERM;
+}
+
+// Errors carry errno, see is_gone() and is_forbidden().
 //
 // Pids are those of our own pid namespace, hence the daemon runs in the host's. Files are reached through
 // /proc/PID, which crosses mount namespaces, so containers need nothing special. A ProcFs has no mutable

@@ -113,8 +113,8 @@ void SpanLedger::on_opened(model::SpanRunOpened event, double times) {
   run.used = event.planned_objects;
   run.object_bytes = event.object_bytes;
   run.account = account_of(event);
-  run.starts_moment =
-      std::exchange(last_holders_[event.span_class], shown_at(run.account)) != shown_at(run.account);
+  const uint32_t holder = shown_at(run.account);
+  run.starts_moment = std::exchange(last_holders_[event.span_class], holder) != holder;
   Account& account = accounts_[run.account];
   if (account.object_bytes != event.object_bytes) account.object_bytes = 0;
   const double planned_bytes = static_cast<double>(run.planned) * static_cast<double>(run.object_bytes);
@@ -265,10 +265,10 @@ void SpanLedger::measure_in_use() {
   for (size_t i = 0; i < kSpanSizeClasses; ++i) {
     const ClassAmount& live = classes_.live(i);
     // What the samples do not explain is from before, if that much can be.
-    const double at_most =
+    const double unexplained =
         std::clamp(live.bytes - books_[i].in_use.bytes, 0.0, classes_.most_from_before(i).bytes);
     // More than was allocated since cannot be from since.
-    const double from_before = std::max(at_most, (live - classes_.allocated(i)).bytes);
+    const double from_before = std::max(unexplained, (live - classes_.allocated(i)).bytes);
     divide_book(books_[i], live, from_before);
   }
 }

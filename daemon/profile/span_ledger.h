@@ -274,6 +274,9 @@ class SpanLedger {
                                               double factor) const;
   double divide_in_use_of(size_t size_class, std::vector<ClassAmount>& in_use) const;
   bool is_resolved(uint32_t span_class) const;
+  // Of all classes: allocated since the first reading, and of that in use.
+  double allocated_bytes() const;
+  double held_bytes() const;
   std::map<uint32_t, double> weights_of_classes() const;
   // Together they have a hundredth of what was allocated, or of what is in use.
   bool matter(const std::vector<uint32_t>& span_classes) const;

@@ -166,11 +166,8 @@ SpanLedger::InUse SpanLedger::in_use() const {
   result.amounts.resize(accounts_.size());
   for (size_t i = 0; i < accounts_.size(); ++i)
     result.amounts[i] = accounts_[i].in_use * books_[accounts_[i].size_class()].in_use_factor;
-  double held = 0;
-  for (size_t i = 0; i < kSpanSizeClasses; ++i) {
-    held += books_[i].ours.bytes;
-    result.unsampled[i] = books_[i].unsampled;
-  }
+  for (size_t i = 0; i < kSpanSizeClasses; ++i) result.unsampled[i] = books_[i].unsampled;
+  const double held = held_bytes();
   for (size_t i = 1; i < kSpanSizeClasses; ++i) {
     const auto [scan, noscan] = span_classes_of(i);
     if (mixture_of(scan) == nullptr && mixture_of(noscan) == nullptr) continue;
@@ -355,15 +352,22 @@ std::vector<uint32_t> SpanLedger::unresolved_among(const std::vector<uint32_t>& 
   return {classes.begin(), classes.end()};
 }
 
+double SpanLedger::allocated_bytes() const {
+  double sum = 0;
+  for (size_t i = 0; i < kSpanSizeClasses; ++i) sum += classes_.allocated(i).bytes;
+  return sum;
+}
+
+double SpanLedger::held_bytes() const {
+  return std::accumulate(books_.begin(), books_.end(), 0.0,
+                         [](double sum, const ClassBook& book) { return sum + book.ours.bytes; });
+}
+
 // Classes of small objects that matter, with what they have of the heap or of all allocations, 0 to 1. Also those that
 // only one stack was ever seen to open: in perfect lockstep the others never do.
 std::map<uint32_t, double> SpanLedger::weights_of_classes() const {
-  double allocated = 0;
-  double held = 0;
-  for (size_t i = 0; i < kSpanSizeClasses; ++i) {
-    allocated += classes_.allocated(i).bytes;
-    held += books_[i].ours.bytes;
-  }
+  const double allocated = allocated_bytes();
+  const double held = held_bytes();
   std::map<uint32_t, double> weights;
   for (const auto& [span_class, ids] : class_accounts_) {
     const size_t size_class = span_class >> 1;
@@ -377,21 +381,16 @@ std::map<uint32_t, double> SpanLedger::weights_of_classes() const {
 }
 
 bool SpanLedger::matter(const std::vector<uint32_t>& span_classes) const {
+  std::set<size_t> size_classes;
+  for (const uint32_t span_class : span_classes) size_classes.insert(span_class >> 1);
   double allocated = 0;
   double held = 0;
-  double allocated_there = 0;
-  double held_there = 0;
-  for (uint32_t i = 0; i < kSpanSizeClasses; ++i) {
-    const bool is_there = std::any_of(span_classes.begin(), span_classes.end(),
-                                      [i](uint32_t span_class) { return span_class >> 1 == i; });
-    allocated += classes_.allocated(i).bytes;
-    held += books_[i].ours.bytes;
-    if (!is_there) continue;
-    allocated_there += classes_.allocated(i).bytes;
-    held_there += books_[i].ours.bytes;
+  for (const size_t size_class : size_classes) {
+    allocated += classes_.allocated(size_class).bytes;
+    held += books_[size_class].ours.bytes;
   }
-  return (allocated_there > 0 && allocated_there >= kClassThatMatters * allocated) ||
-         (held_there > 0 && held_there >= kClassThatMatters * held);
+  return (allocated > 0 && allocated >= kClassThatMatters * allocated_bytes()) ||
+         (held > 0 && held >= kClassThatMatters * held_bytes());
 }
 
 bool SpanLedger::is_divided() const {

@@ -167,8 +167,7 @@ void SpanLedger::add_comments(RawSnapshot& snapshot, size_t shared, size_t unres
   if (classes_.live_is_estimated()) {
     comments.emplace_back(
         "the last garbage collection ended before goheapd attached: what it has left is known in sum, and by "
-        "size only "
-        "estimated");
+        "size only estimated");
   }
   if (shared > 0) comment_on_division(snapshot);
   if (unresolved != 0) {

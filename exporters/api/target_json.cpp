@@ -92,8 +92,7 @@ ordered_json target_json(const model::TargetStatus& target) {
   json["container_id"] = text_or_null(target.container_id);
   json["kubernetes"] = pod_json(target);
   json["sample_rate"] = target.sample_rate;
-  const bool has_profiles =
-      target.state == model::TargetState::attached || target.state == model::TargetState::exited;
+  const bool has_profiles = model::has_profiles(target.state);
   json["sampled_share"] = has_profiles ? ordered_json(target.sampled_share) : ordered_json();
   json["samples"] = target.samples;
   json["probe_hits"] = target.probe_hits;

@@ -55,7 +55,7 @@ std::vector<Link> links_of(const model::TargetStatus& target) {
   const std::string pid = std::to_string(target.process.pid);
   const std::string base = "/targets/" + pid;
   const bool has_exited = target.state == TargetState::exited;
-  const bool has_profiles = target.state == TargetState::attached || has_exited;
+  const bool has_profiles = model::has_profiles(target.state);
   std::vector<Link> links;
   if (has_profiles) {
     links.push_back(
