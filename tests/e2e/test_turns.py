@@ -164,20 +164,18 @@ def test_phases(mode):
         assert daemon.wait_for_state(program.pid)["source"] == "spans"
         daemon.profile(program.pid)
         program.ask("keep 80000 40000")
-        resolved = []
         for kinds in (("alone", "other"), ("alone", "other", "alone")):
             for kind in kinds:
                 program.ask(f"run {kind} 200 1")
             profile = collected(daemon, program)
             check_allocated(profile, program)
-            resolved.append(check_in_use(profile, program, 120_000))
+            check_in_use(profile, program, 120_000)
         for kept in ("0 80000", "80000 0"):
             program.ask(f"keep {kept}")
             program.ask("run ab 200 1")
             profile = collected(daemon, program)
             check_allocated(profile, program)
             check_in_use(profile, program, 80_000)
-        assert mode == "sampled" or all(resolved), (resolved, profile.comments)
 
 
 @pytest.mark.parametrize("version,kind", [(24, "abbb"), (27, "ab")], ids=id_of)
