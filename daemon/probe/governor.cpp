@@ -128,6 +128,23 @@ double Governor::predicted(Level level) const {
   return cost / (1 + cost);
 }
 
+// What an allocation has cost at the level, or should; < 0 = unknown.
+double Governor::price_of(Level level) const {
+  const double price = knowledge_[static_cast<size_t>(level)].ns_per_allocation;
+  if (price >= 0 || level != Level::sparse) return price;
+  return knowledge_[static_cast<size_t>(Level::sampled)].ns_per_allocation / kSparseSaves;
+}
+
+// Share of the CPU time that `level` would take of a target of which this one takes `ratio`. Allocations that wait for
+// probes are fewer than they will be, so it will be at least that.
+double Governor::in_storm(Level level, double ratio) const {
+  const double price = price_of(level);
+  if (price <= 0 || price_of(level_) <= 0) return 0;
+  const double own = std::max(1 - ratio, 1e-9);
+  const double cost = price / price_of(level_) * ratio / own;
+  return cost / (1 + cost);
+}
+
 Move Governor::go(Level to, uint64_t now_ns, double ratio, std::string why) {
   Move move{level_, to, ratio, 0, std::move(why)};
   level_ = to;
@@ -145,16 +162,19 @@ double Governor::allowed(const CostSample& begin, const CostSample& end) const {
   return allowed_share(options_.budget, static_cast<double>(cpu) / static_cast<double>(time));
 }
 
-std::optional<Move> Governor::breach(uint64_t now_ns, double ratio, double allowed, const std::string& what) {
+std::optional<Move> Governor::breach(uint64_t now_ns, double ratio, double latest, double allowed,
+                                     const std::string& what) {
   auto to = below();
   if (!to) return std::nullopt;
   Knowledge& left = known(level_);
-  if (*to == Level::sparse && level_ == Level::sampled && *to != options_.levels.front() &&
-      ratio > kKillFactor * options_.budget) {
-    // It would be too much, too, and to find that out would cost as much again.
-    Knowledge& skipped = known(Level::sparse);
-    if (skipped.ns_per_allocation < 0) skipped.ns_per_allocation = left.ns_per_allocation / kSparseSaves;
-    to = *std::prev(std::find(options_.levels.begin(), options_.levels.end(), Level::sparse));
+  // To find out that the next level is too much as well would cost as much again; slices never are.
+  const auto prev = [this](Level level) {
+    return *std::prev(std::find(options_.levels.begin(), options_.levels.end(), level));
+  };
+  while (ratio > kKillFactor * options_.budget && *to != options_.levels.front() &&
+         prev(*to) >= Level::slices && in_storm(*to, latest) > kSpentFactor * options_.budget) {
+    known(*to).ns_per_allocation = price_of(*to);
+    to = prev(*to);
   }
   // Trusted for long: the program has changed, so begin anew. Else it was tried too early.
   left.hold_ns =
@@ -163,7 +183,7 @@ std::optional<Move> Governor::breach(uint64_t now_ns, double ratio, double allow
 }
 
 std::optional<Move> Governor::storm(uint64_t now_ns) {
-  return breach(now_ns, ratio_, options_.budget, "a storm of probe hits");
+  return breach(now_ns, ratio_, ratio_, options_.budget, "a storm of probe hits");
 }
 
 void Governor::failed(Level actual, uint64_t now_ns) {
@@ -198,7 +218,9 @@ std::optional<Move> Governor::observe(const CostSample& sample,
     ratio_ = ratio;
     allowed_ = allowed;
     learn(sample, allocations());
-    return breach(sample.time_ns, ratio, allowed, "probes took " + percent(ratio) + " of its CPU time");
+    const double latest = window_.size() > 1 ? share(window_[window_.size() - 2], sample) : ratio;
+    return breach(sample.time_ns, ratio, latest, allowed,
+                  "probes took " + percent(ratio) + " of its CPU time");
   };
   // The last tenth of a second.
   const auto recent = std::find_if(window_.rbegin(), window_.rend(), [&](const CostSample& candidate) {

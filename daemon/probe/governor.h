@@ -7,7 +7,8 @@
 //      buckets    memory reads only                       │
 //      gc         the collector's cycles only             ▼ at once: over the budget for a second, or twice as much
 //                                                           spent sooner; over ten times the budget for a tenth of
-//                                                           a second, from sampled past sparse; or a storm of hits
+//                                                           a second, past levels whose share would be over twice the
+//                                                           budget, too; or a storm of hits
 //
 // What counts as the budget is what allowance.h says of a target that runs as much as this one.
 //
@@ -104,8 +105,12 @@ class Governor {
   std::optional<Level> above() const;
   void learn(const CostSample& sample, uint64_t allocations);
   double predicted(Level level) const;
+  double price_of(Level level) const;
+  double in_storm(Level level, double ratio) const;
   Move go(Level to, uint64_t now_ns, double ratio, std::string why);
-  std::optional<Move> breach(uint64_t now_ns, double ratio, double allowed, const std::string& what);
+  // `ratio` is the breach, `latest` what probes took since the last look.
+  std::optional<Move> breach(uint64_t now_ns, double ratio, double latest, double allowed,
+                             const std::string& what);
   double allowed(const CostSample& begin, const CostSample& end) const;
 
   Options options_;

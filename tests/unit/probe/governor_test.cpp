@@ -291,6 +291,36 @@ const std::vector<WatchedAt> kProbedLevels = {
     {Level::sparse, kWithSpans, 100 * kMillisecond},
 };
 
+// Where to a program goes that has been counted for a while and then allocates so much for each second of its own work.
+Level from_exact_in_a_storm(double allocations_per_second, double sampled_ns) {
+  Governor governor({.budget = 0.01, .levels = kWithSpans, .start = Level::sampled, .exact_hit_ns = 9000}, 0);
+  CostSample now{};
+  double allocated = 1;
+  const auto step = [&](double rate) {
+    const double price = governor.level() == Level::exact ? 9000 : sampled_ns;
+    const double made = static_cast<double>(kTick) / (1e9 / rate + price);
+    now.time_ns += kTick;
+    now.cpu_ns += kTick;
+    now.probe_ns += static_cast<uint64_t>(made * price);
+    allocated += made;
+    return governor.observe(now, [&] { return static_cast<uint64_t>(allocated); });
+  };
+  while (governor.level() != Level::exact && now.time_ns < 60'000 * kMillisecond) step(150);
+  EXPECT_EQ(governor.level(), Level::exact);
+  for (int i = 0; i < 100; ++i) EXPECT_FALSE(step(150));
+  for (int i = 0; i < 20; ++i)
+    if (const auto move = step(allocations_per_second)) return move->to;
+  return Level::exact;
+}
+
+// What one allocation takes at the other levels is known from when it was watched there.
+TEST(Governor, AStormGoesPastLevelsThatAreKnownToBeTooMuch) {
+  EXPECT_EQ(from_exact_in_a_storm(20e6, 80), Level::slices);  // sampled it would be 60 %, sparse 29 %
+  EXPECT_EQ(from_exact_in_a_storm(1e6, 80), Level::sparse);   // 7 % and 2 %
+  EXPECT_EQ(from_exact_in_a_storm(1e6, 2), Level::sampled);
+  EXPECT_EQ(from_exact_in_a_storm(2e4, 80), Level::sampled);
+}
+
 // Whatever level, however small the breach, and whatever was before: of all programs that use a third of a CPU, two seconds.
 TEST(Governor, EveryLevelIsLeftWithinTwoSecondsOfABreach) {
   for (const WatchedAt& at : kProbedLevels) {
