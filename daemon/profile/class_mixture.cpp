@@ -64,12 +64,13 @@ double ClassMixture::add(const OriginAmounts& objects, uint64_t time_ns) {
   return difference;
 }
 
-void ClassMixture::add_period(const OriginAmounts& objects, uint64_t time_ns, double run_objects) {
+const OriginAmounts* ClassMixture::add_period(const OriginAmounts& objects, uint64_t time_ns,
+                                              double run_objects) {
   for (const auto& [origin, count] : objects) {
     waiting_[origin] += count;
     waiting_objects_ += count;
   }
-  if (waiting_objects_ < std::max(kMinWindowObjects, kRunsOfAPeriod * run_objects)) return;
+  if (waiting_objects_ < std::max(kMinWindowObjects, kRunsOfAPeriod * run_objects)) return nullptr;
   const OriginAmounts period = std::exchange(waiting_, {});
   const double sum = std::exchange(waiting_objects_, 0);
   if (join_alike(period, sum)) {
@@ -78,6 +79,7 @@ void ClassMixture::add_period(const OriginAmounts& objects, uint64_t time_ns, do
   } else {
     add(period, time_ns);
   }
+  return &windows_.front().counts;
 }
 
 // Into the window that the shares are most like, if they are like those of any.
@@ -180,9 +182,9 @@ OriginAmounts ClassMixture::divide(const OriginAmounts& opened) const {
   }
   for (const Window& window : windows_) {
     double amount = 0;
-    for (const auto& [origin, count] : window.counts) {
-      const auto opener = per_seen.find(origin);
-      if (opener != per_seen.end()) amount += opener->second * count * window.weight;
+    for (const auto& [opener, per_object] : per_seen) {
+      const auto count = window.counts.find(opener);
+      if (count != window.counts.end()) amount += per_object * count->second * window.weight;
     }
     if (amount == 0) continue;
     for (const auto& [origin, count] : window.counts) divided[origin] += amount * count / window.objects;

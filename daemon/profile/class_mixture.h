@@ -51,8 +51,9 @@ class ClassMixture {
   // all windows before, 0 to 1; 1 if there was none.
   double add(const OriginAmounts& objects, uint64_t time_ns);
   // What was counted since the last period. `run_objects`: so many objects make a run; of less nobody can tell whom they
-  // share it with, so it waits for the next periods.
-  void add_period(const OriginAmounts& objects, uint64_t time_ns, double run_objects);
+  // share it with, so it waits for the next periods. Returns what the window of this period has counted, which is this one
+  // and those like it, until the next call; null: it waits.
+  const OriginAmounts* add_period(const OriginAmounts& objects, uint64_t time_ns, double run_objects);
 
   bool is_measured() const { return objects_ >= kMinObjects; }
   // The last window that had known openers found them in the company that those before had found.

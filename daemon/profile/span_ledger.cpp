@@ -113,8 +113,6 @@ void SpanLedger::on_opened(model::SpanRunOpened event, double times) {
   run.used = event.planned_objects;
   run.object_bytes = event.object_bytes;
   run.account = account_of(event);
-  const uint32_t holder = shown_at(run.account);
-  run.starts_moment = std::exchange(last_holders_[event.span_class], holder) != holder;
   Account& account = accounts_[run.account];
   if (account.object_bytes != event.object_bytes) account.object_bytes = 0;
   const double planned_bytes = static_cast<double>(run.planned) * static_cast<double>(run.object_bytes);
@@ -123,7 +121,6 @@ void SpanLedger::on_opened(model::SpanRunOpened event, double times) {
   run.settlements = books_[account.size_class()].settlements;
   const ClassAmount amount = run.amount();
   account.opened_bytes += amount.bytes;
-  account.ages.add(run.sweepgen, amount.bytes);
   account.young += amount;
   if (run.counts) {
     ClassBook& book = books_[account.size_class()];
@@ -133,13 +130,26 @@ void SpanLedger::on_opened(model::SpanRunOpened event, double times) {
   }
 
   // A slot that is handed out again held something dead.
-  if (live_.erase(event.address) != 0) ++deaths_;
+  if (const auto reused = live_.find(event.address); reused != live_.end()) {
+    bury(reused->second);
+    live_.erase(reused);
+  }
   dying_.erase(event.address);
   if (live_.size() >= kMaxLiveRuns) {
     ++untracked_runs_;
     return;
   }
+  // Large objects have runs of their own: there is nothing to divide.
+  if (account.size_class() != 0) {
+    run.place_ns = timelines_[event.span_class].open(run.account, run.birth_ns, run.sweepgen, amount.bytes,
+                                                     counts_elsewhere_);
+  }
   live_.emplace(event.address, run);
+}
+
+void SpanLedger::bury(const Run& run) {
+  ++deaths_;
+  if (run.place_ns != 0) unsummed_deaths_.push_back({run.account, run.place_ns, run.amount().bytes});
 }
 
 void SpanLedger::correct(Run& run, uint32_t used, bool is_alive) {
@@ -149,7 +159,10 @@ void SpanLedger::correct(Run& run, uint32_t used, bool is_alive) {
   run.used = std::min(used, run.planned);
   Account& account = accounts_[run.account];
   account.opened_bytes += change.bytes;
-  account.ages.add(run.sweepgen, change.bytes);
+  if (run.place_ns != 0) {
+    timelines_[account.span_class].correct(run.account, run.place_ns, change.bytes);
+    if (!is_alive) unsummed_deaths_.push_back({run.account, run.place_ns, change.bytes});
+  }
   // What is settled stays: taken from what is open now, it would be taken from others.
   if (run.counts && run.settlements == books_[account.size_class()].settlements) {
     account.open += change;
@@ -179,18 +192,12 @@ std::vector<model::TrackedObject> SpanLedger::tracked() const {
 }
 
 void SpanLedger::judge(const model::LivenessReading& reading) {
-  if (reading.sweepgen != sweepgen_) {
-    dying_.clear();
-    for (Account& account : accounts_) account.ages.advance(reading.sweepgen);
-  }
+  if (reading.sweepgen != sweepgen_) dying_.clear();
   for (const model::TrackedObject& dead : reading.dead) {
     auto found = live_.find(dead.address);
     // Meanwhile the slot may have been handed out again.
     if (found == live_.end() || found->second.birth_ns != dead.birth_ns) continue;
-    ++deaths_;
-    const Run& run = found->second;
-    accounts_[run.account].survival.note((reading.sweepgen - run.sweepgen) / 2 - 1, run.amount().bytes, true,
-                                         run.starts_moment);
+    bury(found->second);
     dying_.insert_or_assign(dead.address, found->second);
     live_.erase(found);
   }
@@ -201,19 +208,10 @@ void SpanLedger::judge(const model::LivenessReading& reading) {
   sweepgen_ = reading.sweepgen;
 }
 
-void SpanLedger::note_survivors() {
-  for (const auto& [address, run] : live_) {
-    if (static_cast<int32_t>(sweepgen_ - run.sweepgen) < 2) continue;
-    accounts_[run.account].survival.note((sweepgen_ - run.sweepgen) / 2 - 1, run.amount().bytes, false,
-                                         run.starts_moment);
-  }
-}
-
 void SpanLedger::sum_in_use() {
   in_use_sweepgen_ = sweepgen_;
   for (Account& account : accounts_) {
     account.in_use = account.young = {};
-    account.live_runs = 0;
   }
   for (ClassBook& book : books_) book.in_use = {};
   for (const auto& [address, run] : live_) {
@@ -224,9 +222,11 @@ void SpanLedger::sum_in_use() {
       continue;
     }
     account.in_use += amount;
-    ++account.live_runs;
     books_[account.size_class()].in_use += amount;
   }
+  for (const Death& death : std::exchange(unsummed_deaths_, {}))
+    timelines_[accounts_[death.account].span_class].die(death.account, death.place_ns, death.bytes);
+  for (auto& [span_class, timeline] : timelines_) timeline.set_judged(sweepgen_);
 }
 
 void SpanLedger::measure_allocations() {
@@ -338,10 +338,8 @@ void SpanLedger::update_in_use() {
 }
 
 void SpanLedger::apply(const SpanReading& reading, const CountedElsewhere& counted) {
-  const bool is_new_cycle = reading.liveness.sweepgen != sweepgen_;
   reading_ns_ = reading.counters.end_ns;
   judge(reading.liveness);
-  if (is_new_cycle) note_survivors();
   if (reading.heap_marked) classes_.on_marked(sweepgen_ / 2, *reading.heap_marked);
   classes_.apply(reading.counters, reading.liveness.sweepgen, reading.swept);
   leave_out(counted);

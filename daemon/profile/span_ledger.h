@@ -19,13 +19,12 @@
 // In use is
 //
 //   of a stack in its own runs     own part of the run, while the first object lives, which is its own
-//   in runs that others opened     its part of what they opened, by age, x how much of its own objects of that age lives,
-//                                  as far as that differs from the openers' by more than chance;
+//   in runs that others opened     its part of what they opened, at each time x how much lives of what it opened itself
+//                                  shortly before and after (see class_timeline.h and survival.h);
 //                                  of a stack that hardly ever opened a run, what the others leave of the class's total
 //
-// scaled to what is in use of the class (see survival.h). Where that differs much from what it would be if all of a run
-// lived as long as its first object, nobody knows which is true, and it is said: samples of lockstep stacks, each of which
-// opens runs for a while, look the same when one holds what the other drops, and when both hold what is recent.
+// scaled to what is in use of the class. Where a stack has opened nothing before or after what others have opened, or its
+// objects before have another fate than those after, nobody knows when that has changed, and it is said.
 #pragma once
 
 #include <array>
@@ -43,6 +42,7 @@
 #include "daemon/model/gc_cycle.h"
 #include "daemon/model/liveness.h"
 #include "daemon/profile/class_mixture.h"
+#include "daemon/profile/class_timeline.h"
 #include "daemon/profile/exact_window.h"
 #include "daemon/profile/raw_snapshot.h"
 #include "daemon/profile/site_board.h"
@@ -165,10 +165,7 @@ class SpanLedger {
     ClassAmount open;                // opened since, as the samples weigh
     ClassAmount in_use;              // opened, as of the last cycle, as the samples weigh
     ClassAmount young;               // of runs that are not in `in_use` yet
-    uint32_t live_runs = 0;          // of which `in_use` is made
     double opened_bytes = 0;         // all, as the samples weigh
-    Survival survival;
-    AgeHistogram ages;  // of what was opened, as the samples weigh
     size_t size_class() const { return span_class >> 1; }
   };
   struct Run {
@@ -179,9 +176,9 @@ class SpanLedger {
     uint32_t used = 0;
     double weight = 0;  // objects that one used object stands for
     uint64_t object_bytes = 0;
-    bool starts_moment = true;  // the sample before it in its class was another stack's
-    bool counts = true;         // as allocated; else another source has counted it
-    uint32_t settlements = 0;   // of its class, at birth
+    bool counts = true;        // as allocated; else another source has counted it
+    uint32_t settlements = 0;  // of its class, at birth
+    uint64_t place_ns = 0;     // in the timeline of its class
     ClassAmount amount() const {
       const double objects = weight * used;
       return {objects, objects * static_cast<double>(object_bytes)};
@@ -215,6 +212,7 @@ class SpanLedger {
   std::optional<uint32_t> owner_of(uint32_t span_class, OriginId origin);
   void match_stacks();
   bool take_in(const ExactWindow& window, bool is_period);
+  void count_openers(uint32_t span_class, const OriginAmounts& company);
   // Null: what was opened in the class is not divided.
   const ClassMixture* mixture_of(uint32_t span_class) const;
   static uint64_t owner_key(OriginId origin, uint32_t span_class) {
@@ -230,13 +228,13 @@ class SpanLedger {
   uint32_t shown_at(uint32_t id) const;
   double factor_of_all(size_t size_class) const;
   void correct(Run& run, uint32_t used, bool is_alive);
+  void bury(const Run& run);
   void leave_out(const CountedElsewhere& counted);
   // Since the first reading, without what another source has counted.
   ClassAmount to_divide(size_t size_class) const {
     return classes_.allocated(size_class) - elsewhere_[size_class];
   }
   void judge(const model::LivenessReading& reading);
-  void note_survivors();
   void update_in_use();
   void sum_in_use();
   void measure_allocations();
@@ -265,10 +263,11 @@ class SpanLedger {
   // What is known of one holder in a class that windows have counted.
   struct LivingHolder {
     Holder holder;
-    Survival survival;
-    std::array<double, kAgeClasses> others{};  // by age: allocated in runs that others have opened
-    double live_runs = 0;
+    std::vector<Moment> moments;
   };
+  // What each holder has opened and allocated in a segment of the timeline, and how much lives of that in its own runs.
+  void add_moments(uint32_t span_class, const ClassTimeline::Segment& segment, const ClassMixture& mixture,
+                   std::map<uint32_t, LivingHolder>& holders) const;
   // By the account that shows what the holder has.
   std::map<uint32_t, LivingHolder> holders_of(uint32_t span_class, const ClassMixture& mixture,
                                               double factor) const;
@@ -307,7 +306,13 @@ class SpanLedger {
   std::unordered_map<uint64_t, uint32_t> owners_;  // accounts by owner_key()
   std::unordered_map<uint64_t, Name> names_;       // by hash of the stack
   std::vector<std::pair<uint64_t, StackPtr>> unnamed_;
-  std::array<std::optional<uint32_t>, 2 * kSpanSizeClasses> last_holders_{};  // accounts, by span class
+  std::map<uint32_t, ClassTimeline> timelines_;  // by span class
+  struct Death {
+    uint32_t account = 0;
+    uint64_t place_ns = 0;
+    double bytes = 0;
+  };
+  std::vector<Death> unsummed_deaths_;  // since in-use values are what they are
   Runs live_;
   Runs dying_;                                // found dead by the last reading: a cut may still be on its way
   mutable std::optional<Division> division_;  // none: something has changed since it was asked for

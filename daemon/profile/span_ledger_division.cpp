@@ -66,7 +66,8 @@ bool SpanLedger::take_in(const ExactWindow& window, bool is_period) {
     if (is_period) {
       const double run_objects =
           static_cast<double>(gobin::kGoPageSize) / static_cast<double>(class_bytes(span_class >> 1));
-      measured.mixture.add_period(known, window.time_ns, run_objects);
+      if (const OriginAmounts* company = measured.mixture.add_period(known, window.time_ns, run_objects))
+        count_openers(span_class, *company);
     } else if (measured.mixture.add(known, window.time_ns) > kAgreement && weights.contains(span_class)) {
       agrees = false;
     }
@@ -77,6 +78,15 @@ bool SpanLedger::take_in(const ExactWindow& window, bool is_period) {
   division_.reset();
   if (!all_counted_) divide_counted();  // else there is nothing to divide but what is in use
   return agrees;
+}
+
+// What was opened since the last period.
+void SpanLedger::count_openers(uint32_t span_class, const OriginAmounts& company) {
+  const auto timeline = timelines_.find(span_class);
+  if (timeline == timelines_.end()) return;
+  std::unordered_map<uint32_t, double> objects;
+  for (const auto& [origin, count] : company) objects[owners_.at(owner_key(origin, span_class))] += count;
+  timeline->second.count(objects, [this](uint32_t account) { return shown_at(account); });
 }
 
 // As a window has just shown, but no more in sum than the counters did: what was opened since is not measured yet.
@@ -213,46 +223,57 @@ void SpanLedger::raise_to_in_use(std::vector<ClassAmount>& allocated,
   }
 }
 
+void SpanLedger::add_moments(uint32_t span_class, const ClassTimeline::Segment& segment,
+                             const ClassMixture& mixture, std::map<uint32_t, LivingHolder>& holders) const {
+  std::map<uint32_t, Moment> moments;
+  OriginAmounts undivided;
+  for (const ClassTimeline::Entry& entry : segment.entries) {
+    const uint32_t owner = shown_at(entry.account);
+    Moment& moment = moments[owner];
+    moment.samples += entry.samples;
+    moment.opened += entry.opened;
+    moment.died += entry.died;
+    const std::optional<OriginId> origin = accounts_[entry.account].origin;
+    const bool divides = origin && mixture.knows(*origin);
+    if (divides) undivided[*origin] += entry.undivided;
+    const double own = entry.own + entry.undivided * (divides ? mixture.own_part(*origin) : 1);
+    moment.others += entry.allocated + (divides ? 0 : entry.undivided) - own;
+    if (entry.opened > 0)
+      holders[owner].holder.own += own * std::clamp(1 - entry.died / entry.opened, 0.0, 1.0);
+  }
+  for (const auto& [origin, bytes] : mixture.divide(undivided))
+    moments[owners_.at(owner_key(origin, span_class))].others += bytes;
+  const double opened = segment.opened();
+  const double openers_alive = opened > 0 ? std::clamp(1 - segment.died() / opened, 0.0, 1.0) : 0;
+  for (auto& [owner, moment] : moments) {
+    moment.time = static_cast<double>(segment.first_ns) / 2 + static_cast<double>(segment.last_ns) / 2;
+    moment.others = std::max(0.0, moment.others);
+    moment.openers_alive = openers_alive;
+    Holder& holder = holders[owner].holder;
+    holder.others += moment.others;
+    holder.alike += moment.others * openers_alive;
+    holders[owner].moments.push_back(moment);
+  }
+}
+
 // Of a class that windows have counted. Sampled stacks that differ within the allocator only are one holder: what one
 // of them tells of how long objects live holds for all that the stack has allocated, which its owner shows.
 std::map<uint32_t, SpanLedger::LivingHolder> SpanLedger::holders_of(uint32_t span_class,
                                                                     const ClassMixture& mixture,
                                                                     double factor) const {
-  const std::vector<double> alike =
-      divide_class(span_class, mixture, [](const Account& account) { return account.in_use.bytes; });
-  std::array<std::vector<double>, kAgeClasses> allocated;
-  for (size_t age = 0; age < kAgeClasses; ++age) {
-    allocated[age] = divide_class(span_class, mixture,
-                                  [age](const Account& account) { return account.ages.bytes()[age]; });
-  }
   std::map<uint32_t, LivingHolder> holders;
-  for (const uint32_t id : class_accounts_.at(span_class)) {
-    const Account& account = accounts_[id];
-    LivingHolder& living = holders[shown_at(id)];
-    const double own = account.origin ? mixture.own_part(*account.origin) : 1;
-    living.survival.add(account.survival);
-    living.live_runs += account.live_runs;
-    living.holder.own += own * account.in_use.bytes * factor;
-    living.holder.alike += (alike[account.place] - own * account.in_use.bytes) * factor;
-    // What it has allocated, by age; less what of it was in runs of its own.
-    for (size_t age = 0; age < kAgeClasses; ++age)
-      living.others[age] += (allocated[age][account.place] - own * account.ages.bytes()[age]) * factor;
-  }
+  for (const uint32_t id : class_accounts_.at(span_class)) holders[shown_at(id)];
+  const auto timeline = timelines_.find(span_class);
+  if (timeline == timelines_.end()) return holders;
+  for (const ClassTimeline::Segment& segment : timeline->second.segments())
+    if (timeline->second.is_judged(segment)) add_moments(span_class, segment, mixture, holders);
   for (auto& [owner, living] : holders) {
-    living.holder.alike = std::max(0.0, living.holder.alike);
-    const auto alive = living.survival.alive();
-    if (alive) living.holder.alive = 0;
-    for (size_t age = 0; age < kAgeClasses; ++age) {
-      const double others = std::max(0.0, living.others[age]);
-      living.holder.others += others;
-      if (alive) *living.holder.alive += others * (*alive)[age];
-    }
-    if (alive) {
-      const double own = *living.holder.alive;
-      living.holder.alive =
-          believed_alive(living.holder.others, own, living.holder.alike, living.survival.moments());
-      living.holder.disbelieved = std::abs(own - *living.holder.alive);
-    }
+    Holder& holder = living.holder;
+    holder.alive = alive_of_others(living.moments);
+    for (double* bytes : {&holder.own, &holder.others, &holder.alike}) *bytes *= factor;
+    if (!holder.alive) continue;
+    holder.alive->bytes *= factor;
+    holder.alive->doubtful *= factor;
   }
   return holders;
 }
@@ -262,28 +283,32 @@ double SpanLedger::divide_in_use_of(size_t size_class, std::vector<ClassAmount>&
   std::vector<uint32_t> ids;
   std::vector<Holder> holders;
   double samples = 0;
+  double opened = 0;
   for (const uint32_t span_class : span_classes_of(size_class)) {
     const auto accounts = class_accounts_.find(span_class);
     if (accounts == class_accounts_.end()) continue;
+    if (const auto timeline = timelines_.find(span_class); timeline != timelines_.end()) {
+      samples += timeline->second.samples();
+      opened += timeline->second.opened();
+    }
     const ClassMixture* mixture = mixture_of(span_class);
     for (const uint32_t id : accounts->second) {
       in_use[id] = {};
       if (mixture != nullptr) continue;
       const Account& account = accounts_[id];
-      samples += static_cast<double>(account.live_runs);
       ids.push_back(id);
       Holder& holder = holders.emplace_back();
       holder.own = account.in_use.bytes * factor;
-      holder.alive = 0;
+      holder.alive = AliveOfOthers{};
     }
     if (mixture == nullptr) continue;
     for (const auto& [owner, living] : holders_of(span_class, *mixture, factor)) {
-      samples += living.live_runs;
       ids.push_back(owner);
       holders.push_back(living.holder);
     }
   }
-  const double doubt = divide_in_use(holders, books_[size_class].ours.bytes, samples);
+  const double total = books_[size_class].ours.bytes;
+  const double doubt = divide_in_use(holders, total, opened > 0 ? total * samples / (opened * factor) : 0);
   const auto object_bytes = static_cast<double>(class_bytes(size_class));
   for (size_t i = 0; i < ids.size(); ++i)
     in_use[ids[i]] = {holders[i].in_use / object_bytes, holders[i].in_use};

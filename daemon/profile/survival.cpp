@@ -1,124 +1,127 @@
 #include "daemon/profile/survival.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
-#include <numeric>
+#include <cstddef>
 
 namespace goheapd::profile {
 namespace {
 
-// Programs change: beyond so many objects of an age, the older ones weigh half.
-constexpr double kRemembered = 256;
 // Fewer objects than this say little of how a stack's objects live.
 constexpr double kEnough = 8;
-// Ages below 2^n are single.
-constexpr size_t kSingleBits = std::bit_width(kSingleAges) - 1;
-static_assert(std::has_single_bit(kSingleAges));
-// After so many cycles at once all has arrived in the last class that is going to.
-constexpr uint32_t kMostSteps = 1U << (kSingleBits + kAgeClasses - kSingleAges);
+
+// Samples of a stack on one side of a moment.
+struct Side {
+  double samples = 0;
+  double opened = 0;
+  double died = 0;
+  double time_sum = 0;
+  void add(const Moment& moment) {
+    samples += moment.samples;
+    opened += moment.opened;
+    died += moment.died;
+    time_sum += moment.samples * moment.time;
+  }
+  bool is_known() const { return opened > 0; }
+  double alive() const { return std::clamp(1 - died / opened, 0.0, 1.0); }
+  double time() const { return time_sum / samples; }
+};
+
+// Until there are enough of them, from `at` on, which is part of both sides.
+Side side_of(std::span<const Moment> moments, size_t at, std::ptrdiff_t step) {
+  Side side;
+  for (auto i = static_cast<std::ptrdiff_t>(at);
+       i >= 0 && i < static_cast<std::ptrdiff_t>(moments.size()) && side.samples < kEnough; i += step) {
+    const Moment& moment = moments[static_cast<size_t>(i)];
+    if (moment.opened > 0) side.add(moment);
+  }
+  return side;
+}
+
+struct Estimate {
+  double alive = 0;  // a share, 0 to 1
+  double doubt = 0;
+};
+
+// Two shares of so many samples differ so much by chance, if they are the same.
+double by_chance(const Side& a, const Side& b) {
+  const double share = (a.alive() * a.samples + b.alive() * b.samples) / (a.samples + b.samples);
+  return std::sqrt(share * (1 - share) * (1 / a.samples + 1 / b.samples));
+}
+
+// In between they may have changed at any time: halfway is the best guess, and half of what they differ by the doubt.
+Estimate between(const Side& before, const Side& after, double time) {
+  const double apart = after.time() - before.time();
+  const double way = apart > 0 ? std::clamp((time - before.time()) / apart, 0.0, 1.0) : 0.5;
+  const double difference = std::abs(after.alive() - before.alive());
+  return {(1 - way) * before.alive() + way * after.alive(),
+          std::max(0.0, difference - by_chance(before, after)) / 2};
+}
+
+// How far a stack's objects share the fate of the openers', as the moments say that have its samples on both sides.
+struct Likeness {
+  double apart = 0;
+  double alive = 0;  // of the one or the other
+  void add(double others, double share, double openers) {
+    const double most = std::max(share, openers);
+    if (others <= 0 || most <= 0) return;  // what is all dead tells nothing
+    apart += others * std::abs(share - openers);
+    alive += others * most;
+  }
+  double share() const { return alive > 0 ? 1 - apart / alive : 1; }
+};
+
+// The last moment before which, or the first after which, the stack has opened runs. What is younger than objects that live
+// should live as well, what is older than dead ones should be dead; else it is as the openers' or as its own, as it was
+// elsewhere.
+Estimate beyond(const Side& before, const Side& after, double openers, const Likeness& likeness) {
+  constexpr double kDoubt = 0.5;
+  const double alike = likeness.share();
+  if (before.is_known()) return {before.alive() + (1 - before.alive()) * alike * openers, kDoubt};
+  return {after.alive() * (alike * openers + (1 - alike)), kDoubt};
+}
 
 }  // namespace
 
-size_t age_class(uint32_t survived_cycles) {
-  if (survived_cycles < kSingleAges) return survived_cycles;
-  return std::min(static_cast<size_t>(std::bit_width(survived_cycles)) - kSingleBits - 1 + kSingleAges,
-                  kAgeClasses - 1);
-}
-
-double cycles_of(size_t age_class) {
-  return age_class < kSingleAges ? 1
-                                 : std::ldexp(1.0, static_cast<int>(age_class - kSingleAges + kSingleBits));
-}
-
-void Survival::note(uint32_t survived_cycles, double bytes, bool died, bool starts_moment) {
-  Tally& tally = tallies_[age_class(survived_cycles)];
-  tally.objects += 1;
-  if (starts_moment) tally.moments += 1;
-  tally.bytes += bytes;
-  if (died) tally.died_bytes += bytes;
-  if (tally.objects < kRemembered) return;
-  tally.objects /= 2;
-  tally.moments /= 2;
-  tally.bytes /= 2;
-  tally.died_bytes /= 2;
-}
-
-void Survival::add(const Survival& other) {
-  for (size_t i = 0; i < kAgeClasses; ++i) {
-    tallies_[i].objects += other.tallies_[i].objects;
-    tallies_[i].moments += other.tallies_[i].moments;
-    tallies_[i].bytes += other.tallies_[i].bytes;
-    tallies_[i].died_bytes += other.tallies_[i].died_bytes;
+std::optional<AliveOfOthers> alive_of_others(std::span<const Moment> moments) {
+  double samples = 0;
+  for (const Moment& moment : moments) samples += moment.samples;
+  if (samples < kEnough) return std::nullopt;
+  AliveOfOthers result;
+  const auto add = [&result](double others, const Estimate& share) {
+    result.bytes += others * share.alive;
+    result.doubtful += others * share.doubt;
+  };
+  Likeness likeness;
+  for (size_t i = 0; i < moments.size(); ++i) {
+    const Side before = side_of(moments, i, -1);
+    const Side after = side_of(moments, i, 1);
+    if (!before.is_known() || !after.is_known()) continue;
+    const Estimate share = between(before, after, moments[i].time);
+    likeness.add(moments[i].others, share.alive, moments[i].openers_alive);
+    add(moments[i].others, share);
   }
-}
-
-std::optional<std::array<double, kAgeClasses>> Survival::alive() const {
-  if (tallies_[0].objects < kEnough || tallies_[0].bytes <= 0) return std::nullopt;
-  std::array<double, kAgeClasses> shares{};
-  double before = 1;
-  double risk = 0;  // of an age that was never seen: as of the one before
-  for (size_t i = 0; i < kAgeClasses; ++i) {
-    const Tally& tally = tallies_[i];
-    if (tally.bytes > 0) risk = std::clamp(tally.died_bytes / tally.bytes, 0.0, 1.0);
-    // Objects of age class i have come through i's first cycle; the middle one of its cycles is what they stand for.
-    const double cycles = cycles_of(i);
-    shares[i] = before * std::pow(1 - risk, (cycles + 1) / 2);
-    before *= std::pow(1 - risk, cycles);
+  for (size_t i = 0; i < moments.size(); ++i) {
+    const Side before = side_of(moments, i, -1);
+    const Side after = side_of(moments, i, 1);
+    if (before.is_known() && after.is_known()) continue;
+    add(moments[i].others, beyond(before, after, moments[i].openers_alive, likeness));
   }
-  return shares;
-}
-
-void AgeHistogram::add(uint32_t sweepgen, double bytes) {
-  if (sweepgen_ == 0) sweepgen_ = sweepgen;
-  if (sweepgen == young_sweepgen_) {
-    young_ += bytes;
-    return;
-  }
-  if (static_cast<int32_t>(sweepgen - young_sweepgen_) > 0) {
-    bytes_[0] += young_;
-    young_ = bytes;
-    young_sweepgen_ = sweepgen;
-    return;
-  }
-  bytes_[0] += bytes;
-}
-
-void AgeHistogram::advance(uint32_t sweepgen) {
-  const uint32_t cycles = (sweepgen - sweepgen_) / 2;
-  const bool is_first = sweepgen_ == 0;
-  sweepgen_ = sweepgen;
-  if (is_first || static_cast<int32_t>(cycles) <= 0) return;
-  for (uint32_t step = 0; step < std::min(cycles, kMostSteps); ++step) {
-    for (size_t i = kAgeClasses - 1; i-- > 0;) {
-      const double passed = bytes_[i] / cycles_of(i);
-      bytes_[i] -= passed;
-      bytes_[i + 1] += passed;
-    }
-    if (step == 0 && static_cast<int32_t>(sweepgen - young_sweepgen_) >= 2) {
-      bytes_[0] += young_;
-      young_ = 0;
-    }
-  }
-}
-
-double AgeHistogram::sum() const { return std::accumulate(bytes_.begin(), bytes_.end(), 0.0); }
-
-double believed_alive(double others, double own, double alike, double moments) {
-  if (others <= 0 || moments <= 0) return alike;
-  const double share = std::clamp(alike / others, 0.0, 1.0);
-  const double by_chance = share * (1 - share) / moments;
-  const double difference = own / others - share;
-  const double squared = difference * difference;
-  return squared <= by_chance ? share * others : others * (share + (1 - by_chance / squared) * difference);
+  return result;
 }
 
 double divide_in_use(std::span<Holder> holders, double total, double samples) {
+  if (total <= 0) {
+    for (Holder& holder : holders) holder.in_use = 0;
+    return 0;
+  }
   double known = 0;
   double alike = 0;
   double unknown = 0;
+  double all_alike = 0;
   for (Holder& holder : holders) {
-    holder.in_use = holder.own + std::min(holder.alive.value_or(0), holder.others);
+    all_alike += holder.own + holder.alike;
+    holder.in_use = holder.own + (holder.alive ? std::min(holder.alive->bytes, holder.others) : 0);
     known += holder.in_use;
     if (holder.alive) continue;
     alike += holder.alike;
@@ -142,16 +145,18 @@ double divide_in_use(std::span<Holder> holders, double total, double samples) {
     holder.in_use += part;
     sum += part;
   }
-  double sum_alike = 0;
-  for (const Holder& holder : holders) sum_alike += holder.own + holder.alike;
-  double difference = 0;
+  if (sum <= 0) return 0;
+  double doubt = 0;
   for (Holder& holder : holders) {
-    if (sum > 0) holder.in_use *= total / sum;
-    const double otherwise = sum_alike > 0 ? (holder.own + holder.alike) * total / sum_alike : holder.in_use;
-    difference += std::abs(holder.in_use - otherwise);
-    if (sum > 0) difference += holder.disbelieved * total / sum;
+    holder.in_use *= total / sum;
+    if (holder.alive)
+      doubt += holder.alive->doubtful / sum;
+    else if (all_alike > 0)
+      doubt += std::abs(holder.in_use / total - (holder.own + holder.alike) / all_alike);
   }
-  return total > 0 ? difference / 2 / total : 0;
+  constexpr double kDeviations = 3;
+  const double chance = kDeviations / std::sqrt(std::max(1.0, samples));
+  return doubt + std::max(0.0, std::abs(sum / total - 1) - chance);
 }
 
 }  // namespace goheapd::profile
