@@ -11,19 +11,9 @@ namespace {
 // Rounding leaves some bytes of what is all dead.
 constexpr double kAllDead = 1 - 1e-9;
 
-bool is_dead(const ClassTimeline::Segment& segment) { return segment.died() >= kAllDead * segment.opened(); }
+bool is_dead(const ClassTimeline::Segment& segment) { return segment.died >= kAllDead * segment.opened; }
 
 }  // namespace
-
-double ClassTimeline::Segment::opened() const {
-  return std::accumulate(entries.begin(), entries.end(), 0.0,
-                         [](double sum, const Entry& entry) { return sum + entry.opened; });
-}
-
-double ClassTimeline::Segment::died() const {
-  return std::accumulate(entries.begin(), entries.end(), 0.0,
-                         [](double sum, const Entry& entry) { return sum + entry.died; });
-}
 
 double ClassTimeline::samples() const {
   double sum = 0;
@@ -34,7 +24,7 @@ double ClassTimeline::samples() const {
 
 double ClassTimeline::opened() const {
   return std::accumulate(segments_.begin(), segments_.end(), 0.0,
-                         [](double sum, const Segment& segment) { return sum + segment.opened(); });
+                         [](double sum, const Segment& segment) { return sum + segment.opened; });
 }
 
 ClassTimeline::Entry& ClassTimeline::entry(Segment& segment, uint32_t account) {
@@ -66,6 +56,7 @@ uint64_t ClassTimeline::open(uint32_t account, uint64_t birth_ns, uint32_t sweep
   Entry& opener = entry(segment, account);
   opener.samples += 1;
   opener.opened += bytes;
+  segment.opened += bytes;
   opener.undivided += bytes;
   last_samples_ += 1;
   return birth_ns;
@@ -83,12 +74,13 @@ void ClassTimeline::correct(uint32_t account, uint64_t place_ns, double change) 
   if (segment == nullptr) return;
   Entry& opener = entry(*segment, account);
   opener.opened += change;
+  segment->opened += change;
   if (opener.undivided + change >= 0) {
     opener.undivided += change;
     return;
   }
   // It has been divided as a count said: so there is less of it for all.
-  const double before = segment->opened() - change;
+  const double before = segment->opened - change;
   const double factor = before > 0 ? std::max(0.0, 1 + change / before) : 0;
   for (Entry& taker : segment->entries) {
     taker.allocated *= factor;
@@ -97,7 +89,10 @@ void ClassTimeline::correct(uint32_t account, uint64_t place_ns, double change) 
 }
 
 void ClassTimeline::die(uint32_t account, uint64_t place_ns, double bytes) {
-  if (Segment* segment = at(place_ns)) entry(*segment, account).died += bytes;
+  Segment* segment = at(place_ns);
+  if (segment == nullptr) return;
+  entry(*segment, account).died += bytes;
+  segment->died += bytes;
 }
 
 void ClassTimeline::count(const std::unordered_map<uint32_t, double>& objects,
@@ -163,6 +158,8 @@ void ClassTimeline::join(size_t first) {
     sum.own += more.own;
   }
   entries_ += a.entries.size();
+  a.opened += b.opened;
+  a.died += b.died;
   a.last_ns = b.last_ns;
   a.sweepgen = b.sweepgen;
   a.awaits_count = a.awaits_count && b.awaits_count;

@@ -39,11 +39,11 @@ class ClassTimeline {
   struct Segment {
     uint64_t first_ns = 0;  // births
     uint64_t last_ns = 0;
-    uint32_t sweepgen = 0;       // at the last birth
-    bool awaits_count = false;   // a count of its time is coming
+    uint32_t sweepgen = 0;      // at the last birth
+    bool awaits_count = false;  // a count of its time is coming
+    double opened = 0;          // of all entries
+    double died = 0;
     std::vector<Entry> entries;  // by account
-    double opened() const;
-    double died() const;
   };
 
   // `awaits_count`: count() will tell who took what was opened now. Returns the birth's place in time, which is its own

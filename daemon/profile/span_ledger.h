@@ -263,14 +263,15 @@ class SpanLedger {
   // What is known of one holder in a class that windows have counted.
   struct LivingHolder {
     Holder holder;
+    std::optional<double>
+        own_part;  // of what it has opened, as windows have it; nullopt: they know nothing of it
     std::vector<Moment> moments;
   };
   // What each holder has opened and allocated in a segment of the timeline, and how much lives of that in its own runs.
   void add_moments(uint32_t span_class, const ClassTimeline::Segment& segment, const ClassMixture& mixture,
-                   std::map<uint32_t, LivingHolder>& holders) const;
-  // By the account that shows what the holder has.
-  std::map<uint32_t, LivingHolder> holders_of(uint32_t span_class, const ClassMixture& mixture,
-                                              double factor) const;
+                   std::vector<LivingHolder>& holders) const;
+  // By place in the class, of the account that shows what the holder has.
+  std::vector<LivingHolder> holders_of(uint32_t span_class, const ClassMixture& mixture, double factor) const;
   double divide_in_use_of(size_t size_class, std::vector<ClassAmount>& in_use) const;
   bool is_resolved(uint32_t span_class) const;
   // Of all classes: allocated since the first reading, and of that in use.

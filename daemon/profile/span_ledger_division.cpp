@@ -224,50 +224,52 @@ void SpanLedger::raise_to_in_use(std::vector<ClassAmount>& allocated,
 }
 
 void SpanLedger::add_moments(uint32_t span_class, const ClassTimeline::Segment& segment,
-                             const ClassMixture& mixture, std::map<uint32_t, LivingHolder>& holders) const {
-  std::map<uint32_t, Moment> moments;
+                             const ClassMixture& mixture, std::vector<LivingHolder>& holders) const {
+  std::vector<Moment> moments(holders.size());
   OriginAmounts undivided;
   for (const ClassTimeline::Entry& entry : segment.entries) {
-    const uint32_t owner = shown_at(entry.account);
-    Moment& moment = moments[owner];
+    const uint32_t place = accounts_[shown_at(entry.account)].place;
+    LivingHolder& living = holders[place];
+    Moment& moment = moments[place];
     moment.samples += entry.samples;
     moment.opened += entry.opened;
     moment.died += entry.died;
-    const std::optional<OriginId> origin = accounts_[entry.account].origin;
-    const bool divides = origin && mixture.knows(*origin);
-    if (divides) undivided[*origin] += entry.undivided;
-    const double own = entry.own + entry.undivided * (divides ? mixture.own_part(*origin) : 1);
-    moment.others += entry.allocated + (divides ? 0 : entry.undivided) - own;
-    if (entry.opened > 0)
-      holders[owner].holder.own += own * std::clamp(1 - entry.died / entry.opened, 0.0, 1.0);
+    if (living.own_part) undivided[*accounts_[entry.account].origin] += entry.undivided;
+    const double own = entry.own + entry.undivided * living.own_part.value_or(1);
+    moment.others += entry.allocated + (living.own_part ? 0 : entry.undivided) - own;
+    if (entry.opened > 0) living.holder.own += own * std::clamp(1 - entry.died / entry.opened, 0.0, 1.0);
   }
   for (const auto& [origin, bytes] : mixture.divide(undivided))
-    moments[owners_.at(owner_key(origin, span_class))].others += bytes;
-  const double opened = segment.opened();
-  const double openers_alive = opened > 0 ? std::clamp(1 - segment.died() / opened, 0.0, 1.0) : 0;
-  for (auto& [owner, moment] : moments) {
+    moments[accounts_[owners_.at(owner_key(origin, span_class))].place].others += bytes;
+  const double openers_alive =
+      segment.opened > 0 ? std::clamp(1 - segment.died / segment.opened, 0.0, 1.0) : 0;
+  for (size_t i = 0; i < moments.size(); ++i) {
+    Moment& moment = moments[i];
+    if (moment.opened <= 0 && moment.others <= 0) continue;
     moment.time = static_cast<double>(segment.first_ns) / 2 + static_cast<double>(segment.last_ns) / 2;
     moment.others = std::max(0.0, moment.others);
     moment.openers_alive = openers_alive;
-    Holder& holder = holders[owner].holder;
-    holder.others += moment.others;
-    holder.alike += moment.others * openers_alive;
-    holders[owner].moments.push_back(moment);
+    holders[i].holder.others += moment.others;
+    holders[i].holder.alike += moment.others * openers_alive;
+    holders[i].moments.push_back(moment);
   }
 }
 
 // Of a class that windows have counted. Sampled stacks that differ within the allocator only are one holder: what one
 // of them tells of how long objects live holds for all that the stack has allocated, which its owner shows.
-std::map<uint32_t, SpanLedger::LivingHolder> SpanLedger::holders_of(uint32_t span_class,
-                                                                    const ClassMixture& mixture,
-                                                                    double factor) const {
-  std::map<uint32_t, LivingHolder> holders;
-  for (const uint32_t id : class_accounts_.at(span_class)) holders[shown_at(id)];
+std::vector<SpanLedger::LivingHolder> SpanLedger::holders_of(uint32_t span_class, const ClassMixture& mixture,
+                                                             double factor) const {
+  const std::vector<uint32_t>& ids = class_accounts_.at(span_class);
+  std::vector<LivingHolder> holders(ids.size());
+  for (const uint32_t id : ids) {
+    const std::optional<OriginId> origin = accounts_[id].origin;
+    if (origin && mixture.knows(*origin)) holders[accounts_[id].place].own_part = mixture.own_part(*origin);
+  }
   const auto timeline = timelines_.find(span_class);
   if (timeline == timelines_.end()) return holders;
   for (const ClassTimeline::Segment& segment : timeline->second.segments())
     if (timeline->second.is_judged(segment)) add_moments(span_class, segment, mixture, holders);
-  for (auto& [owner, living] : holders) {
+  for (LivingHolder& living : holders) {
     Holder& holder = living.holder;
     holder.alive = alive_of_others(living.moments);
     for (double* bytes : {&holder.own, &holder.others, &holder.alike}) *bytes *= factor;
@@ -302,10 +304,9 @@ double SpanLedger::divide_in_use_of(size_t size_class, std::vector<ClassAmount>&
       holder.alive = AliveOfOthers{};
     }
     if (mixture == nullptr) continue;
-    for (const auto& [owner, living] : holders_of(span_class, *mixture, factor)) {
-      ids.push_back(owner);
+    ids.insert(ids.end(), accounts->second.begin(), accounts->second.end());
+    for (const LivingHolder& living : holders_of(span_class, *mixture, factor))
       holders.push_back(living.holder);
-    }
   }
   const double total = books_[size_class].ours.bytes;
   const double doubt = divide_in_use(holders, total, opened > 0 ? total * samples / (opened * factor) : 0);

@@ -3,12 +3,16 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <vector>
 
 namespace goheapd::profile {
 namespace {
 
 // Fewer objects than this say little of how a stack's objects live.
 constexpr double kEnough = 8;
+constexpr double kNearest = 1;
+// Where there are samples on one side only.
+constexpr double kSome = 3;
 
 // Samples of a stack on one side of a moment.
 struct Side {
@@ -27,11 +31,11 @@ struct Side {
   double time() const { return time_sum / samples; }
 };
 
-// Until there are enough of them, from `at` on, which is part of both sides.
-Side side_of(std::span<const Moment> moments, size_t at, std::ptrdiff_t step) {
+// Until there are so many of them, from `at` on, which is part of both sides.
+Side side_of(std::span<const Moment> moments, size_t at, std::ptrdiff_t step, double enough) {
   Side side;
   for (auto i = static_cast<std::ptrdiff_t>(at);
-       i >= 0 && i < static_cast<std::ptrdiff_t>(moments.size()) && side.samples < kEnough; i += step) {
+       i >= 0 && i < static_cast<std::ptrdiff_t>(moments.size()) && side.samples < enough; i += step) {
     const Moment& moment = moments[static_cast<size_t>(i)];
     if (moment.opened > 0) side.add(moment);
   }
@@ -49,13 +53,25 @@ double by_chance(const Side& a, const Side& b) {
   return std::sqrt(share * (1 - share) * (1 / a.samples + 1 / b.samples));
 }
 
-// In between they may have changed at any time: halfway is the best guess, and half of what they differ by the doubt.
-Estimate between(const Side& before, const Side& after, double time) {
+double on_the_way(const Side& before, const Side& after, double time) {
   const double apart = after.time() - before.time();
   const double way = apart > 0 ? std::clamp((time - before.time()) / apart, 0.0, 1.0) : 0.5;
-  const double difference = std::abs(after.alive() - before.alive());
-  return {(1 - way) * before.alive() + way * after.alive(),
-          std::max(0.0, difference - by_chance(before, after)) / 2};
+  return (1 - way) * before.alive() + way * after.alive();
+}
+
+// Where the nearest samples before and after have the same fate, so has what is between. Where they differ, and it is no
+// chance that they do, it may have changed at any time in between: halfway is the best guess, and half of what they differ
+// by the doubt.
+Estimate between(std::span<const Moment> moments, size_t at) {
+  const double time = moments[at].time;
+  const Side before = side_of(moments, at, -1, kEnough);
+  const Side after = side_of(moments, at, 1, kEnough);
+  const double difference = std::abs(after.alive() - before.alive()) - by_chance(before, after);
+  if (difference <= 0) return {on_the_way(before, after, time), 0};
+  const Side just_before = side_of(moments, at, -1, kNearest);
+  const Side just_after = side_of(moments, at, 1, kNearest);
+  return {on_the_way(just_before, just_after, time),
+          std::min(difference, std::abs(just_after.alive() - just_before.alive())) / 2};
 }
 
 // How far a stack's objects share the fate of the openers', as the moments say that have its samples on both sides.
@@ -73,12 +89,15 @@ struct Likeness {
 
 // The last moment before which, or the first after which, the stack has opened runs. What is younger than objects that live
 // should live as well, what is older than dead ones should be dead; else it is as the openers' or as its own, as it was
-// elsewhere.
+// elsewhere, and that is a guess.
 Estimate beyond(const Side& before, const Side& after, double openers, const Likeness& likeness) {
-  constexpr double kDoubt = 0.5;
+  constexpr double kGuess = 0.5;
+  constexpr double kExpected = 0.25;
   const double alike = likeness.share();
-  if (before.is_known()) return {before.alive() + (1 - before.alive()) * alike * openers, kDoubt};
-  return {after.alive() * (alike * openers + (1 - alike)), kDoubt};
+  const double expected = before.is_known() ? before.alive() : 1 - after.alive();
+  const double doubt = expected * kExpected + (1 - expected) * kGuess;
+  if (before.is_known()) return {before.alive() + (1 - before.alive()) * alike * openers, doubt};
+  return {after.alive() * (alike * openers + (1 - alike)), doubt};
 }
 
 }  // namespace
@@ -93,19 +112,21 @@ std::optional<AliveOfOthers> alive_of_others(std::span<const Moment> moments) {
     result.doubtful += others * share.doubt;
   };
   Likeness likeness;
+  std::vector<size_t> one_sided;
   for (size_t i = 0; i < moments.size(); ++i) {
-    const Side before = side_of(moments, i, -1);
-    const Side after = side_of(moments, i, 1);
-    if (!before.is_known() || !after.is_known()) continue;
-    const Estimate share = between(before, after, moments[i].time);
-    likeness.add(moments[i].others, share.alive, moments[i].openers_alive);
-    add(moments[i].others, share);
+    const double others = moments[i].others;
+    if (others <= 0) continue;
+    if (!side_of(moments, i, -1, kNearest).is_known() || !side_of(moments, i, 1, kNearest).is_known()) {
+      one_sided.push_back(i);
+      continue;
+    }
+    const Estimate share = between(moments, i);
+    likeness.add(others, share.alive, moments[i].openers_alive);
+    add(others, share);
   }
-  for (size_t i = 0; i < moments.size(); ++i) {
-    const Side before = side_of(moments, i, -1);
-    const Side after = side_of(moments, i, 1);
-    if (before.is_known() && after.is_known()) continue;
-    add(moments[i].others, beyond(before, after, moments[i].openers_alive, likeness));
+  for (const size_t i : one_sided) {
+    add(moments[i].others, beyond(side_of(moments, i, -1, kSome), side_of(moments, i, 1, kSome),
+                                  moments[i].openers_alive, likeness));
   }
   return result;
 }

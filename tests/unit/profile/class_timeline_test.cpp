@@ -21,7 +21,7 @@ double allocated_by(const ClassTimeline& timeline, uint32_t account) {
 
 double died(const ClassTimeline& timeline) {
   double sum = 0;
-  for (const auto& segment : timeline.segments()) sum += segment.died();
+  for (const auto& segment : timeline.segments()) sum += segment.died;
   return sum;
 }
 
@@ -33,7 +33,7 @@ TEST(ClassTimeline, AnOpenerHasASegmentUntilAnotherComes) {
   timeline.open(1, 400, 20, 10, false);
   timeline.open(1, 500, 22, 10, false);  // a collection has begun
   ASSERT_EQ(timeline.segments().size(), 4u);
-  EXPECT_EQ(timeline.segments()[0].opened(), 20);
+  EXPECT_EQ(timeline.segments()[0].opened, 20);
   EXPECT_EQ(timeline.segments()[0].last_ns, 200u);
   EXPECT_EQ(timeline.segments()[1].entries[0].account, 2u);
   timeline.set_judged(22);
@@ -52,10 +52,10 @@ TEST(ClassTimeline, DeathsAndCorrectionsFindTheirSegment) {
   timeline.die(1, third, 40);
   timeline.die(1, first, 10);
   ASSERT_EQ(timeline.segments().size(), 3u);
-  EXPECT_EQ(timeline.segments()[0].died(), 10);
-  EXPECT_EQ(timeline.segments()[1].opened(), 15);
+  EXPECT_EQ(timeline.segments()[0].died, 10);
+  EXPECT_EQ(timeline.segments()[1].opened, 15);
   EXPECT_EQ(timeline.segments()[1].entries[0].undivided, 15);
-  EXPECT_EQ(timeline.segments()[2].died(), 40);
+  EXPECT_EQ(timeline.segments()[2].died, 40);
 }
 
 TEST(ClassTimeline, ACountDividesWhatWasOpenedSinceTheLast) {
@@ -110,7 +110,7 @@ TEST(ClassTimeline, TheOldIsJoined) {
   EXPECT_EQ(timeline.samples(), 600 * 20);
   EXPECT_EQ(died(timeline), 590 * 20 * 10);
   const auto& segments = timeline.segments();
-  EXPECT_EQ(segments[0].died(), segments[0].opened());
+  EXPECT_EQ(segments[0].died, segments[0].opened);
   EXPECT_GE(segments[0].last_ns, 580 * kSecond);
   EXPECT_GE(segments.size(), ClassTimeline::kMaxSegments / 2);
 }

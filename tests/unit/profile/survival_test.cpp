@@ -56,7 +56,8 @@ TEST(AliveOfOthers, DeathByStack) {
 TEST(AliveOfOthers, OneChangeTellsNothing) {
   EXPECT_GE(alive('A', "aaBB").doubtful, 100);
   EXPECT_GE(alive('B', "aaBB").doubtful, 100);
-  EXPECT_GE(alive('A', "AAbb").doubtful, 100);
+  EXPECT_GE(alive('A', "AAbb").doubtful, 50);
+  EXPECT_GE(alive('B', "AAbb").doubtful, 50);
   // Who was alive before should be alive after, who is dead after should be dead before.
   EXPECT_EQ(alive('A', "AAbb").bytes, 200);
   EXPECT_EQ(alive('B', "AAbb").bytes, 0);
