@@ -7,29 +7,19 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cerrno>
-#include <cstddef>
 #include <iterator>
 #include <map>
 #include <thread>
-#include <unordered_map>
-#include <unordered_set>
 #include <utility>
 
 #include "daemon/base/clock.h"
-#include "daemon/probe/decoder.h"
-#include "daemon/probe/exact_reader.h"
+#include "daemon/probe/collector_state.h"
 #include "daemon/probe/host_support.h"
-#include "daemon/probe/map_walk.h"
-#include "daemon/probe/wire_target.h"
 
 namespace goheapd::probe {
 namespace {
 
-constexpr int kStopConsuming = -ECANCELED;
-// A record in the ring has a header of so many bytes before it, and begins where an address divides by as many.
-constexpr size_t kRingUnit = BPF_RINGBUF_HDR_SZ;
 // A window whose end is long past: its probes are put in, and nothing is counted.
 constexpr uint64_t kNoWindowYet = 1;
 
@@ -60,171 +50,7 @@ void take_links(AttachedProbes& probes, std::vector<ProbeLink>& links) {
   }
 }
 
-struct FreeRing {
-  void operator()(ring_buffer* ring) const { ring_buffer__free(ring); }
-};
-
-struct Target {
-  uint16_t index = 0;
-  wire::WireTarget wire{};
-  AttachedProbes probes;
-  bool has_counts = false;  // in the kernel, of the exact group
-  bool has_runs = false;    // in the kernel, of the group spans
-};
-
-using Losses = std::array<uint64_t, wire::kLossReasons>;
-
-// Of which something is in the kernel that is to go. The maps are shared by all targets, so one walk does for many.
-struct Sessions {
-  std::unordered_set<uint32_t> counts;
-  std::unordered_set<uint32_t> runs;
-};
-
 }  // namespace
-
-struct Collector::State {
-  State(BpfObject loaded, Attacher with) : object(std::move(loaded)), attacher(std::move(with)) {}
-
-  BpfObject object;  // first: outlives the links and the ring that refer to it
-  Attacher attacher;
-  AttachMethod method = AttachMethod::uprobe_multi;
-  Sinks sinks;
-  ExactReader exact{object.exact_counts(), object.shipped_stacks(), object.possible_cpus()};
-  uint32_t next_session = 1;
-  std::vector<uint16_t> free_indices;
-  std::unordered_map<pid_t, Target> targets;
-  Losses gone_losses{};  // of targets that were detached
-  std::array<uint64_t, kEventKindNames.size()> kinds{};
-  std::array<uint64_t, kDecodeErrorNames.size()> decode_errors{};
-  uint64_t stale_events = 0;
-  size_t delivered = 0;      // by the present poll()
-  size_t bytes_to_take = 0;  // that were waiting when it began
-  std::unique_ptr<ring_buffer, FreeRing> ring;
-
-  static int on_record(void* context, void* data, size_t size) {
-    return static_cast<State*>(context)->take_in(ByteView(data, size));
-  }
-  int take_in(ByteView record);
-  wire::WireStatistics statistics_of(uint32_t index) const;
-  void clear_statistics(uint32_t index) const;
-  Expected<bool> write(const Target& target) const;
-  void forget(pid_t pid, Target& target, Sessions& doomed);
-  void forget(pid_t pid, Target& target);
-  void forget_counts(Target& target);
-  void forget_runs(Target& target);
-  void forget(const Sessions& doomed);
-};
-
-int Collector::State::take_in(ByteView record) {
-  ++delivered;
-  bytes_to_take -=
-      std::min(bytes_to_take, kRingUnit + (record.size() + kRingUnit - 1) / kRingUnit * kRingUnit);
-  auto decoded = decode(record);
-  if (!decoded) {
-    ++decode_errors[static_cast<size_t>(decoded.error())];
-  } else {
-    const size_t kind = kind_index(*decoded);
-    bool stale = false;
-    if (decoded->session != 0) {
-      // An event of an earlier program of the same pid must not be credited to the present one.
-      const pid_t pid = std::visit(
-          [](const auto& value) {
-            if constexpr (std::is_same_v<std::decay_t<decltype(value)>, model::ExactStack>) {
-              return value.pid;
-            } else {
-              return std::visit([](const auto& event) { return event.pid; }, value);
-            }
-          },
-          decoded->value);
-      const auto target = targets.find(pid);
-      stale = target == targets.end() || target->second.wire.session != decoded->session;
-    }
-    if (stale) {
-      ++stale_events;
-    } else {
-      ++kinds[kind];
-      if (auto* event = std::get_if<model::Event>(&decoded->value)) {
-        sinks.event(std::move(*event));
-      } else {
-        sinks.stack(std::move(std::get<model::ExactStack>(decoded->value)));
-      }
-    }
-  }
-  return bytes_to_take == 0 ? kStopConsuming : 0;
-}
-
-wire::WireStatistics Collector::State::statistics_of(uint32_t index) const {
-  std::vector<wire::WireStatistics> cpu_values(object.possible_cpus());
-  wire::WireStatistics sum{};
-  if (bpf_map_lookup_elem(object.statistics(), &index, cpu_values.data()) != 0) return sum;
-  for (const wire::WireStatistics& value : cpu_values) {
-    sum.hits += value.hits;
-    sum.single_step_hits += value.single_step_hits;
-    sum.program_ns += value.program_ns;
-    for (size_t reason = 0; reason < wire::kLossReasons; ++reason) sum.lost[reason] += value.lost[reason];
-  }
-  return sum;
-}
-
-// Rewrites all of the entry, word by word, but the first one, which never changes: the kernel takes the process out of it
-// as soon as that executes another program, whose hits must not be recorded whatever is written here.
-Expected<bool> Collector::State::write(const Target& target) const {
-  static_assert(offsetof(wire::WireTarget, tgid) == 0 &&
-                offsetof(wire::WireTarget, recording) == sizeof(uint64_t));
-  const auto entry = object.target_words(target.index);
-  const auto words = std::bit_cast<std::array<uint64_t, decltype(entry)::extent>>(target.wire);
-  for (size_t i = 1; i < words.size(); ++i) __atomic_store_n(&entry[i], words[i], __ATOMIC_RELAXED);
-  if (__atomic_load_n(entry.data(), __ATOMIC_RELAXED) != words.front())
-    return fail("the process runs another program by now", std::to_string(target.wire.tgid), ESTALE);
-  return true;
-}
-
-void Collector::State::clear_statistics(uint32_t index) const {
-  const std::vector<wire::WireStatistics> zeros(object.possible_cpus());
-  bpf_map_update_elem(object.statistics(), &index, zeros.data(), BPF_ANY);
-}
-
-// After the probes are out.
-void Collector::State::forget(pid_t pid, Target& target, Sessions& doomed) {
-  const auto tgid = static_cast<uint32_t>(pid);
-  const uint32_t index = target.index;
-  attacher.forget_sites(pid, target.probes.points);
-  bpf_map_delete_elem(object.target_of_process(), &tgid);
-  const wire::WireTarget empty{};
-  bpf_map_update_elem(object.targets(), &index, &empty, BPF_ANY);
-  const wire::WireStatistics last = statistics_of(index);
-  for (size_t reason = 0; reason < gone_losses.size(); ++reason) gone_losses[reason] += last.lost[reason];
-  if (target.has_counts) doomed.counts.insert(target.wire.session);
-  if (target.has_runs) doomed.runs.insert(target.wire.session);
-  free_indices.push_back(target.index);
-}
-
-void Collector::State::forget(pid_t pid, Target& target) {
-  Sessions doomed;
-  forget(pid, target, doomed);
-  forget(doomed);
-}
-
-void Collector::State::forget_counts(Target& target) {
-  target.has_counts = false;
-  forget(Sessions{.counts = {target.wire.session}, .runs = {}});
-}
-
-void Collector::State::forget_runs(Target& target) {
-  target.has_runs = false;
-  forget(Sessions{.counts = {}, .runs = {target.wire.session}});
-}
-
-void Collector::State::forget(const Sessions& doomed) {
-  if (const auto forgotten = exact.forget(doomed.counts); !forgotten)
-    spdlog::warn("exact counts of targets that are gone stay in the kernel: {}",
-                 to_string(forgotten.error()));
-  const auto caches =
-      remove_sessions<wire::WireRunKey>(object.span_caches(), sizeof(wire::WireSpanCache), doomed.runs);
-  const auto runs =
-      remove_sessions<wire::WireRunKey>(object.open_runs(), sizeof(wire::WireOpenRun), doomed.runs);
-  if (!caches || !runs) spdlog::warn("what targets that are gone had under way stays in the kernel");
-}
 
 Collector::Collector(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Collector::Collector(Collector&&) noexcept = default;
@@ -291,7 +117,7 @@ Expected<AttachReport> Collector::attach(const AttachRequest& request) {
   if (state_->targets.contains(pid)) return fail("the process is already attached", std::to_string(pid));
   if (state_->free_indices.empty()) return fail("as many processes are attached as there is room for");
 
-  Target target;
+  State::Target target;
   target.index = state_->free_indices.back();
   target.wire = wire_target(request, state_->next_session++);
   if (const auto told = set_spans(target.wire, request); !told) return tl::unexpected(told.error());
@@ -326,7 +152,7 @@ Expected<AttachReport> Collector::add(const AttachRequest& request) {
   const pid_t pid = request.process.pid;
   const auto found = state_->targets.find(pid);
   if (found == state_->targets.end()) return fail("the process is not attached", std::to_string(pid));
-  Target& target = found->second;
+  State::Target& target = found->second;
   for (const gobin::ProbePoint& point : request.points) {
     if (target.probes.has(group_of(point.role)))
       return fail("such probes are already attached", point.function);
@@ -364,7 +190,7 @@ Expected<AttachReport> Collector::add(const AttachRequest& request) {
 void Collector::remove(pid_t pid, ProbeGroup group) {
   const auto found = state_->targets.find(pid);
   if (found == state_->targets.end()) return;
-  Target& target = found->second;
+  State::Target& target = found->second;
   target.probes.links[static_cast<size_t>(group)].reset();
   std::vector<AttachedPoint> removed;
   std::erase_if(target.probes.points, [&](const AttachedPoint& point) {
@@ -393,7 +219,7 @@ void Collector::detach(std::span<const pid_t> pids) {
       take_links(found->second.probes, links);
   }
   close_links(std::move(links));
-  Sessions doomed;
+  State::Sessions doomed;
   for (const pid_t pid : pids) {
     const auto found = state_->targets.find(pid);
     if (found == state_->targets.end()) continue;
@@ -502,7 +328,7 @@ Expected<TargetCounters> Collector::counters(pid_t pid) const {
 }
 
 std::vector<model::LabelledCount> Collector::lost_events() const {
-  Losses sum = state_->gone_losses;
+  State::Losses sum = state_->gone_losses;
   const auto add = [&](uint32_t index) {
     const wire::WireStatistics statistics = state_->statistics_of(index);
     for (size_t reason = 0; reason < sum.size(); ++reason) sum[reason] += statistics.lost[reason];
