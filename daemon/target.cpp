@@ -1,7 +1,6 @@
 #include "daemon/target.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <cstdlib>
 #include <numeric>
 #include <unordered_map>

@@ -22,7 +22,7 @@ namespace goheapd::probe {
 
 struct Collector::State {
   struct FreeRing {
-    void operator()(ring_buffer* ring) const { ring_buffer__free(ring); }
+    void operator()(ring_buffer* events) const { ring_buffer__free(events); }
   };
 
   struct Target {
