@@ -116,6 +116,7 @@ void SpanLedger::on_opened(model::SpanRunOpened event, double times) {
   Account& account = accounts_[run.account];
   if (account.object_bytes != event.object_bytes) account.object_bytes = 0;
   const double planned_bytes = static_cast<double>(run.planned) * static_cast<double>(run.object_bytes);
+  slice_weight_ = std::max(1.0, times);
   run.weight = times * unsampling_factor(planned_bytes, event.mean_distance);
   run.counts = !counts_elsewhere_;
   run.settlements = books_[account.size_class()].settlements;
@@ -125,7 +126,9 @@ void SpanLedger::on_opened(model::SpanRunOpened event, double times) {
   if (run.counts) {
     ClassBook& book = books_[account.size_class()];
     account.open += amount;
+    account.open_sampled += run.sampled();
     book.open += amount;
+    book.open_sampled += run.sampled();
     ++book.open_runs;
   }
 
@@ -154,8 +157,9 @@ void SpanLedger::bury(const Run& run) {
 
 void SpanLedger::correct(Run& run, uint32_t used, bool is_alive) {
   division_.reset();
-  const double objects = run.weight * (static_cast<double>(std::min(used, run.planned)) - run.used);
-  const ClassAmount change{objects, objects * static_cast<double>(run.object_bytes)};
+  const double objects = static_cast<double>(std::min(used, run.planned)) - run.used;
+  const ClassAmount sampled{objects, objects * static_cast<double>(run.object_bytes)};
+  const ClassAmount change = sampled * run.weight;
   run.used = std::min(used, run.planned);
   Account& account = accounts_[run.account];
   account.opened_bytes += change.bytes;
@@ -165,8 +169,11 @@ void SpanLedger::correct(Run& run, uint32_t used, bool is_alive) {
   }
   // What is settled stays: taken from what is open now, it would be taken from others.
   if (run.counts && run.settlements == books_[account.size_class()].settlements) {
+    ClassBook& book = books_[account.size_class()];
     account.open += change;
-    books_[account.size_class()].open += change;
+    account.open_sampled += sampled;
+    book.open += change;
+    book.open_sampled += sampled;
   }
   if (is_alive) account.young += change;
 }
@@ -208,12 +215,33 @@ void SpanLedger::judge(const model::LivenessReading& reading) {
   sweepgen_ = reading.sweepgen;
 }
 
-void SpanLedger::sum_in_use() {
-  in_use_sweepgen_ = sweepgen_;
-  for (Account& account : accounts_) {
-    account.in_use = account.young = {};
+// In slices a cycle finds all of what is younger than a slice, or nothing. Some cycles of some slices must be in the mean,
+// but no more than two minutes: programs change.
+void SpanLedger::begin_cycle_of_mean() {
+  constexpr double kCyclesPerWeight = 8;
+  constexpr double kMostCycles = 256;
+  constexpr double kLongestNs = 120e9;
+  const double cycle_ns = static_cast<double>(reading_ns_ - std::exchange(mean_ns_, reading_ns_));
+  if (!samples_in_slices()) {
+    // What was sampled all the time is as good as many cycles.
+    mean_cycles_ = births_ > 0 ? kMostCycles : 0;
+    part_of_mean_ = 1;
+    return;
   }
-  for (ClassBook& book : books_) book.in_use = {};
+  mean_cycles_ = std::min({mean_cycles_ + 1, kCyclesPerWeight * slice_weight_, kMostCycles});
+  part_of_mean_ = std::min(1.0, std::max(1 / mean_cycles_, cycle_ns / kLongestNs));
+}
+
+void SpanLedger::sum_in_use() {
+  const bool is_new = std::exchange(in_use_sweepgen_, sweepgen_) != sweepgen_;
+  if (is_new) begin_cycle_of_mean();
+  const double part = part_of_mean_;
+  for (Account& account : accounts_) {
+    if (is_new) account.in_use_before = account.in_use;
+    account.in_use = account.in_use_before * (1 - part);
+    account.in_use_sampled = account.young = {};
+  }
+  for (ClassBook& book : books_) book.in_use = book.in_use_sampled = {};
   for (const auto& [address, run] : live_) {
     Account& account = accounts_[run.account];
     const ClassAmount amount = run.amount();
@@ -221,22 +249,46 @@ void SpanLedger::sum_in_use() {
       account.young += amount;
       continue;
     }
-    account.in_use += amount;
-    books_[account.size_class()].in_use += amount;
+    account.in_use += amount * part;
+    account.in_use_sampled += run.sampled();
+  }
+  for (Account& account : accounts_) {
+    if (account.in_use.bytes < account.in_use_sampled.bytes) account.in_use = account.in_use_sampled;
+    books_[account.size_class()].in_use += account.in_use;
+    books_[account.size_class()].in_use_sampled += account.in_use_sampled;
   }
   for (const Death& death : std::exchange(unsummed_deaths_, {}))
     timelines_[accounts_[death.account].span_class].die(death.account, death.place_ns, death.bytes);
   for (auto& [span_class, timeline] : timelines_) timeline.set_judged(sweepgen_);
+  if (is_new) average_holders();
+}
+
+SpanLedger::Scale SpanLedger::scale_to(const ClassAmount& total, const ClassAmount& weighed,
+                                       const ClassAmount& sampled, size_t size_class) {
+  if (size_class != 0) {
+    const double factor = total.bytes / weighed.bytes;
+    return {factor, factor, {}};
+  }
+  if (total.bytes <= sampled.bytes) return {total.bytes / sampled.bytes, 0, {}};
+  // A few samples do not stand for any amount.
+  constexpr double kMost = 8;
+  const ClassAmount rest = weighed - sampled;
+  const double spare = total.bytes - sampled.bytes;
+  const double factor = rest.bytes > 0 ? std::min(spare / rest.bytes, kMost) : 0;
+  // Rounding is nothing that was left.
+  const double left = spare - factor * rest.bytes;
+  if (left < total.bytes * 1e-6) return {1, factor, {}};
+  return {1, factor, {std::max(0.0, total.objects - sampled.objects - factor * rest.objects), left}};
 }
 
 void SpanLedger::measure_allocations() {
   std::array<bool, kSpanSizeClasses> settles{};
   for (size_t i = 0; i < kSpanSizeClasses; ++i) {
     ClassBook& book = books_[i];
-    book.factor = 1;
+    book.scale = {};
     if (book.open.bytes <= 0) continue;
-    book.factor = (to_divide(i) - book.settled).bytes / book.open.bytes;
-    settles[i] = book.open_runs >= kSettleRuns;
+    book.scale = scale_to(to_divide(i) - book.settled, book.open, book.open_sampled, i);
+    settles[i] = book.open_runs >= kSettleRuns && book.scale.left.bytes <= 0;
   }
   const std::vector<ClassAmount> allocated = allocations();
   for (size_t i = 0; i < accounts_.size(); ++i) {
@@ -246,41 +298,55 @@ void SpanLedger::measure_allocations() {
       account.divided = allocated[i];
       account.settled = {};
     } else {
-      account.settled += account.open * books_[account.size_class()].factor;
+      account.settled += books_[account.size_class()].scale.of(account.open, account.open_sampled);
     }
-    account.open = {};
+    account.open = account.open_sampled = {};
   }
   for (size_t i = 0; i < kSpanSizeClasses; ++i) {
     if (!settles[i]) continue;
     books_[i].settled = to_divide(i);
-    books_[i].open = {};
+    books_[i].open = books_[i].open_sampled = {};
     books_[i].open_runs = 0;
     ++books_[i].settlements;
-    books_[i].factor = 1;
+    books_[i].scale = {};
   }
+}
+
+// What the samples do not explain is from before, if that much can be.
+double SpanLedger::measure_from_before(size_t size_class) const {
+  const ClassBook& book = books_[size_class];
+  const double live = classes_.live(size_class).bytes;
+  const double most = classes_.most_from_before(size_class).bytes;
+  // More than was allocated since cannot be from since.
+  const double least = (classes_.live(size_class) - classes_.allocated(size_class)).bytes;
+  double from_before = std::clamp(live - book.in_use.bytes, 0.0, most);
+  if (samples_in_slices() && from_before_measured_) {
+    // It can only have become less, and has when there is no room for it. Else the mean of some slices knows no better.
+    const double room = std::max(0.0, live - book.in_use_sampled.bytes);
+    const bool fits = book.from_before.bytes <= room;
+    from_before = std::min(fits ? book.from_before.bytes : std::min(from_before, room), most);
+  }
+  return std::max(from_before, least);
 }
 
 void SpanLedger::measure_in_use() {
+  for (size_t i = 0; i < kSpanSizeClasses; ++i) divide_book(i, classes_.live(i), measure_from_before(i));
   in_use_measured_ = true;
-  for (size_t i = 0; i < kSpanSizeClasses; ++i) {
-    const ClassAmount& live = classes_.live(i);
-    // What the samples do not explain is from before, if that much can be.
-    const double unexplained =
-        std::clamp(live.bytes - books_[i].in_use.bytes, 0.0, classes_.most_from_before(i).bytes);
-    // More than was allocated since cannot be from since.
-    const double from_before = std::max(unexplained, (live - classes_.allocated(i)).bytes);
-    divide_book(books_[i], live, from_before);
-  }
+  // A cycle that ended before we came has left out what was allocated between the two.
+  from_before_measured_ = !classes_.live_is_estimated();
 }
 
-void SpanLedger::divide_book(ClassBook& book, const ClassAmount& live, double from_before) {
+void SpanLedger::divide_book(size_t size_class, const ClassAmount& live, double from_before) {
+  ClassBook& book = books_[size_class];
   const double per_byte = live.bytes > 0 ? live.objects / live.bytes : 0;
   const double ours = live.bytes - from_before;
-  const bool is_sampled = book.in_use.bytes > 0;
   book.ours = {ours * per_byte, ours};
   book.from_before = {from_before * per_byte, from_before};
-  book.in_use_factor = is_sampled ? ours / book.in_use.bytes : 1;
-  book.unsampled = is_sampled ? ClassAmount{} : ClassAmount{ours * per_byte, ours};
+  book.in_use_scale = {};
+  book.unsampled = book.ours;
+  if (book.in_use.bytes <= 0) return;
+  book.in_use_scale = scale_to(book.ours, book.in_use, book.in_use_sampled, size_class);
+  book.unsampled = book.in_use_scale.left;
 }
 
 // The counters have never told what the cycle before has left, and cannot tell it of this one yet: a program that collects
@@ -303,7 +369,7 @@ void SpanLedger::estimate_in_use() {
     const ClassAmount most = classes_.most_live(i);
     const double bytes = std::min(likely[i] * fit, most.bytes);
     const double per_byte = most.bytes > 0 ? most.objects / most.bytes : 0;
-    divide_book(books_[i], {bytes * per_byte, bytes}, std::min(bytes, books_[i].from_before.bytes));
+    divide_book(i, {bytes * per_byte, bytes}, std::min(bytes, books_[i].from_before.bytes));
   }
 }
 
@@ -362,7 +428,7 @@ void SpanLedger::finish(uint64_t end_ns) {
 
 ClassAmount SpanLedger::unsampled(size_t size_class) const {
   const ClassBook& book = books_[size_class];
-  return book.open.bytes > 0 ? ClassAmount{} : to_divide(size_class) - book.settled;
+  return book.open.bytes > 0 ? book.scale.left : to_divide(size_class) - book.settled;
 }
 
 }  // namespace goheapd::profile

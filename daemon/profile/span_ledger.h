@@ -12,6 +12,11 @@
 // sampled, is shown without a stack and with a note that says so.
 //
 // In-use values are those that the last garbage collection has left whose garbage is swept, as in Go's own heap profile.
+// Where samples are taken in slices, objects that live for less than the time between two slices are sampled all or not at
+// all: then who holds what of a class's total is the mean of many collections, see sum_in_use().
+//
+// Large objects differ in size, and so in how much a sample of them stands for. Those that were sampled are there for
+// certain; only the rest of what they stand for is scaled to what the counters leave for it.
 //
 // Stacks that take turns within a class open runs for each other. Where windows have counted such a class (add_window()),
 // what was sampled in it is divided by what they saw, see class_mixture.h: once for what came before the first window,
@@ -27,6 +32,7 @@
 // objects before have another fate than those after, nobody knows when that has changed, and it is said.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <map>
@@ -163,9 +169,13 @@ class SpanLedger {
     ClassAmount divided;             // allocated, scaled and divided for good
     ClassAmount settled;             // opened before, scaled for good, not divided
     ClassAmount open;                // opened since, as the samples weigh
+    ClassAmount open_sampled;        // of that, the samples alone
     ClassAmount in_use;              // opened, as of the last cycle, as the samples weigh
-    ClassAmount young;               // of runs that are not in `in_use` yet
-    double opened_bytes = 0;         // all, as the samples weigh
+    ClassAmount in_use_sampled;      // of that, the samples alone
+    ClassAmount in_use_before;       // in_use of the cycle before
+    Holder holder;            // where samples are taken in slices: mean of some cycles, as the samples weigh
+    ClassAmount young;        // of runs that are not in `in_use` yet
+    double opened_bytes = 0;  // all, as the samples weigh
     size_t size_class() const { return span_class >> 1; }
   };
   struct Run {
@@ -179,19 +189,36 @@ class SpanLedger {
     bool counts = true;        // as allocated; else another source has counted it
     uint32_t settlements = 0;  // of its class, at birth
     uint64_t place_ns = 0;     // in the timeline of its class
-    ClassAmount amount() const {
-      const double objects = weight * used;
+    ClassAmount sampled() const {
+      const auto objects = static_cast<double>(used);
       return {objects, objects * static_cast<double>(object_bytes)};
     }
+    ClassAmount amount() const { return sampled() * weight; }
   };
+  // How samples are scaled to a total.
+  struct Scale {
+    double sampled = 1;  // themselves
+    double rest = 1;     // of what they stand for
+    ClassAmount left;    // of the total, that no sample can stand for
+    ClassAmount of(const ClassAmount& weighed, const ClassAmount& alone) const {
+      if (sampled == rest) return weighed * rest;
+      ClassAmount amount = alone * sampled;
+      amount += (weighed - alone) * rest;
+      return amount;
+    }
+  };
+  static Scale scale_to(const ClassAmount& total, const ClassAmount& weighed, const ClassAmount& sampled,
+                        size_t size_class);
   struct ClassBook {
     ClassAmount settled;  // of the runtime's counters, what settled accounts have
     ClassAmount open;     // sum of the accounts
+    ClassAmount open_sampled;
     ClassAmount in_use;
+    ClassAmount in_use_sampled;
     uint32_t open_runs = 0;
     uint32_t settlements = 0;  // how often all that was open has been settled
-    double factor = 1;         // of open amounts
-    double in_use_factor = 1;
+    Scale scale;               // of open amounts
+    Scale in_use_scale;
     ClassAmount ours;         // in use, of what was allocated since the first reading
     ClassAmount from_before;  // in use
     ClassAmount unsampled;    // in use, without any sample
@@ -237,13 +264,17 @@ class SpanLedger {
   void judge(const model::LivenessReading& reading);
   void update_in_use();
   void sum_in_use();
+  void begin_cycle_of_mean();
+  double measure_from_before(size_t size_class) const;
   void measure_allocations();
   void divide_counted();
   void count_allocations();
   void measure_in_use();
   void estimate_in_use();
   // `live`: of the class. Bytes of it that are `from_before`.
-  static void divide_book(ClassBook& book, const ClassAmount& live, double from_before);
+  void divide_book(size_t size_class, const ClassAmount& live, double from_before);
+  bool samples_in_slices() const { return slice_weight_ > 1; }
+  void average_holders();
   // Of each account.
   std::vector<ClassAmount> allocations() const;
   struct InUse {
@@ -271,7 +302,7 @@ class SpanLedger {
   void add_moments(uint32_t span_class, const ClassTimeline::Segment& segment, const ClassMixture& mixture,
                    std::vector<LivingHolder>& holders) const;
   // By place in the class, of the account that shows what the holder has.
-  std::vector<LivingHolder> holders_of(uint32_t span_class, const ClassMixture& mixture, double factor) const;
+  std::vector<LivingHolder> holders_of(uint32_t span_class, const ClassMixture& mixture) const;
   double divide_in_use_of(size_t size_class, std::vector<ClassAmount>& in_use) const;
   bool is_resolved(uint32_t span_class) const;
   // Of all classes: allocated since the first reading, and of that in use.
@@ -320,9 +351,14 @@ class SpanLedger {
   uint64_t mean_distance_ = 0;
   uint32_t sweepgen_ = 0;
   uint32_t in_use_sweepgen_ = 0;  // of the cycle whose in-use values the accounts have
+  double slice_weight_ = 1;       // how many times its own time the last sample stands for
+  double mean_cycles_ = 0;        // so many cycles are in what the accounts have in use
+  double part_of_mean_ = 1;       // of them, the last
+  uint64_t mean_ns_ = 0;          // when it was the last's
   uint64_t finished_ns_ = 0;      // 0: the process lives
   bool in_use_measured_ = false;  // ever, by the counters
-  uint64_t reading_ns_ = 0;       // end of the last one
+  bool from_before_measured_ = false;
+  uint64_t reading_ns_ = 0;  // end of the last one
 
   uint64_t windows_ = 0;
   uint64_t periods_ = 0;

@@ -136,7 +136,7 @@ std::vector<ClassAmount> SpanLedger::allocations() const {
   for (const auto& [span_class, ids] : class_accounts_) {
     const auto since = [this](const Account& account) {
       ClassAmount amount = account.settled;
-      amount += account.open * books_[account.size_class()].factor;
+      amount += books_[account.size_class()].scale.of(account.open, account.open_sampled);
       return amount;
     };
     const ClassMixture* mixture = mixture_of(span_class);
@@ -175,7 +175,8 @@ SpanLedger::InUse SpanLedger::in_use() const {
   InUse result;
   result.amounts.resize(accounts_.size());
   for (size_t i = 0; i < accounts_.size(); ++i)
-    result.amounts[i] = accounts_[i].in_use * books_[accounts_[i].size_class()].in_use_factor;
+    result.amounts[i] =
+        books_[accounts_[i].size_class()].in_use_scale.of(accounts_[i].in_use, accounts_[i].in_use_sampled);
   for (size_t i = 0; i < kSpanSizeClasses; ++i) result.unsampled[i] = books_[i].unsampled;
   const double held = held_bytes();
   for (size_t i = 1; i < kSpanSizeClasses; ++i) {
@@ -257,8 +258,8 @@ void SpanLedger::add_moments(uint32_t span_class, const ClassTimeline::Segment& 
 
 // Of a class that windows have counted. Sampled stacks that differ within the allocator only are one holder: what one
 // of them tells of how long objects live holds for all that the stack has allocated, which its owner shows.
-std::vector<SpanLedger::LivingHolder> SpanLedger::holders_of(uint32_t span_class, const ClassMixture& mixture,
-                                                             double factor) const {
+std::vector<SpanLedger::LivingHolder> SpanLedger::holders_of(uint32_t span_class,
+                                                             const ClassMixture& mixture) const {
   const std::vector<uint32_t>& ids = class_accounts_.at(span_class);
   std::vector<LivingHolder> holders(ids.size());
   for (const uint32_t id : ids) {
@@ -270,14 +271,23 @@ std::vector<SpanLedger::LivingHolder> SpanLedger::holders_of(uint32_t span_class
   for (const ClassTimeline::Segment& segment : timeline->second.segments())
     if (timeline->second.is_judged(segment)) add_moments(span_class, segment, mixture, holders);
   for (LivingHolder& living : holders) {
-    Holder& holder = living.holder;
-    holder.alive = alive_of_others(living.moments);
-    for (double* bytes : {&holder.own, &holder.others, &holder.alike}) *bytes *= factor;
-    if (!holder.alive) continue;
-    holder.alive->bytes *= factor;
-    holder.alive->doubtful *= factor;
+    living.holder.alive = alive_of_others(living.moments);
   }
   return holders;
+}
+
+// Where samples are taken in slices: what each holder has had in some cycles.
+void SpanLedger::average_holders() {
+  if (!samples_in_slices()) return;
+  const double part = part_of_mean_;
+  for (const auto& [span_class, ids] : class_accounts_) {
+    const ClassMixture* mixture = mixture_of(span_class);
+    if (mixture == nullptr) continue;
+    const std::vector<LivingHolder> now = holders_of(span_class, *mixture);
+    for (size_t i = 0; i < ids.size(); ++i)
+      accounts_[ids[i]].holder =
+          part == 1 ? now[i].holder : accounts_[ids[i]].holder * (1 - part) + now[i].holder * part;
+  }
 }
 
 double SpanLedger::divide_in_use_of(size_t size_class, std::vector<ClassAmount>& in_use) const {
@@ -305,8 +315,12 @@ double SpanLedger::divide_in_use_of(size_t size_class, std::vector<ClassAmount>&
     }
     if (mixture == nullptr) continue;
     ids.insert(ids.end(), accounts->second.begin(), accounts->second.end());
-    for (const LivingHolder& living : holders_of(span_class, *mixture, factor))
-      holders.push_back(living.holder);
+    if (samples_in_slices()) {
+      for (const uint32_t id : accounts->second) holders.push_back(accounts_[id].holder * factor);
+    } else {
+      for (const LivingHolder& living : holders_of(span_class, *mixture))
+        holders.push_back(living.holder * factor);
+    }
   }
   const double total = books_[size_class].ours.bytes;
   const double doubt = divide_in_use(holders, total, opened > 0 ? total * samples / (opened * factor) : 0);

@@ -131,6 +131,19 @@ std::optional<AliveOfOthers> alive_of_others(std::span<const Moment> moments) {
   return result;
 }
 
+Holder Holder::operator*(double factor) const {
+  Holder scaled{own * factor, others * factor, alive, alike * factor, in_use * factor};
+  if (scaled.alive) *scaled.alive = {alive->bytes * factor, alive->doubtful * factor};
+  return scaled;
+}
+
+Holder Holder::operator+(const Holder& other) const {
+  Holder sum{own + other.own, others + other.others, {}, alike + other.alike, in_use + other.in_use};
+  if (alive && other.alive)
+    sum.alive = {alive->bytes + other.alive->bytes, alive->doubtful + other.alive->doubtful};
+  return sum;
+}
+
 double divide_in_use(std::span<Holder> holders, double total, double samples) {
   if (total <= 0) {
     for (Holder& holder : holders) holder.in_use = 0;

@@ -37,6 +37,10 @@ struct Holder {
   std::optional<AliveOfOthers> alive;  // of `others`
   double alike = 0;   // how much of `others` would be alive if all of a run lived as long as its first object
   double in_use = 0;  // the result
+
+  Holder operator*(double factor) const;
+  // Bytes of both. What is known of one is not known of both.
+  Holder operator+(const Holder& other) const;
 };
 // `total` = bytes that are in use, exactly; `samples` = how many samples stand for so much. Stacks that are too seldom
 // sampled to know how they live get what the others leave of the total, as far as that is more than noise: with few

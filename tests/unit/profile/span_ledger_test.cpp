@@ -196,6 +196,22 @@ TEST_F(SpanLedgerTest, LargeObjectsAreScaledByBytes) {
   EXPECT_GT(values[10].alloc_objects * 2, values[11].alloc_objects);
 }
 
+// What is certain is not scaled with what is guessed.
+TEST_F(SpanLedgerTest, LargeObjectsThatWereSampledAreThereForCertain) {
+  apply();
+  ledger_.on_opened(run(0x1000, {1}, 0, 8 << 20, 1));
+  for (uint64_t i = 0; i < 2; ++i) ledger_.on_opened(run(0x10000000 + (i << 16), {2}, 0, 64 << 10, 1), 25);
+  counters_.large.allocs = 11;
+  counters_.large_alloc_bytes = (8 << 20) + 10 * (64 << 10);
+  apply();
+  EXPECT_NEAR(static_cast<double>(profile()[1].alloc_bytes), 8 << 20, 10);
+  EXPECT_NEAR(static_cast<double>(profile()[2].alloc_bytes), 10 * (64 << 10), 10);
+  collect();
+  apply();
+  EXPECT_NEAR(static_cast<double>(profile()[1].inuse_bytes), 8 << 20, 10);
+  EXPECT_NEAR(static_cast<double>(profile()[2].inuse_bytes), 10 * (64 << 10), 10);
+}
+
 // The counters are read late. What was allocated since the cycle's end is no part of what it left alive.
 TEST_F(SpanLedgerTest, CountersAreTakenBackToTheEndOfTheCycle) {
   apply();

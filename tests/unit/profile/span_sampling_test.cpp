@@ -6,6 +6,8 @@
 #include <map>
 #include <optional>
 #include <random>
+#include <utility>
+#include <vector>
 
 #include "tests/unit/profile/span_ledger_fixture.h"
 
@@ -34,6 +36,36 @@ TEST_F(SpanSampling, SamplesOfSlicesStandForTheTimeBetweenThem) {
   allocate(kClass64, 1000);
   apply();
   EXPECT_EQ(profile()[10].alloc_objects, 2000);
+}
+
+// One stack keeps what it allocates for a while, another holds a little for ever; one cycle in ten falls into a slice.
+TEST_F(SpanSampling, WhoHoldsWhatIsAMeanOfManySlices) {
+  apply();
+  ledger_.on_opened(run(0x1000, {10}), 10);
+  allocate(kClass64, 10'000);
+  uint64_t address = 0x100000;
+  std::vector<model::TrackedObject> dead;
+  double most = 0;
+  double least = 1e9;
+  for (int cycle = 0; cycle < 400; ++cycle) {
+    allocate(kClass64, 10'000);
+    std::vector<model::TrackedObject> next;
+    if (cycle % 10 == 3) {
+      const auto opened = run(address += 64, {11});
+      ledger_.on_opened(opened, 10);
+      next.push_back(tracked(opened));
+    }
+    ledger_.on_cycle({1, now_ += 10 * kMillisecond, false});
+    sweepgen_ += 2;
+    counters_.small[kClass64].frees = counters_.small[kClass64].allocs - 20'000;
+    apply(std::exchange(dead, std::move(next)));
+    const auto values = profile_by_end();
+    if (cycle < 100) continue;
+    most = std::max(most, static_cast<double>(values.at(11).inuse_objects));
+    least = std::min(least, static_cast<double>(values.at(11).inuse_objects));
+  }
+  EXPECT_NEAR(most, 2000, 700);
+  EXPECT_NEAR(least, 2000, 700);
 }
 
 // Random runs of three stacks, sampled as the probes do: each stack gets its share, the sum is exact, and differences
