@@ -1,6 +1,7 @@
 #include "daemon/profile/span_ledger.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 
 #include "daemon/profile/unsampling.h"
@@ -320,11 +321,14 @@ double SpanLedger::measure_from_before(size_t size_class) const {
   // More than was allocated since cannot be from since.
   const double least = (classes_.live(size_class) - classes_.allocated(size_class)).bytes;
   double from_before = std::clamp(live - book.in_use.bytes, 0.0, most);
-  if (samples_in_slices() && from_before_measured_) {
-    // It can only have become less, and has when there is no room for it. Else the mean of some slices knows no better.
+  if (samples_in_slices()) {
+    // The mean of a few slices is off by about as much as samples stand for more than themselves: what differs from what
+    // was known by less than that is no news.
+    constexpr double kNoise = 0.75;
     const double room = std::max(0.0, live - book.in_use_sampled.bytes);
-    const bool fits = book.from_before.bytes <= room;
-    from_before = std::min(fits ? book.from_before.bytes : std::min(from_before, room), most);
+    const double known = std::min({from_before_measured_ ? book.from_before.bytes : most, most, room});
+    if (std::abs(from_before - known) <= kNoise * (book.in_use - book.in_use_sampled).bytes)
+      from_before = known;
   }
   return std::max(from_before, least);
 }
