@@ -51,7 +51,8 @@ void SpanClasses::apply(const model::HeapStatsReading& reading, uint32_t sweepge
       entry.most_from_before = allocs[i] - frees[i];
     }
   }
-  if (!swept) return;
+  // Before the first cycle nothing is known of what is alive, least of all that it is nothing.
+  if (!swept || sweepgen == 0) return;
   live_sweepgen_ = sweepgen;
   if (marked()) fit_to_marked();
   for (Class& entry : classes_) entry.live = at_cycle(entry) - entry.frees;

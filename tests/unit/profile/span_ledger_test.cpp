@@ -150,6 +150,20 @@ TEST_F(SpanLedgerTest, YoungRunsAreNotInUseYet) {
 }
 
 // What we did not see is said to be so, and shrinks as the collector finds it dead; it never grows again.
+// goheapd came before the first collection ever.
+TEST_F(SpanLedgerTest, WhatWasThereBeforeTheFirstCollectionMayLive) {
+  sweepgen_ = 0;
+  allocate(kClass64, 1000);
+  apply();
+  ledger_.on_opened(run(0x1000, {10}));
+  allocate(kClass64, 500);
+  collect();
+  apply();
+  auto values = profile();
+  EXPECT_NEAR(static_cast<double>(values[0].inuse_objects), 1000, 100);
+  EXPECT_NEAR(static_cast<double>(values[10].inuse_objects), 500, 100);
+}
+
 TEST_F(SpanLedgerTest, FromBeforeIsBounded) {
   allocate(kClass64, 1'000'000);
   apply();
