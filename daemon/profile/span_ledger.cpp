@@ -266,6 +266,7 @@ void SpanLedger::sum_in_use() {
 
 SpanLedger::Scale SpanLedger::scale_to(const ClassAmount& total, const ClassAmount& weighed,
                                        const ClassAmount& sampled, size_t size_class) {
+  if (total.bytes <= 0) return {0, 0, {}};
   if (size_class != 0) {
     const double factor = total.bytes / weighed.bytes;
     return {factor, factor, {}};

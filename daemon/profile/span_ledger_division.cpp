@@ -278,8 +278,11 @@ std::vector<SpanLedger::LivingHolder> SpanLedger::holders_of(uint32_t span_class
 
 // Where samples are taken in slices: what each holder has had in some cycles.
 void SpanLedger::average_holders() {
-  if (!samples_in_slices()) return;
-  const double part = part_of_mean_;
+  if (!samples_in_slices()) {
+    averaged_cycles_ = 0;
+    return;
+  }
+  const double part = std::max(part_of_mean_, 1 / ++averaged_cycles_);
   for (const auto& [span_class, ids] : class_accounts_) {
     const ClassMixture* mixture = mixture_of(span_class);
     if (mixture == nullptr) continue;

@@ -150,6 +150,24 @@ TEST_F(SpanLedgerTest, YoungRunsAreNotInUseYet) {
 }
 
 // What we did not see is said to be so, and shrinks as the collector finds it dead; it never grows again.
+// What was held in the mean of some slices is gone: nothing is left to scale.
+TEST_F(SpanLedgerTest, NothingOfAMeanIsNothing) {
+  apply();
+  const auto large = run(0x1000, {1}, 0, 64 << 10, 1);
+  ledger_.on_opened(large, 25);
+  counters_.large.allocs = 25;
+  counters_.large_alloc_bytes = 25 * (64 << 10);
+  collect();
+  apply();
+  EXPECT_NEAR(static_cast<double>(profile()[1].inuse_bytes), 25 * (64 << 10), 1);
+  counters_.large.frees = 25;
+  counters_.large_free_bytes = 25 * (64 << 10);
+  collect();
+  apply({tracked(large)});
+  EXPECT_EQ(profile()[1].inuse_bytes, 0);
+  EXPECT_NEAR(static_cast<double>(profile()[1].alloc_bytes), 25 * (64 << 10), 1);
+}
+
 // goheapd came before the first collection ever.
 TEST_F(SpanLedgerTest, WhatWasThereBeforeTheFirstCollectionMayLive) {
   sweepgen_ = 0;
