@@ -136,7 +136,7 @@ printf '[Service]\nWatchdogSec=600\nRestartSec=0.2\n' >$conf
 systemctl daemon-reload
 check "restarts with a longer watchdog" restart
 check "attaches after that, too" within 300 probed
-systemctl set-property --runtime goheapd MemoryMax=4M
+systemctl set-property --runtime goheapd MemoryMax=1M
 check "is killed and restarted when its memory is short" within 300 bash -c \
   'journalctl -q -u goheapd -o cat | grep "Failed with result .oom-kill"'
 systemctl set-property --runtime goheapd MemoryMax=512M
