@@ -4,7 +4,7 @@
 //	idle       -> "done": does nothing
 //	storm      -> "done": allocates as fast as it can
 //	other      -> "done": the same, from another function
-//	hold N     -> "done": allocates N objects of 4 KiB, 200 per second, and keeps them
+//	hold N     -> "done": allocates N objects of 4 KiB, 100 per second, and keeps them
 //	gc         -> "done": collects garbage
 //	now        -> "OBJECTS BYTES CPU_NANOSECONDS STEPS": what the load has allocated so far, the CPU time of the process, and
 //	              how much it has computed
@@ -117,7 +117,7 @@ func main() {
 			n, _ := strconv.Atoi(words[1])
 			for i := 0; i < n; i++ {
 				hold()
-				time.Sleep(5 * time.Millisecond)
+				time.Sleep(10 * time.Millisecond)
 			}
 		case "gc":
 			runtime.GC()
