@@ -51,6 +51,9 @@ double share(const CostSample& begin, const CostSample& end) {
   return cpu == 0 ? 0 : static_cast<double>(taken) / static_cast<double>(cpu);
 }
 
+// Of the CPU time of a target, where probes take `cost` times what it uses itself.
+double share_beside(double cost) { return cost / (1 + cost); }
+
 bool is_negligible(const CostSample& begin, const CostSample& end) {
   const uint64_t taken = end.probe_ns - begin.probe_ns;
   return taken < kMeasurable ||
@@ -93,8 +96,8 @@ Governor::Governor(Options options, uint64_t now_ns)
   if (options_.exact_hit_ns > 0) known(Level::exact).ns_per_allocation = options_.exact_hit_ns;
 }
 
-std::optional<Level> Governor::below() const {
-  const auto at = std::find(options_.levels.begin(), options_.levels.end(), level_);
+std::optional<Level> Governor::below(Level level) const {
+  const auto at = std::find(options_.levels.begin(), options_.levels.end(), level);
   if (at == options_.levels.begin() || at == options_.levels.end()) return std::nullopt;
   return *std::prev(at);
 }
@@ -124,8 +127,7 @@ double Governor::predicted(Level level) const {
   const double price = knowledge_[static_cast<size_t>(level)].ns_per_allocation;
   if (!allocations_rate_) return level == Level::exact ? 1 : 0;
   if (price < 0) return 0;
-  const double cost = price * *allocations_rate_;
-  return cost / (1 + cost);
+  return share_beside(price * *allocations_rate_);
 }
 
 // What an allocation has cost at the level, or should; < 0 = unknown.
@@ -141,8 +143,7 @@ double Governor::in_storm(Level level, double ratio) const {
   const double price = price_of(level);
   if (price <= 0 || price_of(level_) <= 0) return 0;
   const double own = std::max(1 - ratio, 1e-9);
-  const double cost = price / price_of(level_) * ratio / own;
-  return cost / (1 + cost);
+  return share_beside(price / price_of(level_) * ratio / own);
 }
 
 Move Governor::go(Level to, uint64_t now_ns, double ratio, std::string why) {
@@ -164,17 +165,15 @@ double Governor::allowed(const CostSample& begin, const CostSample& end) const {
 
 std::optional<Move> Governor::breach(uint64_t now_ns, double ratio, double latest, double allowed,
                                      const std::string& what) {
-  auto to = below();
+  auto to = below(level_);
   if (!to) return std::nullopt;
   Knowledge& left = known(level_);
   // To find out that the next level is too much as well would cost as much again; slices never are.
-  const auto prev = [this](Level level) {
-    return *std::prev(std::find(options_.levels.begin(), options_.levels.end(), level));
-  };
-  while (ratio > kKillFactor * options_.budget && *to != options_.levels.front() &&
-         prev(*to) >= Level::slices && in_storm(*to, latest) > kSpentFactor * options_.budget) {
+  while (ratio > kKillFactor * options_.budget && in_storm(*to, latest) > kSpentFactor * options_.budget) {
+    const auto next = below(*to);
+    if (!next || *next < Level::slices) break;
     known(*to).ns_per_allocation = price_of(*to);
-    to = prev(*to);
+    to = next;
   }
   // Trusted for long: the program has changed, so begin anew. Else it was tried too early.
   left.hold_ns =

@@ -101,7 +101,7 @@ class Governor {
   };
 
   Knowledge& known(Level level) { return knowledge_[static_cast<size_t>(level)]; }
-  std::optional<Level> below() const;
+  std::optional<Level> below(Level level) const;
   std::optional<Level> above() const;
   void learn(const CostSample& sample, uint64_t allocations);
   double predicted(Level level) const;

@@ -15,13 +15,6 @@ bool is_dead(const ClassTimeline::Segment& segment) { return segment.died >= kAl
 
 }  // namespace
 
-double ClassTimeline::samples() const {
-  double sum = 0;
-  for (const Segment& segment : segments_)
-    for (const Entry& entry : segment.entries) sum += entry.samples;
-  return sum;
-}
-
 double ClassTimeline::opened() const {
   return std::accumulate(segments_.begin(), segments_.end(), 0.0,
                          [](double sum, const Segment& segment) { return sum + segment.opened; });
@@ -37,28 +30,33 @@ ClassTimeline::Entry& ClassTimeline::entry(Segment& segment, uint32_t account) {
   return *found;
 }
 
+bool ClassTimeline::goes_on(uint32_t account, uint32_t sweepgen, bool awaits_count) {
+  if (segments_.empty() || account != last_account_) return false;
+  Segment& last = segments_.back();
+  return sweepgen == last.sweepgen && awaits_count == last.awaits_count &&
+         entry(last, account).samples < kMostSamples;
+}
+
 uint64_t ClassTimeline::open(uint32_t account, uint64_t birth_ns, uint32_t sweepgen, double bytes,
                              bool awaits_count) {
   if (!segments_.empty()) birth_ns = std::max(birth_ns, segments_.back().last_ns + 1);
-  if (segments_.empty() || account != last_account_ || sweepgen != segments_.back().sweepgen ||
-      awaits_count != segments_.back().awaits_count || last_samples_ >= kMostSamples) {
+  if (!goes_on(account, sweepgen, awaits_count)) {
     bound(birth_ns);
     Segment& segment = segments_.emplace_back();
     segment.first_ns = birth_ns;
     segment.sweepgen = sweepgen;
     segment.awaits_count = awaits_count;
     last_account_ = account;
-    last_samples_ = 0;
     ++entries_;
   }
   Segment& segment = segments_.back();
   segment.last_ns = birth_ns;
+  segment.opened += bytes;
   Entry& opener = entry(segment, account);
   opener.samples += 1;
   opener.opened += bytes;
-  segment.opened += bytes;
   opener.undivided += bytes;
-  last_samples_ += 1;
+  samples_ += 1;
   return birth_ns;
 }
 

@@ -65,11 +65,13 @@ class ClassTimeline {
 
   const std::vector<Segment>& segments() const { return segments_; }
   // Of all segments.
-  double samples() const;
+  double samples() const { return samples_; }
   double opened() const;
 
  private:
   Segment* at(uint64_t place_ns);
+  // What is opened now belongs to the last segment.
+  bool goes_on(uint32_t account, uint32_t sweepgen, bool awaits_count);
   static Entry& entry(Segment& segment, uint32_t account);
   void bound(uint64_t now_ns);
   double cost_of_joining(size_t first, uint64_t now_ns) const;
@@ -77,8 +79,8 @@ class ClassTimeline {
 
   std::vector<Segment> segments_;
   size_t entries_ = 0;
-  uint32_t last_account_ = 0;
-  double last_samples_ = 0;  // of the last segment
+  double samples_ = 0;
+  uint32_t last_account_ = 0;  // that opened the last segment
   uint32_t judged_sweepgen_ = 0;
 };
 

@@ -121,15 +121,13 @@ void SpanLedger::on_opened(model::SpanRunOpened event, double times) {
   run.weight = times * unsampling_factor(planned_bytes, event.mean_distance);
   run.counts = !counts_elsewhere_;
   run.settlements = books_[account.size_class()].settlements;
-  const ClassAmount amount = run.amount();
-  account.opened_bytes += amount.bytes;
-  account.young += amount;
+  const Sampled amount = run.amount();
+  account.opened_bytes += amount.weighed.bytes;
+  account.young += amount.weighed;
   if (run.counts) {
     ClassBook& book = books_[account.size_class()];
     account.open += amount;
-    account.open_sampled += run.sampled();
     book.open += amount;
-    book.open_sampled += run.sampled();
     ++book.open_runs;
   }
 
@@ -145,38 +143,33 @@ void SpanLedger::on_opened(model::SpanRunOpened event, double times) {
   }
   // Large objects have runs of their own: there is nothing to divide.
   if (account.size_class() != 0) {
-    run.place_ns = timelines_[event.span_class].open(run.account, run.birth_ns, run.sweepgen, amount.bytes,
-                                                     counts_elsewhere_);
+    run.place_ns = timelines_[event.span_class].open(run.account, run.birth_ns, run.sweepgen,
+                                                     amount.weighed.bytes, counts_elsewhere_);
   }
   live_.emplace(event.address, run);
 }
 
 void SpanLedger::bury(const Run& run) {
   ++deaths_;
-  if (run.place_ns != 0) unsummed_deaths_.push_back({run.account, run.place_ns, run.amount().bytes});
+  if (run.place_ns != 0) unsummed_deaths_.push_back({run.account, run.place_ns, run.amount().weighed.bytes});
 }
 
 void SpanLedger::correct(Run& run, uint32_t used, bool is_alive) {
   division_.reset();
-  const double objects = static_cast<double>(std::min(used, run.planned)) - run.used;
-  const ClassAmount sampled{objects, objects * static_cast<double>(run.object_bytes)};
-  const ClassAmount change = sampled * run.weight;
+  const Sampled change = run.amount_of(static_cast<double>(std::min(used, run.planned)) - run.used);
   run.used = std::min(used, run.planned);
   Account& account = accounts_[run.account];
-  account.opened_bytes += change.bytes;
+  account.opened_bytes += change.weighed.bytes;
   if (run.place_ns != 0) {
-    timelines_[account.span_class].correct(run.account, run.place_ns, change.bytes);
-    if (!is_alive) unsummed_deaths_.push_back({run.account, run.place_ns, change.bytes});
+    timelines_[account.span_class].correct(run.account, run.place_ns, change.weighed.bytes);
+    if (!is_alive) unsummed_deaths_.push_back({run.account, run.place_ns, change.weighed.bytes});
   }
   // What is settled stays: taken from what is open now, it would be taken from others.
   if (run.counts && run.settlements == books_[account.size_class()].settlements) {
-    ClassBook& book = books_[account.size_class()];
     account.open += change;
-    account.open_sampled += sampled;
-    book.open += change;
-    book.open_sampled += sampled;
+    books_[account.size_class()].open += change;
   }
-  if (is_alive) account.young += change;
+  if (is_alive) account.young += change.weighed;
 }
 
 void SpanLedger::on_cut(const model::SpanRunCut& cut) {
@@ -238,25 +231,24 @@ void SpanLedger::sum_in_use() {
   if (is_new) begin_cycle_of_mean();
   const double part = part_of_mean_;
   for (Account& account : accounts_) {
-    if (is_new) account.in_use_before = account.in_use;
-    account.in_use = account.in_use_before * (1 - part);
-    account.in_use_sampled = account.young = {};
+    if (is_new) account.in_use_before = account.in_use.weighed;
+    account.in_use = {account.in_use_before * (1 - part), {}};
+    account.young = {};
   }
-  for (ClassBook& book : books_) book.in_use = book.in_use_sampled = {};
+  for (ClassBook& book : books_) book.in_use = {};
   for (const auto& [address, run] : live_) {
     Account& account = accounts_[run.account];
-    const ClassAmount amount = run.amount();
+    const Sampled amount = run.amount();
     if (static_cast<int32_t>(sweepgen_ - run.sweepgen) < 2) {
-      account.young += amount;
+      account.young += amount.weighed;
       continue;
     }
-    account.in_use += amount * part;
-    account.in_use_sampled += run.sampled();
+    account.in_use += Sampled{amount.weighed * part, amount.alone};
   }
   for (Account& account : accounts_) {
-    if (account.in_use.bytes < account.in_use_sampled.bytes) account.in_use = account.in_use_sampled;
-    books_[account.size_class()].in_use += account.in_use;
-    books_[account.size_class()].in_use_sampled += account.in_use_sampled;
+    Sampled& in_use = account.in_use;
+    if (in_use.weighed.bytes < in_use.alone.bytes) in_use.weighed = in_use.alone;
+    books_[account.size_class()].in_use += in_use;
   }
   for (const Death& death : std::exchange(unsummed_deaths_, {}))
     timelines_[accounts_[death.account].span_class].die(death.account, death.place_ns, death.bytes);
@@ -264,23 +256,23 @@ void SpanLedger::sum_in_use() {
   if (is_new) average_holders();
 }
 
-SpanLedger::Scale SpanLedger::scale_to(const ClassAmount& total, const ClassAmount& weighed,
-                                       const ClassAmount& sampled, size_t size_class) {
+SpanLedger::Scale SpanLedger::scale_to(const ClassAmount& total, const Sampled& amount, size_t size_class) {
   if (total.bytes <= 0) return {0, 0, {}};
+  const auto& [weighed, alone] = amount;
   if (size_class != 0) {
     const double factor = total.bytes / weighed.bytes;
     return {factor, factor, {}};
   }
-  if (total.bytes <= sampled.bytes) return {total.bytes / sampled.bytes, 0, {}};
+  if (total.bytes <= alone.bytes) return {total.bytes / alone.bytes, 0, {}};
   // A few samples do not stand for any amount.
   constexpr double kMost = 8;
-  const ClassAmount rest = weighed - sampled;
-  const double spare = total.bytes - sampled.bytes;
+  const ClassAmount rest = weighed - alone;
+  const double spare = total.bytes - alone.bytes;
   const double factor = rest.bytes > 0 ? std::min(spare / rest.bytes, kMost) : 0;
   // Rounding is nothing that was left.
   const double left = spare - factor * rest.bytes;
   if (left < total.bytes * 1e-6) return {1, factor, {}};
-  return {1, factor, {std::max(0.0, total.objects - sampled.objects - factor * rest.objects), left}};
+  return {1, factor, {std::max(0.0, total.objects - alone.objects - factor * rest.objects), left}};
 }
 
 void SpanLedger::measure_allocations() {
@@ -288,8 +280,8 @@ void SpanLedger::measure_allocations() {
   for (size_t i = 0; i < kSpanSizeClasses; ++i) {
     ClassBook& book = books_[i];
     book.scale = {};
-    if (book.open.bytes <= 0) continue;
-    book.scale = scale_to(to_divide(i) - book.settled, book.open, book.open_sampled, i);
+    if (book.open.weighed.bytes <= 0) continue;
+    book.scale = scale_to(to_divide(i) - book.settled, book.open, i);
     settles[i] = book.open_runs >= kSettleRuns && book.scale.left.bytes <= 0;
   }
   const std::vector<ClassAmount> allocated = allocations();
@@ -300,14 +292,14 @@ void SpanLedger::measure_allocations() {
       account.divided = allocated[i];
       account.settled = {};
     } else {
-      account.settled += books_[account.size_class()].scale.of(account.open, account.open_sampled);
+      account.settled += books_[account.size_class()].scale.of(account.open);
     }
-    account.open = account.open_sampled = {};
+    account.open = {};
   }
   for (size_t i = 0; i < kSpanSizeClasses; ++i) {
     if (!settles[i]) continue;
     books_[i].settled = to_divide(i);
-    books_[i].open = books_[i].open_sampled = {};
+    books_[i].open = {};
     books_[i].open_runs = 0;
     ++books_[i].settlements;
     books_[i].scale = {};
@@ -321,14 +313,14 @@ double SpanLedger::measure_from_before(size_t size_class) const {
   const double most = classes_.most_from_before(size_class).bytes;
   // More than was allocated since cannot be from since.
   const double least = (classes_.live(size_class) - classes_.allocated(size_class)).bytes;
-  double from_before = std::clamp(live - book.in_use.bytes, 0.0, most);
+  double from_before = std::clamp(live - book.in_use.weighed.bytes, 0.0, most);
   if (samples_in_slices()) {
     // The mean of a few slices is off by about as much as samples stand for more than themselves: what differs from what
     // was known by less than that is no news.
     constexpr double kNoise = 0.75;
-    const double room = std::max(0.0, live - book.in_use_sampled.bytes);
+    const double room = std::max(0.0, live - book.in_use.alone.bytes);
     const double known = std::min({from_before_measured_ ? book.from_before.bytes : most, most, room});
-    if (std::abs(from_before - known) <= kNoise * (book.in_use - book.in_use_sampled).bytes)
+    if (std::abs(from_before - known) <= kNoise * (book.in_use.weighed - book.in_use.alone).bytes)
       from_before = known;
   }
   return std::max(from_before, least);
@@ -349,8 +341,8 @@ void SpanLedger::divide_book(size_t size_class, const ClassAmount& live, double 
   book.from_before = {from_before * per_byte, from_before};
   book.in_use_scale = {};
   book.unsampled = book.ours;
-  if (book.in_use.bytes <= 0) return;
-  book.in_use_scale = scale_to(book.ours, book.in_use, book.in_use_sampled, size_class);
+  if (book.in_use.weighed.bytes <= 0) return;
+  book.in_use_scale = scale_to(book.ours, book.in_use, size_class);
   book.unsampled = book.in_use_scale.left;
 }
 
@@ -364,7 +356,8 @@ void SpanLedger::estimate_in_use() {
     ClassBook& book = books_[i];
     // No cycle was ever measured: what was there when we came may all be.
     if (!in_use_measured_) book.from_before = classes_.most_from_before(i);
-    const double ours = book.in_use.bytes > 0 ? book.in_use.bytes * factor_of_all(i) : book.unsampled.bytes;
+    const double ours =
+        book.in_use.weighed.bytes > 0 ? book.in_use.weighed.bytes * factor_of_all(i) : book.unsampled.bytes;
     likely[i] = std::min(ours + book.from_before.bytes, classes_.most_live(i).bytes);
     sum += likely[i];
   }
@@ -433,7 +426,7 @@ void SpanLedger::finish(uint64_t end_ns) {
 
 ClassAmount SpanLedger::unsampled(size_t size_class) const {
   const ClassBook& book = books_[size_class];
-  return book.open.bytes > 0 ? book.scale.left : to_divide(size_class) - book.settled;
+  return book.open.weighed.bytes > 0 ? book.scale.left : to_divide(size_class) - book.settled;
 }
 
 }  // namespace goheapd::profile

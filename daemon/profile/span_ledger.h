@@ -32,7 +32,6 @@
 // objects before have another fate than those after, nobody knows when that has changed, and it is said.
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <map>
@@ -158,6 +157,16 @@ class SpanLedger {
   size_t fill(RawSnapshot& snapshot) const;
 
  private:
+  // What was sampled of something.
+  struct Sampled {
+    ClassAmount weighed;  // with what the samples stand for
+    ClassAmount alone;    // the samples themselves
+    Sampled& operator+=(const Sampled& other) {
+      weighed += other.weighed;
+      alone += other.alone;
+      return *this;
+    }
+  };
   // One stack and one span class.
   struct Account {
     uint64_t stack_hash = 0;
@@ -168,11 +177,9 @@ class SpanLedger {
     std::optional<OriginId> origin;  // nullopt: no window has counted it
     ClassAmount divided;             // allocated, scaled and divided for good
     ClassAmount settled;             // opened before, scaled for good, not divided
-    ClassAmount open;                // opened since, as the samples weigh
-    ClassAmount open_sampled;        // of that, the samples alone
-    ClassAmount in_use;              // opened, as of the last cycle, as the samples weigh
-    ClassAmount in_use_sampled;      // of that, the samples alone
-    ClassAmount in_use_before;       // in_use of the cycle before
+    Sampled open;                    // opened since
+    Sampled in_use;                  // opened, as of the last cycle
+    ClassAmount in_use_before;       // as of the cycle before, as the samples weigh
     Holder holder;            // where samples are taken in slices: mean of some cycles, as the samples weigh
     ClassAmount young;        // of runs that are not in `in_use` yet
     double opened_bytes = 0;  // all, as the samples weigh
@@ -189,32 +196,30 @@ class SpanLedger {
     bool counts = true;        // as allocated; else another source has counted it
     uint32_t settlements = 0;  // of its class, at birth
     uint64_t place_ns = 0;     // in the timeline of its class
-    ClassAmount sampled() const {
-      const auto objects = static_cast<double>(used);
-      return {objects, objects * static_cast<double>(object_bytes)};
+    // So many of its objects.
+    Sampled amount_of(double objects) const {
+      const ClassAmount alone{objects, objects * static_cast<double>(object_bytes)};
+      return {alone * weight, alone};
     }
-    ClassAmount amount() const { return sampled() * weight; }
+    Sampled amount() const { return amount_of(used); }
   };
   // How samples are scaled to a total.
   struct Scale {
     double sampled = 1;  // themselves
     double rest = 1;     // of what they stand for
     ClassAmount left;    // of the total, that no sample can stand for
-    ClassAmount of(const ClassAmount& weighed, const ClassAmount& alone) const {
-      if (sampled == rest) return weighed * rest;
-      ClassAmount amount = alone * sampled;
-      amount += (weighed - alone) * rest;
-      return amount;
+    ClassAmount of(const Sampled& amount) const {
+      if (sampled == rest) return amount.weighed * rest;
+      ClassAmount scaled = amount.alone * sampled;
+      scaled += (amount.weighed - amount.alone) * rest;
+      return scaled;
     }
   };
-  static Scale scale_to(const ClassAmount& total, const ClassAmount& weighed, const ClassAmount& sampled,
-                        size_t size_class);
+  static Scale scale_to(const ClassAmount& total, const Sampled& amount, size_t size_class);
   struct ClassBook {
     ClassAmount settled;  // of the runtime's counters, what settled accounts have
-    ClassAmount open;     // sum of the accounts
-    ClassAmount open_sampled;
-    ClassAmount in_use;
-    ClassAmount in_use_sampled;
+    Sampled open;         // sum of the accounts
+    Sampled in_use;
     uint32_t open_runs = 0;
     uint32_t settlements = 0;  // how often all that was open has been settled
     Scale scale;               // of open amounts

@@ -136,7 +136,7 @@ std::vector<ClassAmount> SpanLedger::allocations() const {
   for (const auto& [span_class, ids] : class_accounts_) {
     const auto since = [this](const Account& account) {
       ClassAmount amount = account.settled;
-      amount += books_[account.size_class()].scale.of(account.open, account.open_sampled);
+      amount += books_[account.size_class()].scale.of(account.open);
       return amount;
     };
     const ClassMixture* mixture = mixture_of(span_class);
@@ -175,8 +175,7 @@ SpanLedger::InUse SpanLedger::in_use() const {
   InUse result;
   result.amounts.resize(accounts_.size());
   for (size_t i = 0; i < accounts_.size(); ++i)
-    result.amounts[i] =
-        books_[accounts_[i].size_class()].in_use_scale.of(accounts_[i].in_use, accounts_[i].in_use_sampled);
+    result.amounts[i] = books_[accounts_[i].size_class()].in_use_scale.of(accounts_[i].in_use);
   for (size_t i = 0; i < kSpanSizeClasses; ++i) result.unsampled[i] = books_[i].unsampled;
   const double held = held_bytes();
   for (size_t i = 1; i < kSpanSizeClasses; ++i) {
@@ -238,12 +237,11 @@ void SpanLedger::add_moments(uint32_t span_class, const ClassTimeline::Segment& 
     if (living.own_part) undivided[*accounts_[entry.account].origin] += entry.undivided;
     const double own = entry.own + entry.undivided * living.own_part.value_or(1);
     moment.others += entry.allocated + (living.own_part ? 0 : entry.undivided) - own;
-    if (entry.opened > 0) living.holder.own += own * std::clamp(1 - entry.died / entry.opened, 0.0, 1.0);
+    living.holder.own += own * alive_share(entry.opened, entry.died);
   }
   for (const auto& [origin, bytes] : mixture.divide(undivided))
     moments[accounts_[owners_.at(owner_key(origin, span_class))].place].others += bytes;
-  const double openers_alive =
-      segment.opened > 0 ? std::clamp(1 - segment.died / segment.opened, 0.0, 1.0) : 0;
+  const double openers_alive = alive_share(segment.opened, segment.died);
   for (size_t i = 0; i < moments.size(); ++i) {
     Moment& moment = moments[i];
     if (moment.opened <= 0 && moment.others <= 0) continue;
@@ -313,7 +311,7 @@ double SpanLedger::divide_in_use_of(size_t size_class, std::vector<ClassAmount>&
       const Account& account = accounts_[id];
       ids.push_back(id);
       Holder& holder = holders.emplace_back();
-      holder.own = account.in_use.bytes * factor;
+      holder.own = account.in_use.weighed.bytes * factor;
       holder.alive = AliveOfOthers{};
     }
     if (mixture == nullptr) continue;
@@ -376,10 +374,10 @@ bool SpanLedger::is_resolved(uint32_t span_class) const {
   for (const uint32_t id : class_accounts_.at(span_class)) {
     const Account& account = accounts_[id];
     opened += account.opened_bytes;
-    in_use += account.in_use.bytes;
+    in_use += account.in_use.weighed.bytes;
     if (account.origin && mixture->knows(*account.origin)) continue;
     unknown += account.opened_bytes;
-    unknown_in_use += account.in_use.bytes;
+    unknown_in_use += account.in_use.weighed.bytes;
   }
   const bool is_late =
       reading_ns_ > mixture->time_ns() + kLatelyNs && opened > kGrown * measured_.at(span_class).opened_bytes;

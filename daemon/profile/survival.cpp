@@ -27,7 +27,7 @@ struct Side {
     time_sum += moment.samples * moment.time;
   }
   bool is_known() const { return opened > 0; }
-  double alive() const { return std::clamp(1 - died / opened, 0.0, 1.0); }
+  double alive() const { return alive_share(opened, died); }
   double time() const { return time_sum / samples; }
 };
 
@@ -101,6 +101,10 @@ Estimate beyond(const Side& before, const Side& after, double openers, const Lik
 }
 
 }  // namespace
+
+double alive_share(double opened, double died) {
+  return opened > 0 ? std::clamp(1 - died / opened, 0.0, 1.0) : 0;
+}
 
 std::optional<AliveOfOthers> alive_of_others(std::span<const Moment> moments) {
   double samples = 0;

@@ -12,6 +12,9 @@
 
 namespace goheapd::profile {
 
+// Of what was opened, 0 to 1; 0 of nothing.
+double alive_share(double opened, double died);
+
 // A stack at one time. All bytes as the samples weigh.
 struct Moment {
   double time = 0;     // of birth, in any unit
