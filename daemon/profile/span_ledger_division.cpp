@@ -316,7 +316,7 @@ double SpanLedger::divide_in_use_of(size_t size_class, std::vector<ClassAmount>&
     }
     if (mixture == nullptr) continue;
     ids.insert(ids.end(), accounts->second.begin(), accounts->second.end());
-    if (samples_in_slices()) {
+    if (averaged_cycles_ > 0) {
       for (const uint32_t id : accounts->second) holders.push_back(accounts_[id].holder * factor);
     } else {
       for (const LivingHolder& living : holders_of(span_class, *mixture))

@@ -146,6 +146,21 @@ TEST_F(SpanDivision, AMomentDoesNotSpeakForAStack) {
   }
 }
 
+// The first slice begins: until the next cycle, in use is what it was.
+TEST_F(SpanDivision, InUseStaysWhenSlicesBegin) {
+  apply();
+  for (uint64_t i = 0; i < 100; ++i) ledger_.on_opened(run(0x1000 + 64 * i, {1, 2, 10 + i % 2}));
+  allocate(kClass64, 12'800);
+  for (int i = 0; i < 2; ++i) ledger_.add_window(window({{10, 500}, {11, 500}}));
+  collect();
+  apply();
+  const auto before = profile_by_end();
+  EXPECT_NEAR(static_cast<double>(before.at(10).inuse_objects), 6400, 2);
+  ledger_.on_opened(run(0x100000, {1, 2, 10}), 25);
+  EXPECT_EQ(profile_by_end()[10].inuse_objects, before.at(10).inuse_objects);
+  EXPECT_EQ(profile_by_end()[11].inuse_objects, before.at(11).inuse_objects);
+}
+
 // A window came before the second stack had opened a run. From then on it opens them all: what dies is its own.
 TEST_F(SpanDivision, InUseOfAStackThatOpensRunsAfterAWindow) {
   apply();
