@@ -95,5 +95,5 @@ private_fetch() {
     (cd "$debs" && private_apt apt-get download "$package=$version" >&2) ||
       die "cannot download $package $version"
   fi
-  compgen -G "$debs/${package}_${version//:/%3a}_*.deb" | head -n1
+  compgen -G "$debs/${package}_${version//:/%3a}_*.deb" | sed -n 1p
 }

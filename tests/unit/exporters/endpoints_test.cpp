@@ -31,16 +31,9 @@ class Endpoints : public testing::Test {
     client_ = std::make_unique<httplib::Client>("127.0.0.1", http::port_of(server_->addresses().front()));
   }
 
-  // `client` of each number, all at once.
   template <typename Client>
   void side_by_side(int count, const Client& client) {
-    // The library makes its regular expressions when it reads its first answer. How it guards them, thread sanitizer does
-    // not see, as the library is built without it; so that is done before there are threads.
-    EXPECT_EQ(get("/-/healthy").status, 200);
-    std::vector<std::thread> clients;
-    clients.reserve(static_cast<size_t>(count));
-    for (int i = 0; i < count; ++i) clients.emplace_back([&client, i] { client(i); });
-    for (auto& thread : clients) thread.join();
+    http::side_by_side(server_->addresses().front(), count, client);
   }
 
   httplib::Response get(const std::string& path, const httplib::Headers& headers = {}) {

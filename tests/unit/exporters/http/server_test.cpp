@@ -363,18 +363,13 @@ TEST_F(HttpServer, LeavesSignalsToOthers) {
 TEST_F(HttpServer, ManyClientsAtOnce) {
   const auto server = start({});
   std::atomic<int> good{0};
-  std::vector<std::thread> clients;
-  clients.reserve(8);
-  for (int i = 0; i < 8; ++i) {
-    clients.emplace_back([&] {
-      httplib::Client client("127.0.0.1", port_of(server->addresses().front()));
-      for (int n = 0; n < 50; ++n) {
-        const auto result = client.Get("/hello");
-        if (result && result->body == "hello") ++good;
-      }
-    });
-  }
-  for (auto& client : clients) client.join();
+  side_by_side(server->addresses().front(), 8, [&](int) {
+    httplib::Client client("127.0.0.1", port_of(server->addresses().front()));
+    for (int n = 0; n < 50; ++n) {
+      const auto result = client.Get("/hello");
+      if (result && result->body == "hello") ++good;
+    }
+  });
   EXPECT_EQ(good, 400);
 }
 

@@ -1,6 +1,7 @@
 // A raw client, for what a well-behaved HTTP library would not send.
 #pragma once
 
+#include <functional>
 #include <string>
 
 #include "daemon/base/unique_fd.h"
@@ -17,5 +18,9 @@ std::string read_to_end(int socket);
 
 // send_bytes and read_to_end on a connection of its own.
 std::string raw_exchange(const std::string& address, const std::string& bytes);
+
+// Calls `client` with 0 to count - 1, each on a thread of its own, where httplib's clients of the server at `address` may
+// be used.
+void side_by_side(const std::string& address, int count, const std::function<void(int)>& client);
 
 }  // namespace goheapd::exporters::http
