@@ -1,6 +1,7 @@
 #include "daemon/probe/slices.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "daemon/probe/allowance.h"
 
@@ -23,12 +24,9 @@ uint64_t next_random(uint64_t& state) {
   return value ^ (value >> 31);
 }
 
-double speed_between(const CostSample& begin, const CostSample& end) {
-  return end.time_ns > begin.time_ns && end.cpu_ns > begin.cpu_ns
-             ? static_cast<double>(end.cpu_ns - begin.cpu_ns) /
-                   static_cast<double>(end.time_ns - begin.time_ns)
-             : 0;
-}
+// The caller looks in a rhythm, which slices should not follow.
+constexpr double kLooseNs = 2.0 * SliceSchedule::kShortestSliceNs;
+constexpr double kNever = std::numeric_limits<double>::infinity();
 
 }  // namespace
 
@@ -39,17 +37,24 @@ void SliceSchedule::start(uint64_t now_ns, double budget, double expected, uint6
   start_ns_ = covered_ns_ = now_ns;
   slice_ns_ = kShortestSliceNs;
   after_ = {};
+  unpaid_ns_ = last_cost_ = 0;
   weight_ = 1;
   recorded_sum_ns_ = 0;
-  plan(now_ns, static_cast<double>(slice_ns_) * expected / (kShareOfAllowance * budget));
+  const double gap = static_cast<double>(slice_ns_) * expected / (kShareOfAllowance * budget);
+  next_ns_ = now_ns + static_cast<uint64_t>(std::clamp(gap, static_cast<double>(kShortestGapNs),
+                                                       static_cast<double>(kLongestGapNs)) *
+                                            (0.5 + random()));
 }
 
-// Half to one and a half of the mean.
-void SliceSchedule::plan(uint64_t from_ns, double mean_gap_ns) {
-  const double mean =
-      std::clamp(mean_gap_ns, static_cast<double>(kShortestGapNs), static_cast<double>(kLongestGapNs));
-  const double uniform = static_cast<double>(next_random(random_) >> 11) * 0x1p-53;
-  next_ns_ = from_ns + static_cast<uint64_t>(mean * (0.5 + uniform));
+// At least 0, below 1.
+double SliceSchedule::random() { return static_cast<double>(next_random(random_) >> 11) * 0x1p-53; }
+
+// Nanoseconds of probes that the target may pay for what it has run in between.
+double SliceSchedule::paid_since(const CostSample& begin, const CostSample& now) const {
+  if (now.time_ns <= begin.time_ns || now.cpu_ns <= begin.cpu_ns) return 0;
+  const auto cpu = static_cast<double>(now.cpu_ns - begin.cpu_ns);
+  return kShareOfAllowance * allowed_share(budget_, cpu / static_cast<double>(now.time_ns - begin.time_ns)) *
+         cpu;
 }
 
 // One slice in `periods` times its length is what can be afforded, where it takes `cost_rate` CPUs.
@@ -70,7 +75,15 @@ void SliceSchedule::begin(const CostSample& before, uint64_t recording_ns) {
 }
 
 void SliceSchedule::look(const CostSample& now) {
-  if (!active_ || now.time_ns < recording_ns_ + kShortestSliceNs || now.probe_ns < before_.probe_ns) return;
+  if (!active_) {
+    if (after_.time_ns == 0 || unpaid_ns_ - paid_since(after_, now) > due_unpaid_) return;
+    // The first look that finds it paid decides when.
+    due_unpaid_ = -kNever;
+    next_ns_ =
+        std::min(next_ns_, std::max(earliest_ns_, now.time_ns + static_cast<uint64_t>(kLooseNs * random())));
+    return;
+  }
+  if (now.time_ns < recording_ns_ + kShortestSliceNs || now.probe_ns < before_.probe_ns) return;
   if (static_cast<double>(now.probe_ns - before_.probe_ns) > kCutAt * kLongSliceCost)
     next_ns_ = std::min(next_ns_, now.time_ns);
 }
@@ -86,17 +99,20 @@ void SliceSchedule::end(const CostSample& after, uint64_t recorded_ns) {
   recorded_sum_ns_ += recorded;
   const auto lasted = static_cast<double>(after.time_ns - std::min(after.time_ns, before_.time_ns));
   const auto cost = static_cast<double>(after.probe_ns - std::min(after.probe_ns, before_.probe_ns));
-  const double speed_now = speed_between(before_, after);
-  // The target goes on to use as much CPU time: cost / share nanoseconds of it must pass, this slice's among them. One
-  // that has used none may run at any moment again.
-  const double speed = speed_now > 0 ? speed_now : 1;
-  // Small is what has run little both in the slice and before it.
-  const double before = after_.time_ns == 0 ? 0 : speed_between(after_, before_);
-  const double share = kShareOfAllowance * allowed_share(budget_, std::max(speed_now, before));
+  if (cost > 0) last_cost_ = cost;
+  const CostSample& begin = after_.time_ns == 0 ? before_ : after_;
+  const double paid = paid_since(begin, after);
+  // What a target that was let alone did not pay it does not pay later, all at once.
+  unpaid_ns_ = std::max(unpaid_ns_ - paid, -last_cost_ / 2) + cost;
+  if (lasted > 0) {
+    const double pays = paid / static_cast<double>(after.time_ns - begin.time_ns);
+    slice_ns_ = longer_slice(cost / lasted, pays > 0 ? cost / pays / lasted : cost > 0 ? kNever : 1);
+  }
   after_ = after;
-  const double time = cost / share / speed;
-  plan(after.time_ns, time - lasted);
-  if (lasted > 0) slice_ns_ = longer_slice(cost / lasted, time / lasted);
+  const double some = 0.5 + random();
+  due_unpaid_ = unpaid_ns_ * (1 - some);
+  earliest_ns_ = after.time_ns + static_cast<uint64_t>(some * kShortestGapNs);
+  next_ns_ = after.time_ns + static_cast<uint64_t>(some * kLongestGapNs);
 }
 
 double SliceSchedule::sampled_share(uint64_t now_ns) const {

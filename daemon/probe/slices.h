@@ -2,11 +2,12 @@
 //
 //      ┌──┐                       ┌──┐             ┌──┐
 //   ───┘  └───────────────────────┘  └─────────────┘  └──────   probes are in the target
-//    100 to 800 ms    as long as keeps the cost of the last slice, spread over both, within half of what is allowed
+//    100 to 800 ms    until half of what is allowed of the CPU time that the target has used has paid for the slices so far
 //   └─ weight ─┘└────────── weight ─────────┘└── weight ───┘
 //
-// Between slices the probes are out, since a hit costs a trap even when nothing is recorded. Gaps are random, so that no
-// rhythm of the program's can hide behind them. Where gaps could be shorter than putting probes in and taking them out is
+// Between slices the probes are out, since a hit costs a trap even when nothing is recorded. Gaps end by what the target
+// has run, not by what it was expected to: one that works in bursts would otherwise pay for what it does in them out of
+// time in which it does nothing. They are random, so that no rhythm of the program's can hide behind them. Where gaps could be shorter than putting probes in and taking them out is
 // worth, slices are longer instead, if that takes hardly any time of the target. A pure calculation: time is what the
 // caller says.
 #pragma once
@@ -40,11 +41,12 @@ class SliceSchedule {
   bool active() const { return active_; }
   // `before`: taken before the probes went in; `recording_ns`: when they began to record.
   void begin(const CostSample& before, uint64_t recording_ns);
-  // While a slice is active: one that was made long, and has taken more than it should, is due to end.
+  // To be called often. Between slices: is the last one paid? While one is active: one that was made long, and has taken
+  // more than it should, is due to end.
   void look(const CostSample& now);
   // `after`: taken when they were out; `recorded_ns`: when they stopped recording.
   void end(const CostSample& after, uint64_t recorded_ns);
-  // When something is due.
+  // When something is due, as far as is known now.
   uint64_t next_ns() const { return next_ns_; }
   // What is sampled in this slice, or was in the last one, also stands for the gap before it: by how much it counts.
   double weight() const { return weight_; }
@@ -54,7 +56,8 @@ class SliceSchedule {
   double sampled_share(uint64_t now_ns) const;
 
  private:
-  void plan(uint64_t from_ns, double mean_gap_ns);
+  double random();
+  double paid_since(const CostSample& begin, const CostSample& now) const;
   uint64_t longer_slice(double cost_rate, double periods) const;
 
   double budget_ = 0.01;
@@ -64,7 +67,11 @@ class SliceSchedule {
   uint64_t next_ns_ = 0;
   uint64_t slice_ns_ = kShortestSliceNs;
   CostSample before_;
-  CostSample after_;  // the last slice, or the first one
+  CostSample after_;       // the last slice, or the first one
+  double unpaid_ns_ = 0;   // of what slices took, at `after_`; < 0: of what the target may pay
+  double last_cost_ = 0;   // of those that took anything
+  double due_unpaid_ = 0;  // the next slice is due when no more than this is unpaid
+  uint64_t earliest_ns_ = 0;
   uint64_t recording_ns_ = 0;
   uint64_t recorded_sum_ns_ = 0;
   uint64_t covered_ns_ = 0;  // slices stand for all the time up to this one

@@ -203,6 +203,7 @@ void storm_that_lasts(double storm_share, const std::vector<Level>& expected) {
       now.cpu_ns += kTick;
       now.probe_ns += probed ? static_cast<uint64_t>(share * static_cast<double>(kTick)) : 0;
       probe_ns.push_back(now.probe_ns);
+      governor.slices().look(now);
       if (governor.level() == Level::slices && governor.slices().due(now.time_ns)) {
         if (governor.slices().active()) {
           governor.slices().end(now, now.time_ns);

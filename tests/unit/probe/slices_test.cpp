@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "daemon/probe/allowance.h"
+
 namespace goheapd::probe {
 namespace {
 
@@ -60,6 +62,38 @@ TEST(Slices, KeepToHalfTheBudgetInTheLongRun) {
                   1.5 * SliceSchedule::kLongestGapNs);
     }
   }
+}
+
+// A program that works for 2 of 20 seconds: what a slice takes in them is paid by them alone.
+TEST(Slices, OfAProgramThatWorksInBurstsTakeNoMore) {
+  for (const double pause : {0.5, 6.0, 18.0}) {
+    for (const double work : {0.5, 2.0}) {
+      Target target;
+      target.slices.start(0, kBudget, 0.2, 1);
+      for (double time = 0; time < 6000; time += work + pause) {
+        target.run(work, 0.5);
+        target.run(pause, 0.5, 0.001);
+      }
+      // It runs as much as gives it this share, as allowance.h says.
+      const double allowed = allowed_share(kBudget, work / (work + pause));
+      const double cost = static_cast<double>(target.now.probe_ns) / static_cast<double>(target.now.cpu_ns);
+      EXPECT_LT(cost, 0.62 * allowed) << work << " " << pause;
+      EXPECT_GT(cost, 0.25 * allowed) << work << " " << pause;
+      EXPECT_NEAR(target.stood_for_ns, static_cast<double>(target.now.time_ns),
+                  1.5 * SliceSchedule::kLongestGapNs);
+    }
+  }
+}
+
+// One that has slept for long has not saved up for many slices.
+TEST(Slices, AStormAfterALongSleepPaysForItself) {
+  Target target;
+  target.slices.start(0, kBudget, 0.2, 1);
+  target.run(600, 0.5, 0);
+  const CostSample before = target.now;
+  target.run(300, 0.5);
+  const auto cost = static_cast<double>(target.now.probe_ns - before.probe_ns);
+  EXPECT_LT(cost / static_cast<double>(target.now.cpu_ns - before.cpu_ns), 0.6 * kBudget);
 }
 
 TEST(Slices, ComeAtDifferentIntervals) {
