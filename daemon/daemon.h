@@ -206,9 +206,10 @@ class Daemon final : public exporters::ProfileSource {
   template <typename T>
   exporters::SourceResult<T> ask_owner(std::function<exporters::SourceResult<T>()> question);
   exporters::SourceResult<Taken> take(pid_t pid);
-  // What has changed since `begin`.
+  // What has changed since `begin`; `remark` becomes a comment of the profile unless it is empty.
   exporters::SourceResult<model::HeapSnapshotPtr> end_delta(pid_t pid, Taken begin,
-                                                            const exporters::MayMake& may_make);
+                                                            const exporters::MayMake& may_make,
+                                                            const std::string& remark);
   exporters::SourceResult<model::HeapSnapshotPtr> symbolised(const Taken& taken) const;
   exporters::SourceResult<model::ProgramStatistics> read_statistics(pid_t pid);
   // What leaves by an error message is subject to --redact, too.
@@ -251,8 +252,9 @@ class Daemon final : public exporters::ProfileSource {
 
   std::atomic<bool> stopping_{false};
   std::atomic<uint64_t> last_round_ns_{kernel_time_ns()};  // when the owner loop last began one
+  std::atomic<uint64_t> exits_{0};  // how often targets have exited
   mutable std::mutex stop_mutex_;
-  std::condition_variable_any stop_wake_;  // wakes delta()
+  std::condition_variable_any stop_wake_;  // wakes heap_delta(), where we stop or a target has exited
 
   mutable std::mutex published_mutex_;
   uint64_t published_at_ns_ = 0;

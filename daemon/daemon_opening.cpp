@@ -233,6 +233,11 @@ void Daemon::on_processes_gone(const std::vector<model::ProcessKey>& keys) {
       targets_.erase(found);
     }
   }
+  {
+    std::lock_guard lock(stop_mutex_);
+    ++exits_;
+  }
+  stop_wake_.notify_all();
   forget_old();
 }
 

@@ -2,6 +2,9 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstdio>
 #include <future>
 #include <utility>
 
@@ -23,6 +26,13 @@ constexpr auto kAskOwnerTimeout = std::chrono::seconds(10);
 constexpr uint64_t kHangsAfterNs = 15'000'000'000;
 
 SourceError unavailable(std::string message) { return {Refusal::unavailable, std::move(message)}; }
+
+std::string ended_early(double lasted, std::chrono::seconds::rep asked) {
+  std::array<char, 96> text{};
+  std::snprintf(text.data(), text.size(), "the process had exited %.1f s into the %lld s that were asked for",
+                lasted, static_cast<long long>(asked));
+  return text.data();
+}
 
 }  // namespace
 
@@ -281,24 +291,38 @@ exporters::SourceResult<model::HeapSnapshotPtr> Daemon::heap_delta(pid_t pid, st
                                                                    const exporters::MayMake& may_make) {
   auto begin = take(pid);
   if (!begin) return tl::unexpected(redacted(begin.error()));
-  {
+  const auto begun = std::chrono::steady_clock::now();
+  bool is_gone = false;
+  for (;;) {
+    const uint64_t exits = exits_;
+    // Nothing more comes of a process that has ended.
+    is_gone = ask_owner<bool>([this, process = begin->raw->process]() -> exporters::SourceResult<bool> {
+                const Target* target = find(process);
+                return target == nullptr || target->state() == model::TargetState::exited;
+              }).value_or(false);
+    if (is_gone) break;
     std::unique_lock lock(stop_mutex_);
-    stop_wake_.wait_for(lock, stop, seconds, [this] { return stopping_.load(); });
+    const bool woken = stop_wake_.wait_until(lock, stop, begun + seconds,
+                                             [&] { return stopping_.load() || exits_ != exits; });
     if (stopping_) return tl::unexpected(unavailable("goheapd is stopping"));
     if (stop.stop_requested()) return tl::unexpected(unavailable("the request was given up"));
+    if (!woken) break;
   }
-  return end_delta(pid, std::move(*begin), may_make);
+  const std::chrono::duration<double> lasted = std::chrono::steady_clock::now() - begun;
+  return end_delta(pid, std::move(*begin), may_make,
+                   is_gone ? ended_early(lasted.count(), seconds.count()) : std::string());
 }
 
 exporters::SourceResult<model::HeapSnapshotPtr> Daemon::delta(pid_t pid, const std::function<void()>& wait) {
   auto begin = take(pid);
   if (!begin) return tl::unexpected(redacted(begin.error()));
   wait();
-  return end_delta(pid, std::move(*begin), {});
+  return end_delta(pid, std::move(*begin), {}, {});
 }
 
 exporters::SourceResult<model::HeapSnapshotPtr> Daemon::end_delta(pid_t pid, Taken begin,
-                                                                  const exporters::MayMake& may_make) {
+                                                                  const exporters::MayMake& may_make,
+                                                                  const std::string& remark) {
   auto end = take(pid);
   if (!end) return tl::unexpected(redacted(end.error()));
   auto change = profile::difference(*end->raw, *begin.raw);
@@ -307,6 +331,7 @@ exporters::SourceResult<model::HeapSnapshotPtr> Daemon::end_delta(pid_t pid, Tak
     return tl::unexpected(
         redacted({is_replaced ? Refusal::gone_target : Refusal::unavailable, to_string(change.error())}));
   }
+  if (!remark.empty()) change->comments.push_back(remark);
   end->raw = std::make_shared<const profile::RawSnapshot>(std::move(*change));
   begin.raw.reset();  // it may take a while until we may go on
   if (may_make && !may_make())

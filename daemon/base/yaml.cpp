@@ -39,16 +39,18 @@ bool has_second_document(std::string_view text) {
   return false;
 }
 
+std::string on_line(size_t line) { return " (line " + std::to_string(line) + ")"; }
+
 }  // namespace
 
 Expected<YAML::Node> load_yaml(const std::string& text) {
   if (const auto line = line_of_unprintable(text))
-    return fail("line " + std::to_string(*line) + " is no text");
+    return fail("it is no text" + on_line(*line));
   if (has_second_document(text)) return fail("more than one YAML document");
   try {
     return YAML::Load(text);
   } catch (const YAML::Exception& error) {
-    return fail(error.what());
+    return fail(error.msg + (error.mark.is_null() ? "" : on_line(static_cast<size_t>(error.mark.line) + 1)));
   }
 }
 

@@ -228,9 +228,7 @@ void add_record(CLI::App& program, Action& action) {
       ->required()
       ->check(CLI::Range(1, 4 * 1024 * 1024))
       ->type_name("N");
-  command
-      ->add_option("--duration", options->seconds,
-                   "how long: allocs are those of this time, heap is what is held at its end")
+  command->add_option("--duration", options->seconds, "how long to record")
       ->transform(CLI::Validator(to_seconds, "TIME"))
       ->check([](const std::string& seconds) {
         return std::stod(seconds) > 0 ? std::string() : "a recording takes longer than 0s";
@@ -248,7 +246,11 @@ void add_record(CLI::App& program, Action& action) {
                     "in mode exact, sample the live heap beside the counts");
   add_overhead_budget_flag(*command, options->overhead_budget_percent,
                            "share of its CPU time that probes may take, in percent: mode auto keeps to it");
-  command->add_option("--type", options->type, "allocs or heap")
+  command
+      ->add_option(
+          "--type", options->type,
+          "allocs: what was allocated in this time; heap: what is held at its end, with all that was "
+          "allocated until then, as in the program's own profile")
       ->check(CLI::IsMember({"allocs", "heap"}))
       ->capture_default_str();
   add_redact_flag(*command, options->redact);

@@ -163,12 +163,13 @@ Expected<void> apply_config_file(CLI::App& app, const std::string& path) {
   const auto text = read_text_file(path, kMaxConfigBytes);
   if (!text) return fail("the config file " + text.error().what, path, text.error().errno_value);
   const auto root = load_yaml(*text);
-  if (!root) return fail("bad config file: " + root.error().what, path);
+  if (!root) return fail("bad config file " + path + ": " + root.error().what);
   if (root->IsNull()) return {};
-  if (!root->IsMap()) return fail("the config file must be a map of flag names to values", path);
+  if (!root->IsMap()) return fail("bad config file " + path + ": it must be a map of flag names to values");
   std::set<std::string> seen;
   for (const auto& entry : *root) {
-    if (!entry.first.IsScalar()) return fail("a key must be a flag's name" + line_of(entry.first), path);
+    if (!entry.first.IsScalar())
+      return fail("bad config file " + path + ": a key must be a flag's name" + line_of(entry.first));
     if (!seen.insert(entry.first.Scalar()).second)
       return fail("bad config file " + path + ": " + entry.first.Scalar() + " is there twice" +
                   line_of(entry.first));

@@ -75,7 +75,8 @@ std::string percent(double ratio) {
 std::string in_words(double budget, double allowed) {
   std::string text = percent(budget);
   if (allowed > budget)
-    text += ", or " + percent(allowed) + " while that is at most " + percent(kUnfelt) + " of one CPU";
+    text +=
+        ", or " + percent(allowed) + " of so small a program (at most " + percent(kUnfelt) + " of one CPU)";
   return text;
 }
 

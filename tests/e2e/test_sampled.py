@@ -1,4 +1,5 @@
 """Sampled mode serves what the program's own heap profile says, record by record."""
+import concurrent.futures
 import time
 
 import pytest
@@ -102,6 +103,28 @@ def test_deltas():
         gone = -delta.total("inuse_space", at("main.large"))
         assert 19 << 20 < gone < 21 << 20
         assert all(s.values[0] >= 0 and s.values[1] >= 0 for s in delta.samples), "allocations cannot be taken back"
+
+
+def test_delta_of_a_process_that_ends():
+    """What there was until then, at once."""
+    with Target.of(24, profile_rate=RATE) as target, Daemon(target.pid, arguments=["--mode", "sampled"]) as daemon:
+        daemon.wait_for_state(target.pid)
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(daemon.profile, target.pid, seconds=300)
+            time.sleep(1)
+            target.run("garbage", 5000)
+            target.settle()
+            daemon.profile(target.pid)
+            target.process.kill()
+            delta = answer.result(timeout=60)
+        again = daemon.profile(target.pid, seconds=300)
+    assert 0.9e9 < delta.duration_ns < 60e9
+    allocated = delta.total("alloc_space", lambda sample: "main.garbage" in sample.functions())
+    assert 0.9 * 5000 * 4096 < allocated < 1.1 * 5000 * 4096
+    for profile in (delta, again):
+        assert any("had exited" in comment and comment.endswith("into the 300 s that were asked for")
+                   for comment in profile.comments), profile.comments
+    assert again.total("alloc_space") == 0
 
 
 def test_sampler_off():

@@ -49,7 +49,6 @@ def check_allocations(profile, program):
     heap, by_size = program.heap()
     # What the program allocates while it answers, and rounding of each sample.
     slack = 20_000 + 0.001 * heap["total_alloc"]
-    assert abs(profile.total("alloc_space") - heap["total_alloc"]) < slack, (heap, profile.total("alloc_space"))
     ours = collections.Counter()
     objects, size = (profile.column(name) for name in ("alloc_objects", "alloc_space"))
     large = 0
@@ -59,10 +58,12 @@ def check_allocations(profile, program):
             ours[slot] += sample.values[objects]
         else:
             large += sample.values[size]
-    wrong = {slot: (ours[slot], mallocs) for slot, mallocs in by_size.items()
-             if slot and abs(ours[slot] - mallocs) > 100 + 0.001 * mallocs}
-    assert not wrong, wrong
+    differences = {slot: (ours[slot], mallocs) for slot, mallocs in by_size.items() if slot and ours[slot] != mallocs}
+    wrong = {slot: both for slot, both in differences.items() if abs(both[0] - both[1]) > 100 + 0.001 * both[1]}
+    assert not wrong, (wrong, profile.comments)
     # Of these the runtime counts the bytes, whatever their size.
     large_alloc = heap["total_alloc"] - sum(slot * mallocs for slot, mallocs in by_size.items())
-    assert abs(large - large_alloc) < slack, (large, large_alloc)
+    assert abs(large - large_alloc) < slack, (large, large_alloc, differences, profile.comments)
+    total = profile.total("alloc_space")
+    assert abs(total - heap["total_alloc"]) < slack, (total, heap, large, large_alloc, differences, profile.comments)
     assert max(by_size) == 32768 and by_size[0] > 0 and large_alloc > 32768 * by_size[0], by_size

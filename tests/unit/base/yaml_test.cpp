@@ -25,8 +25,13 @@ TEST(Yaml, RefusesASecondDocument) {
 }
 
 TEST(Yaml, RefusesWhatIsNoText) {
-  EXPECT_EQ(error_of("a: 1\nb: \xb8"), "line 2 is no text");
-  EXPECT_EQ(error_of(std::string("a\0", 2)), "line 1 is no text");
+  EXPECT_EQ(error_of("a: 1\nb: \xb8"), "it is no text (line 2)");
+  EXPECT_EQ(error_of(std::string("a\0", 2)), "it is no text (line 1)");
+}
+
+TEST(Yaml, SaysWhereItIsBroken) {
+  EXPECT_TRUE(error_of("a: 1\nb: [1\nc: 2").ends_with("(line 3)")) << error_of("a: 1\nb: [1\nc: 2");
+  EXPECT_TRUE(error_of("a: 1\nb: {x").starts_with("end of map flow")) << error_of("a: 1\nb: {x");
 }
 
 // Found by the fuzzer: none of these may hang, and each may be refused or not.

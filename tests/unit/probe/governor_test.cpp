@@ -155,9 +155,9 @@ TEST(Governor, ASmallProgramIsSampledInLongSlices) {
   program.run(10);
   ASSERT_EQ(program.moves.size(), 2u);
   EXPECT_EQ(program.moves[1].to, Level::slices);
-  EXPECT_NE(
-      program.moves[0].why.find("the budget is 1.00 %, or 4.00 % while that is at most 0.20 % of one CPU"),
-      std::string::npos)
+  EXPECT_NE(program.moves[0].why.find(
+                "the budget is 1.00 %, or 4.00 % of so small a program (at most 0.20 % of one CPU)"),
+            std::string::npos)
       << program.moves[0].why;
   program.probed_ns = 0;
   const CostSample before = program.now;
