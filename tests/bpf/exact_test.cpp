@@ -113,27 +113,10 @@ TEST_P(ExactStacks, EndWhereTheThreadBegins) {
   EXPECT_EQ(describe_losses(*counters), "");
 }
 
-std::vector<GoBuild> plain_builds() {
-  std::vector<GoBuild> all;
-  for (const int minor : go_minors()) all.push_back({.minor = minor});
-  return all;
-}
-
 INSTANTIATE_TEST_SUITE_P(Matrix, ExactStacks, ::testing::ValuesIn(plain_builds()),
                          [](const auto& parameter) { return name_of(parameter.param); });
 
-std::vector<GoBuild> builds() {
-  std::vector<GoBuild> all;
-  for (const int minor : go_minors()) {
-    all.push_back({.minor = minor});
-    all.push_back({.minor = minor, .pie = true, .strip = true});
-    all.push_back({.minor = minor, .cgo = true});
-    if (minor >= 21) all.push_back({.minor = minor, .profile_guided = true});  // the first with -pgo
-  }
-  return all;
-}
-
-INSTANTIATE_TEST_SUITE_P(Matrix, ExactCounts, ::testing::ValuesIn(builds()),
+INSTANTIATE_TEST_SUITE_P(Matrix, ExactCounts, ::testing::ValuesIn(various_builds()),
                          [](const auto& parameter) { return name_of(parameter.param); });
 
 }  // namespace

@@ -74,6 +74,26 @@ std::vector<int> go_minors() {
   return minors;
 }
 
+std::vector<GoBuild> plain_builds() {
+  std::vector<GoBuild> all;
+  for (const int minor : go_minors()) all.push_back({.minor = minor});
+  return all;
+}
+
+std::vector<GoBuild> various_builds() {
+  constexpr int kFirstProfileGuided = 21;  // the first with -pgo
+  const char* const long_tests = std::getenv("GOHEAPD_LONG_TESTS");
+  const bool is_long = long_tests != nullptr && *long_tests != '\0';
+  std::vector<GoBuild> all = plain_builds();
+  for (const GoBuild& plain : plain_builds()) {
+    if (!is_long && plain.minor != go_minors().back()) continue;
+    all.push_back({.minor = plain.minor, .pie = true, .strip = true});
+    all.push_back({.minor = plain.minor, .cgo = true});
+    if (plain.minor >= kFirstProfileGuided) all.push_back({.minor = plain.minor, .profile_guided = true});
+  }
+  return all;
+}
+
 std::string build_go_program(const std::string& name, const GoBuild& build) {
   if (ready_made != nullptr) return std::string(ready_made) + "/" + name + "_" + name_of(build);
   const std::filesystem::path directory = std::filesystem::path(GOHEAPD_TEST_BINARY_DIR) / "go";

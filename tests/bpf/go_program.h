@@ -25,6 +25,11 @@ std::string name_of(const GoBuild& build);
 
 // Every toolchain of the cache that tests/tools/fetch-go fills. A test that finds none fails: it does not skip.
 std::vector<int> go_minors();
+// A plain build of each of them.
+std::vector<GoBuild> plain_builds();
+// Beside it the newest one's position independent, with cgo, and guided by a profile; of every one where all is wanted
+// (GOHEAPD_LONG_TESTS). What differs by build is where the sites are, and those of the whole matrix are tried by tests/e2e.
+std::vector<GoBuild> various_builds();
 
 // Builds tests/go_programs/NAME and returns the path of the executable; throws with the compiler's output.
 std::string build_go_program(const std::string& name, const GoBuild& build);

@@ -93,16 +93,7 @@ TEST_P(SampledEvents, AreTheRuntimesOwnSamples) {
   EXPECT_EQ(describe_losses(*counters), "");
 }
 
-std::vector<GoBuild> builds() {
-  std::vector<GoBuild> all;
-  for (const int minor : go_minors()) {
-    all.push_back({.minor = minor});
-    all.push_back({.minor = minor, .pie = true, .strip = true});
-  }
-  return all;
-}
-
-INSTANTIATE_TEST_SUITE_P(Matrix, SampledEvents, ::testing::ValuesIn(builds()),
+INSTANTIATE_TEST_SUITE_P(Matrix, SampledEvents, ::testing::ValuesIn(various_builds()),
                          [](const auto& parameter) { return name_of(parameter.param); });
 
 }  // namespace

@@ -212,24 +212,7 @@ TEST_P(SpanRunsOfVersion, AreToldWhereNoRoomIsLeftForTheirEnds) {
   EXPECT_EQ(describe_losses(*counters), "span_state_full=" + std::to_string(without_room) + " ");
 }
 
-std::vector<GoBuild> plain_builds() {
-  std::vector<GoBuild> all;
-  for (const int minor : go_minors()) all.push_back({.minor = minor});
-  return all;
-}
-
-std::vector<GoBuild> builds() {
-  std::vector<GoBuild> all;
-  for (const int minor : go_minors()) {
-    all.push_back({.minor = minor});
-    all.push_back({.minor = minor, .pie = true, .strip = true});
-    if (minor >= 21) all.push_back({.minor = minor, .profile_guided = true});  // the first with -pgo
-  }
-  all.push_back({.minor = go_minors().back(), .cgo = true});
-  return all;
-}
-
-INSTANTIATE_TEST_SUITE_P(Matrix, SpanRuns, ::testing::ValuesIn(builds()),
+INSTANTIATE_TEST_SUITE_P(Matrix, SpanRuns, ::testing::ValuesIn(various_builds()),
                          [](const auto& parameter) { return name_of(parameter.param); });
 
 INSTANTIATE_TEST_SUITE_P(Matrix, SpanRunsOfVersion, ::testing::ValuesIn(plain_builds()),

@@ -175,17 +175,20 @@ def test_of_many_exited_targets_the_latest_are_kept(tmp_path):
     with Daemon.watching(tmp_path, ["--mode", "buckets"]) as daemon:
         binary = golang.own(golang.build(24, "stripped"), tmp_path / "program")
         exited = []
-        while len(exited) < keeps + 20:
+        together = 16  # those that are kept are whole such groups: who of one is seen to end first does not matter
+        while len(exited) < keeps + together:
             with contextlib.ExitStack() as stack:
-                targets = [stack.enter_context(Target(binary, profile_rate=1024)) for _ in range(12)]
+                targets = [stack.enter_context(Target(binary, profile_rate=1024)) for _ in range(together)]
                 for target in targets:
                     daemon.wait_for_state(target.pid)
                     target.run("direct", 1000)
                     daemon.profile(target.pid)
+                for target in targets:
                     assert target.exit() == 0
-                    daemon.wait_until(lambda: target.pid not in (rows := daemon.targets())
-                                      or rows[target.pid]["state"] == "exited", "its end is not noticed")
-                    exited.append(target.pid)
+                pids = {target.pid for target in targets}
+                daemon.wait_until(lambda: all(row["state"] == "exited" for pid, row in daemon.targets().items() if pid in pids),
+                                  "their ends are not noticed")
+                exited.extend(pids)
         # Go programs of others are listed, too, as ignored.
         kept = {pid for pid, row in daemon.targets().items() if row["state"] == "exited"}
         assert kept == set(exited[-keeps:])
