@@ -56,7 +56,7 @@ governed=$!
 
 # ---- source spans, and collections
 at spans
-start_ledger 50000
+start_ledger 30000
 mkfifo cycles-in cycles-out
 GODEBUG=gctrace=1 GOMAXPROCS=2 /programs/gc_cycles 40 <cycles-in >cycles-out 2>gctrace-printed &
 cycles=$!
@@ -65,7 +65,7 @@ start_daemon sampled "$ledger" "$cycles"
 wget -q -O sources.json http://127.0.0.1:9786/api/v1/targets
 send sources.json
 fetch "/targets/$ledger/debug/pprof/heap" spans.pb.gz # the books are open
-ask_ledger "hold 0 50000"
+ask_ledger "hold 0 30000"
 ask_ledger "churn 1"
 sleep 1
 ask_ledger calm
@@ -75,7 +75,7 @@ ask_ledger heap >heap-before
 fetch "/targets/$ledger/metrics" go-metrics
 ask_ledger heap >heap-after
 for file in spans.pb.gz ledger-held heap-before go-metrics heap-after; do send "$file"; done
-ask_ledger "drop 0 50000"
+ask_ledger "drop 0 30000"
 settle
 mv spans.pb.gz dropped.pb.gz
 send dropped.pb.gz

@@ -50,8 +50,8 @@ def test_nothing_is_left_in_the_target(booted):
 def test_ebpf_tests_pass(booted):
     name, console = booted
     assert console.failed == []
-    expected = {f"Matrix/ExactCounts.EqualTheRuntimesOwn/go1_{golang.VERSIONS[-1]}", "Lifecycle.DetachRestoresTheCode",
-                f"Matrix/SampledEvents.AreTheRuntimesOwnSamples/go1_{golang.VERSIONS[-1]}",
+    expected = {f"Matrix/ExactCounts.EqualTheRuntimesOwn/go1_{golang.VERSIONS[-1]}",
+                "Lifecycle.ExecEndsTheRecordingAndIsReported", "Lifecycle.ExitIsReportedAndCountsCanStillBeRead",
                 "Lifecycle.RefusedInstructionsAreReplaced", "All/OlderMethods.CountExactly/tracefs_event",
                 "All/OlderMethods.CountExactly/perf_uprobe", "Of/Capabilities.AreEnoughOrMissed/bpf_perfmon_ptrace"}
     assert expected <= set(console.passed)
