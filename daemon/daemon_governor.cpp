@@ -39,6 +39,8 @@ ProbeGroups groups_of(Level level, ProbeGroup sampling) {
     case Level::buckets:
     case Level::slices:  // each slice begins and ends by itself
       break;
+    case Level::none:
+      return {};
   }
   return {ProbeGroup::gc};
 }
@@ -70,8 +72,9 @@ void Daemon::start_governing(Target& target, const OpenedTarget& opened) {
                                    .exact_hit_ns = exact_hit_ns(hit_cost_or_guess())};
   if (opened.asked_mode == model::Mode::automatic && start == Level::sampled) {
     // Without the runtime's sampler there are no records to fall back to.
-    options.levels = opened.span_reader ? std::vector{Level::gc, Level::slices, Level::sparse, Level::sampled}
-                                        : std::vector{Level::buckets, Level::sampled};
+    options.levels = opened.span_reader
+                         ? std::vector{Level::none, Level::gc, Level::slices, Level::sparse, Level::sampled}
+                         : std::vector{Level::none, Level::buckets, Level::sampled};
     if (opened.binary->probe_sites().exact()) options.levels.push_back(Level::exact);
   }
   target.govern(probe::Governor(std::move(options), kernel_time_ns()));
@@ -291,6 +294,9 @@ Expected<void> Daemon::change_level(Target& target, Level from, Level to) {
   const bool sampled = from > Level::slices;
   const bool samples = to > Level::slices;
   if (to > from) {
+    if (from == Level::none) {
+      if (auto added = add_probes(target, ProbeGroup::gc); !added) return added;
+    }
     if (!sampled && samples) {
       if (auto added = add_probes(target, sampling); !added) return added;
     }
@@ -316,6 +322,10 @@ Expected<void> Daemon::change_level(Target& target, Level from, Level to) {
     drain_probes();
     collector_->remove(pid, sampling);
   }
+  if (to == Level::none) {
+    drain_probes();
+    collector_->remove(pid, ProbeGroup::gc);
+  }
   return {};
 }
 
@@ -329,11 +339,12 @@ Expected<void> Daemon::set_distance(const Target& target, Level level) {
 
 Expected<void> Daemon::add_probes(Target& target, ProbeGroup group, bool for_window) {
   const auto mode = group == ProbeGroup::exact ? model::Mode::exact : model::Mode::sampled;
-  auto request =
-      group == ProbeGroup::spans
-          ? make_span_request(*target.binary(), target.key(), target.program(), target.load_bias(),
-                              SampleDistance::kSparsest)
-          : make_attach_request(*target.binary(), target.key(), target.program(), target.load_bias(), mode);
+  // Runs are cut by probes that come with the collector's.
+  const bool of_spans = group == ProbeGroup::spans || (group == ProbeGroup::gc && target.spans() != nullptr);
+  auto request = of_spans ? make_span_request(*target.binary(), target.key(), target.program(),
+                                              target.load_bias(), SampleDistance::kSparsest)
+                          : make_attach_request(*target.binary(), target.key(), target.program(),
+                                                target.load_bias(), mode);
   if (!request) return Unexpected(request.error());
   request->for_window = for_window;
   std::erase_if(request->points,

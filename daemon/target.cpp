@@ -250,6 +250,7 @@ void Target::set_level(probe::Level level, const std::string& why) {
   }
   if (exact != was_exact) count_elsewhere(exact);
   if (buckets_) buckets_->set_has_events(level > probe::Level::buckets);
+  gc_.set_events_come(level > probe::Level::none);
   // Without records in the runtime there is no mode buckets: sampling pauses.
   status_.mode = exact                                        ? model::Mode::exact
                  : level > probe::Level::buckets || !buckets_ ? model::Mode::sampled
@@ -266,7 +267,7 @@ void Target::fill_level() {
   if (spans_)
     status_.sample_rate = spans_->mean_distance(governor_ ? governor_->level() : probe::Level::sampled);
   if (status_.level.empty()) return;
-  if (governor_->level() == probe::Level::gc) status_.sampled_share = 0;
+  if (governor_->level() < probe::Level::slices && spans_) status_.sampled_share = 0;
   if (governor_->level() == probe::Level::slices)
     status_.sampled_share = governor_->slices().sampled_share(kernel_time_ns());
 }

@@ -206,8 +206,8 @@ void Collector::remove(pid_t pid, ProbeGroup group) {
       spdlog::warn("pid {}: {}", pid, to_string(told.error()));
   }
   // Who releases by caches hears of it in the group gc. By spans nothing is heard any more, and the span may come back.
-  if (group == ProbeGroup::spans && target.has_runs && target.wire.releases_by_span != 0)
-    state_->forget_runs(target);
+  const bool cuts = target.wire.releases_by_span != 0 ? group == ProbeGroup::spans : group == ProbeGroup::gc;
+  if (cuts && target.has_runs) state_->forget_runs(target);
 }
 
 void Collector::detach(pid_t pid) { detach(std::span(&pid, 1)); }

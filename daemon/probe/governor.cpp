@@ -22,8 +22,10 @@ constexpr uint64_t kMeasurableCpu = 200 * kMillisecond;
 constexpr uint64_t kMeasurable = kMillisecond;
 // ... unless it is so large that waiting would cost too much.
 constexpr uint64_t kKillWindow = 100 * kMillisecond;
-// Where probes are in for short slices only, both are judged over this; the slices themselves are planned by their cost.
+// Where probes are in for short slices only, both are judged over this; the slices themselves are planned by their cost,
+// so that what is much too much is what others take. One slice more or less in that time is no breach.
 constexpr uint64_t kSlicesWindow = 60 * kSecond;
+constexpr double kSlicesTolerance = 1.25;
 // It is told when it says something.
 constexpr uint64_t kSlicesTold = 10 * kSecond;
 // What a slice is expected to take of the target's CPU time while it lasts, where it is not known.
@@ -149,12 +151,26 @@ double Governor::in_storm(Level level, double ratio) const {
 
 Move Governor::go(Level to, uint64_t now_ns, double ratio, std::string why) {
   Move move{level_, to, ratio, 0, std::move(why)};
+  if (to == Level::slices) start_slices(now_ns, ratio);
   level_ = to;
   level_since_ns_ = now_ns;
   window_.clear();
   mark_.reset();
-  if (to == Level::slices) slices_.start(now_ns, options_.budget, std::max(ratio, kUsualSlice), now_ns);
   return move;
+}
+
+// From what is known of the level before.
+void Governor::start_slices(uint64_t now_ns, double ratio) {
+  CostSample now{.time_ns = now_ns};
+  double cpus = 1;
+  if (!window_.empty()) {
+    const CostSample& begin = window_.front();
+    now = window_.back();
+    if (now.time_ns > begin.time_ns)
+      cpus =
+          static_cast<double>(now.cpu_ns - begin.cpu_ns) / static_cast<double>(now.time_ns - begin.time_ns);
+  }
+  slices_.start(now, options_.budget, std::max(ratio, kUsualSlice) * cpus, now_ns);
 }
 
 double Governor::allowed(const CostSample& begin, const CostSample& end) const {
@@ -240,10 +256,12 @@ std::optional<Move> Governor::observe(const CostSample& sample,
   if (covered < (in_slices ? kSlicesTold : window)) return std::nullopt;
   ratio_ = share(oldest, sample);
   allowed_ = allowed(oldest, sample);
-  if (covered >= window && is_over() && !is_negligible(oldest, sample)) return leave(ratio_, allowed_);
+  const double most = (in_slices ? kSlicesTolerance : 1) * allowed_;
+  if (covered >= window && ratio_ > most && !is_negligible(oldest, sample)) return leave(ratio_, allowed_);
   const auto up = above();
   if (!up || sample.time_ns - level_since_ns_ < known(*up).hold_ns) return std::nullopt;
-  const double expected = predicted(*up);
+  // Slices come as seldom as what is taken already leaves room for them.
+  const double expected = *up == Level::slices ? ratio_ : predicted(*up);
   // Samples do for a small program, too: to count each of its allocations is not worth more than the budget.
   const double room = *up == Level::exact ? options_.budget : allowed_;
   if (expected > kUpShare * room) return std::nullopt;

@@ -4,8 +4,9 @@
 //      sampled    the sampler's births and deaths          │ only when the next level's predicted share is at most half
 //      sparse     a sixteenth of the samples (source spans)│ of the budget
 //      slices     the same as sampled, now and then       │
-//      buckets    memory reads only                       │
-//      gc         the collector's cycles only             ▼ at once: over the budget for a second, or twice as much
+//      buckets    the collector's cycles and memory reads │
+//      gc         the same without the runtime's records  │
+//      none       memory reads only: no probes at all     ▼ at once: over the budget for a second, or twice as much
 //                                                           spent sooner; over ten times the budget for a tenth of
 //                                                           a second, past levels whose share would be over twice the
 //                                                           budget, too; or a storm of hits
@@ -33,10 +34,10 @@ namespace goheapd::probe {
 struct TargetCounters;
 
 // From cheap to dear.
-enum class Level : unsigned char { gc, buckets, slices, sparse, sampled, exact };
-inline constexpr size_t kLevels = 6;
-inline constexpr std::array<std::string_view, kLevels> kLevelNames = {"gc",     "buckets", "slices",
-                                                                      "sparse", "sampled", "exact"};
+enum class Level : unsigned char { none, gc, buckets, slices, sparse, sampled, exact };
+inline constexpr size_t kLevels = 7;
+inline constexpr std::array<std::string_view, kLevels> kLevelNames = {
+    "none", "gc", "buckets", "slices", "sparse", "sampled", "exact"};
 inline std::string_view name_of(Level level) { return kLevelNames[static_cast<size_t>(level)]; }
 
 // CPU nanoseconds of the target that all hits so far have taken: the traps by their kind, and the time of the programs, of
@@ -107,6 +108,7 @@ class Governor {
   double predicted(Level level) const;
   double price_of(Level level) const;
   double in_storm(Level level, double ratio) const;
+  void start_slices(uint64_t now_ns, double ratio);
   Move go(Level to, uint64_t now_ns, double ratio, std::string why);
   // `ratio` is the breach, `latest` what probes took since the last look.
   std::optional<Move> breach(uint64_t now_ns, double ratio, double latest, double allowed,

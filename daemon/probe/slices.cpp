@@ -10,10 +10,14 @@ namespace {
 
 // What may vary between two slices is the other half.
 constexpr double kShareOfAllowance = 0.5;
+// What the probes that stay in take belongs to that half, and where they take more, they leave slices less.
+constexpr double kShareOfAll = 0.75;
 // Of slices that are longer than the shortest: so much of the target's CPU time in nanoseconds ...
 constexpr double kLongSliceCost = 2e6;
 // ... and at so many times of that they end, since what they were planned by has changed.
 constexpr double kCutAt = 2;
+// A program that works in bursts is not forgotten to be dear by a slice in which it rests.
+constexpr double kDearForgotten = 0.7;
 
 // https://prng.di.unimi.it/splitmix64.c (the constants)
 uint64_t next_random(uint64_t& state) {
@@ -30,38 +34,45 @@ constexpr double kNever = std::numeric_limits<double>::infinity();
 
 }  // namespace
 
-void SliceSchedule::start(uint64_t now_ns, double budget, double expected, uint64_t seed) {
+void SliceSchedule::start(const CostSample& now, double budget, double expected, uint64_t seed) {
   budget_ = budget;
   random_ = seed;
   active_ = false;
-  start_ns_ = covered_ns_ = now_ns;
+  start_ns_ = covered_ns_ = now.time_ns;
   slice_ns_ = kShortestSliceNs;
-  after_ = {};
-  unpaid_ns_ = last_cost_ = 0;
+  after_ = now;
+  dear_ = expected;
+  unpaid_ns_ = last_cost_ = expected * static_cast<double>(slice_ns_);
   weight_ = 1;
   recorded_sum_ns_ = 0;
-  const double gap = static_cast<double>(slice_ns_) * expected / (kShareOfAllowance * budget);
-  next_ns_ = now_ns + static_cast<uint64_t>(std::clamp(gap, static_cast<double>(kShortestGapNs),
-                                                       static_cast<double>(kLongestGapNs)) *
-                                            (0.5 + random()));
+  plan_gap();
+}
+
+// Half to one and a half of what pays for the last slice.
+void SliceSchedule::plan_gap() {
+  const double some = 0.5 + random();
+  due_unpaid_ = unpaid_ns_ * (1 - some);
+  earliest_ns_ = after_.time_ns + static_cast<uint64_t>(some * kShortestGapNs);
+  next_ns_ = after_.time_ns + static_cast<uint64_t>(some * kLongestGapNs);
 }
 
 // At least 0, below 1.
 double SliceSchedule::random() { return static_cast<double>(next_random(random_) >> 11) * 0x1p-53; }
 
-// Nanoseconds of probes that the target may pay for what it has run in between.
+// Nanoseconds of slices that the target may pay for what it has run in between; no slice was active.
 double SliceSchedule::paid_since(const CostSample& begin, const CostSample& now) const {
   if (now.time_ns <= begin.time_ns || now.cpu_ns <= begin.cpu_ns) return 0;
   const auto cpu = static_cast<double>(now.cpu_ns - begin.cpu_ns);
-  return kShareOfAllowance * allowed_share(budget_, cpu / static_cast<double>(now.time_ns - begin.time_ns)) *
-         cpu;
+  const double allowed = allowed_share(budget_, cpu / static_cast<double>(now.time_ns - begin.time_ns)) * cpu;
+  const auto others = static_cast<double>(now.probe_ns - std::min(now.probe_ns, begin.probe_ns));
+  return std::clamp(kShareOfAll * allowed - others, 0.0, kShareOfAllowance * allowed);
 }
 
-// One slice in `periods` times its length is what can be afforded, where it takes `cost_rate` CPUs.
-uint64_t SliceSchedule::longer_slice(double cost_rate, double periods) const {
+// One slice in `periods` times its length is what can be afforded.
+uint64_t SliceSchedule::longer_slice(double periods) const {
   auto longest = static_cast<double>(std::min(2 * slice_ns_, kLongestSliceNs));
   if (periods > 1) longest = std::min(longest, static_cast<double>(kShortestGapNs) / (periods - 1));
-  if (cost_rate > 0) longest = std::min(longest, kLongSliceCost / cost_rate);
+  if (dear_ > 0) longest = std::min(longest, kLongSliceCost / dear_);
   return std::max(kShortestSliceNs, static_cast<uint64_t>(longest));
 }
 
@@ -76,7 +87,7 @@ void SliceSchedule::begin(const CostSample& before, uint64_t recording_ns) {
 
 void SliceSchedule::look(const CostSample& now) {
   if (!active_) {
-    if (after_.time_ns == 0 || unpaid_ns_ - paid_since(after_, now) > due_unpaid_) return;
+    if (unpaid_ns_ - paid_since(after_, now) > due_unpaid_) return;
     // The first look that finds it paid decides when.
     due_unpaid_ = -kNever;
     next_ns_ =
@@ -100,19 +111,18 @@ void SliceSchedule::end(const CostSample& after, uint64_t recorded_ns) {
   const auto lasted = static_cast<double>(after.time_ns - std::min(after.time_ns, before_.time_ns));
   const auto cost = static_cast<double>(after.probe_ns - std::min(after.probe_ns, before_.probe_ns));
   if (cost > 0) last_cost_ = cost;
-  const CostSample& begin = after_.time_ns == 0 ? before_ : after_;
-  const double paid = paid_since(begin, after);
+  // Nanoseconds per nanosecond; the target goes on so in the slice.
+  const uint64_t gap = before_.time_ns - std::min(before_.time_ns, after_.time_ns);
+  const double pays = gap == 0 ? 0 : paid_since(after_, before_) / static_cast<double>(gap);
+  const double paid = pays * static_cast<double>(after.time_ns - std::min(after.time_ns, after_.time_ns));
   // What a target that was let alone did not pay it does not pay later, all at once.
   unpaid_ns_ = std::max(unpaid_ns_ - paid, -last_cost_ / 2) + cost;
   if (lasted > 0) {
-    const double pays = paid / static_cast<double>(after.time_ns - begin.time_ns);
-    slice_ns_ = longer_slice(cost / lasted, pays > 0 ? cost / pays / lasted : cost > 0 ? kNever : 1);
+    dear_ = std::max(kDearForgotten * dear_, cost / lasted);
+    slice_ns_ = longer_slice(pays > 0 ? cost / pays / lasted : cost > 0 ? kNever : 1);
   }
   after_ = after;
-  const double some = 0.5 + random();
-  due_unpaid_ = unpaid_ns_ * (1 - some);
-  earliest_ns_ = after.time_ns + static_cast<uint64_t>(some * kShortestGapNs);
-  next_ns_ = after.time_ns + static_cast<uint64_t>(some * kLongestGapNs);
+  plan_gap();
 }
 
 double SliceSchedule::sampled_share(uint64_t now_ns) const {

@@ -2,7 +2,8 @@
 //
 //      ┌──┐                       ┌──┐             ┌──┐
 //   ───┘  └───────────────────────┘  └─────────────┘  └──────   probes are in the target
-//    100 to 800 ms    until half of what is allowed of the CPU time that the target has used has paid for the slices so far
+//    100 to 800 ms    until half of what is allowed of the CPU time that the target has used, or what other probes leave of
+//                     it, has paid for the slices so far
 //   └─ weight ─┘└────────── weight ─────────┘└── weight ───┘
 //
 // Between slices the probes are out, since a hit costs a trap even when nothing is recorded. Gaps end by what the target
@@ -31,9 +32,9 @@ class SliceSchedule {
   static constexpr uint64_t kShortestGapNs = 2'000'000'000;
   static constexpr uint64_t kLongestGapNs = 60'000'000'000;
 
-  // Slices are wanted from now on. `budget` = share of the target's CPU time, `expected` = what a slice is expected to
-  // take of it while it lasts. `seed` decides the gaps.
-  void start(uint64_t now_ns, double budget, double expected, uint64_t seed);
+  // Slices are wanted from now on. `budget` = share of the target's CPU time, `expected` = how many CPUs probes are
+  // expected to take in a slice. `seed` decides the gaps.
+  void start(const CostSample& now, double budget, double expected, uint64_t seed);
   // From the end of the next slice on.
   void set_budget(double budget) { budget_ = budget; }
   // A slice begins or ends when it is due.
@@ -57,8 +58,9 @@ class SliceSchedule {
 
  private:
   double random();
+  void plan_gap();
   double paid_since(const CostSample& begin, const CostSample& now) const;
-  uint64_t longer_slice(double cost_rate, double periods) const;
+  uint64_t longer_slice(double periods) const;
 
   double budget_ = 0.01;
   uint64_t random_ = 0;
@@ -67,7 +69,8 @@ class SliceSchedule {
   uint64_t next_ns_ = 0;
   uint64_t slice_ns_ = kShortestSliceNs;
   CostSample before_;
-  CostSample after_;       // the last slice, or the first one
+  CostSample after_;       // the last slice, or the start
+  double dear_ = 0;        // CPUs that slices have lately taken at most
   double unpaid_ns_ = 0;   // of what slices took, at `after_`; < 0: of what the target may pay
   double last_cost_ = 0;   // of those that took anything
   double due_unpaid_ = 0;  // the next slice is due when no more than this is unpaid

@@ -238,7 +238,8 @@ MetricFamily target_levels(const Targets& targets) {
   Family family(
       "goheapd_target_level",
       "The level at which an attached process is watched: exact, sampled, sparse (a sixteenth of the "
-      "samples), slices (samples now and then), buckets (the runtime's records only) or gc (no samples); "
+      "samples), slices (samples now and then), buckets (the runtime's records only), gc (garbage "
+      "collections only) or none (no probes); "
       "always 1.",
       MetricType::Gauge);
   for (const model::TargetStatus* target : targets) {
@@ -331,7 +332,7 @@ std::vector<MetricFamily> TargetCollector::Collect() const {
   families.push_back(target_levels(targets));
   families.push_back(per_target("goheapd_sampled_ratio",
                                 "Share of the time at its present level in which samples of the target are "
-                                "taken, 0 to 1; below 1 at the levels slices and gc.",
+                                "taken, 0 to 1; below 1 at the levels slices, gc and none.",
                                 MetricType::Gauge, targets, [](const Target& t) { return t.sampled_share; }));
   families.push_back(per_label("goheapd_events_total", "Events taken in, by kind.", "kind", status.events));
   families.push_back(per_label("goheapd_lost_events_total",

@@ -192,6 +192,6 @@ def test_at_the_default_budget(version, kind):
             profile = collected(daemon, program)
             check_allocated(profile, program)
             return profile if check_in_use(profile, program, sum(kept)) else None
-        profile = daemon.wait_until(resolved, "no windows, or none that say the same", 120)
+        profile = daemon.wait_until(resolved, "no windows, or none that say the same", 240)
         check(shares(profile, "alloc_space"), program.shares()[0])
         assert daemon.metrics().sum("goheapd_overhead_budget_ratio") == pytest.approx(0.01)

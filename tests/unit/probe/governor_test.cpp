@@ -243,6 +243,39 @@ TEST(Governor, ALevelThatBeginsInAStormIsLeftSoon) {
   EXPECT_LT(program.now.probe_ns, 40 * kMillisecond);
 }
 
+// A program that collects garbage hundreds of times a second pays too much even for being told of that.
+TEST(Governor, TheLastResortIsToReadMemoryOnly) {
+  Governor governor({.budget = 0.01,
+                     .levels = {Level::none, Level::gc, Level::slices, Level::sparse, Level::sampled},
+                     .start = Level::gc},
+                    0);
+  CostSample now{};
+  double share = 0.025;
+  std::vector<Level> levels;
+  const auto run = [&](double seconds) {
+    for (int i = 0; i < static_cast<int>(seconds * 20); ++i) {
+      now.time_ns += kTick;
+      now.cpu_ns += kTick;
+      if (governor.level() != Level::none) now.probe_ns += static_cast<uint64_t>(share * kTick);
+      if (const auto move = governor.observe(now, [] { return uint64_t{0}; })) levels.push_back(move->to);
+    }
+  };
+  run(600);
+  ASSERT_FALSE(levels.empty());
+  EXPECT_EQ(levels.front(), Level::none);
+  EXPECT_EQ(governor.level(), Level::none);
+  EXPECT_EQ(governor.overhead_ratio(), 0);
+  // It is tried again, later and later.
+  EXPECT_LT(levels.size(), 14u);
+  EXPECT_LT(static_cast<double>(now.probe_ns), 0.001 * static_cast<double>(now.cpu_ns));
+  share = 0.001;
+  levels.clear();
+  run(1300);
+  ASSERT_FALSE(levels.empty());
+  EXPECT_EQ(levels.front(), Level::gc);
+  EXPECT_GE(governor.level(), Level::slices);
+}
+
 TEST(Governor, LeavesWithinTwoSecondsOfABreach) {
   Program program{Governor(options(), 0)};
   program.run(20, 1000);
