@@ -252,7 +252,7 @@ class Daemon final : public exporters::ProfileSource {
 
   std::atomic<bool> stopping_{false};
   std::atomic<uint64_t> last_round_ns_{kernel_time_ns()};  // when the owner loop last began one
-  std::atomic<uint64_t> exits_{0};  // how often targets have exited
+  std::atomic<uint64_t> exits_{0};                         // how often targets have exited
   mutable std::mutex stop_mutex_;
   std::condition_variable_any stop_wake_;  // wakes heap_delta(), where we stop or a target has exited
 

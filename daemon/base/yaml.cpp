@@ -44,8 +44,7 @@ std::string on_line(size_t line) { return " (line " + std::to_string(line) + ")"
 }  // namespace
 
 Expected<YAML::Node> load_yaml(const std::string& text) {
-  if (const auto line = line_of_unprintable(text))
-    return fail("it is no text" + on_line(*line));
+  if (const auto line = line_of_unprintable(text)) return fail("it is no text" + on_line(*line));
   if (has_second_document(text)) return fail("more than one YAML document");
   try {
     return YAML::Load(text);
