@@ -23,7 +23,7 @@ constexpr uint64_t kMeasurable = kMillisecond;
 // ... unless it is so large that waiting would cost too much.
 constexpr uint64_t kKillWindow = 100 * kMillisecond;
 // Where probes are in for short slices only, both are judged over this; the slices themselves are planned by their cost,
-// so that what is much too much is what others take. One slice more or less in that time is no breach.
+// and one more or less in that time is no breach.
 constexpr uint64_t kSlicesWindow = 60 * kSecond;
 constexpr double kSlicesTolerance = 1.25;
 // It is told when it says something.
@@ -155,6 +155,7 @@ Move Governor::go(Level to, uint64_t now_ns, double ratio, std::string why) {
   level_ = to;
   level_since_ns_ = now_ns;
   window_.clear();
+  quiet_.reset();
   mark_.reset();
   return move;
 }
@@ -198,6 +199,19 @@ std::optional<Move> Governor::breach(uint64_t now_ns, double ratio, double lates
   return go(*to, now_ns, ratio, what + ", the budget is " + in_words(options_.budget, allowed));
 }
 
+// Between slices: what the probes that stay in take is more than may be spent in all. Then quiet_ is where that began.
+bool Governor::others_breach(const CostSample& sample) {
+  if (level_ != Level::slices || slices_.active()) {
+    quiet_.reset();
+    return false;
+  }
+  if (!quiet_) quiet_ = sample;
+  if (sample.time_ns - quiet_->time_ns < kWindow || !is_measured(*quiet_, sample)) return false;
+  if (share(*quiet_, sample) > allowed(*quiet_, sample) && !is_negligible(*quiet_, sample)) return true;
+  quiet_ = sample;
+  return false;
+}
+
 std::optional<Move> Governor::storm(uint64_t now_ns) {
   return breach(now_ns, ratio_, ratio_, options_.budget, "a storm of probe hits");
 }
@@ -217,6 +231,7 @@ std::optional<Move> Governor::observe(const CostSample& sample,
     if (sample.time_ns <= last.time_ns) return std::nullopt;
     if (sample.cpu_ns < last.cpu_ns || sample.probe_ns < last.probe_ns) {  // counters began anew
       window_.clear();
+      quiet_.reset();
       mark_.reset();
     }
   }
@@ -246,6 +261,7 @@ std::optional<Move> Governor::observe(const CostSample& sample,
     const double ratio = share(*recent, sample);
     if (ratio > kKillFactor * options_.budget) return leave(ratio, allowed(*recent, sample));
   }
+  if (others_breach(sample)) return leave(share(*quiet_, sample), allowed(*quiet_, sample));
   const uint64_t covered = sample.time_ns - oldest.time_ns;
   if (!in_slices && covered < window && !is_negligible(oldest, sample)) {
     const double ratio = share(oldest, sample);

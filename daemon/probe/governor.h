@@ -114,11 +114,13 @@ class Governor {
   std::optional<Move> breach(uint64_t now_ns, double ratio, double latest, double allowed,
                              const std::string& what);
   double allowed(const CostSample& begin, const CostSample& end) const;
+  bool others_breach(const CostSample& sample);
 
   Options options_;
   Level level_;
   std::array<Knowledge, kLevels> knowledge_{};
   std::deque<CostSample> window_;           // of this level only, oldest first
+  std::optional<CostSample> quiet_;         // of level slices: no slice has begun since
   std::optional<Mark> mark_;                // of this level, the last with allocations
   std::optional<double> allocations_rate_;  // per CPU nanosecond of the program's own
   uint64_t level_since_ns_;

@@ -171,6 +171,33 @@ def test_other_modes_stay_what_they_are(mode, tags):
             assert row["mode"] == mode and row["mode_changes"] == 0
 
 
+def test_a_program_that_collects_all_the_time_is_left_alone():
+    """To be told of each of thousands of collections a second would take more than the budget: at level none nothing is in
+    the program. What reading its memory tells is still served, and it is watched again when it works less."""
+    with Phases(27, OFF, percent=5) as program, Daemon(program.pid) as daemon:
+        daemon.wait_for_state(program.pid)
+        daemon.profile(program.pid)
+        begun = program.objects()
+        program.ask("storm")
+        row = daemon.wait_until(lambda: (row := row_of(daemon, program))["level"] == "none" and row, "not left alone", 60)
+        assert row["sampled_share"] == 0 and "the budget is 1.00 %" in row["reason"], row
+        hits = daemon.wait_until(lambda: row_of(daemon, program)["overhead_ratio"] == 0 and row_of(daemon, program)["probe_hits"],
+                                 "it still costs something")
+        before, profile, after = program.objects(), daemon.profile(program.pid), program.objects()
+        assert before - begun < 1.01 * allocated_anywhere(profile) < 1.02 * (after - begun), (before, after, begun)
+        assert any("no samples are taken at the moment" in comment for comment in profile.comments), profile.comments
+        assert row_of(daemon, program)["probe_hits"] == hits and row_of(daemon, program)["level"] == "none"
+        time.sleep(3)  # hundreds of collections each second
+        program.ask("compute 1000")
+        daemon.wait_until(lambda: row_of(daemon, program)["level"] in ("slices", "sparse", "sampled"), "it is not watched again", 90)
+        program.ask("gc")
+        daemon.wait_until(lambda: daemon.metrics().sum("goheapd_gc_missed_cycles_total", pid=str(program.pid)) > 500,
+                          "nothing is said of what went unseen")
+        seen = daemon.get(f"/api/v1/targets/{program.pid}/gc").json()["cycles"]
+        assert seen[-1]["forced"] and seen[-1]["cycle"] > 500, seen[-1]
+        assert row_of(daemon, program)["mode_changes"] >= 3
+
+
 # Objects per second: a tool that waits for its user, servers, and what only allocates.
 LOADS = ("idle", f"compute {SLOW}", "compute 20000", "compute 200000", "storm", "other")
 SWITCHING = [(version, 90) for version in golang.VERSIONS] if LONG else [(golang.VERSIONS[-1], 12)]

@@ -317,7 +317,8 @@ struct WatchedAt {
   uint64_t look_ns;  // as Target looks
 };
 
-const std::vector<Level> kWithSpans = {Level::gc, Level::slices, Level::sparse, Level::sampled, Level::exact};
+const std::vector<Level> kWithSpans = {Level::none,   Level::gc,      Level::slices,
+                                       Level::sparse, Level::sampled, Level::exact};
 const std::vector<Level> kWithRuntime = {Level::buckets, Level::sampled, Level::exact};
 const std::vector<WatchedAt> kProbedLevels = {
     {Level::exact, kWithSpans, 40 * kMillisecond},    {Level::exact, kWithRuntime, 40 * kMillisecond},
@@ -345,6 +346,33 @@ Level from_exact_in_a_storm(double allocations_per_second, double sampled_ns) {
   for (int i = 0; i < 20; ++i)
     if (const auto move = step(allocations_per_second)) return move->to;
   return Level::exact;
+}
+
+// Also where slices have been afforded so far: that is seen between them.
+TEST(Governor, SlicesAreLeftWhereOthersTakeTooMuch) {
+  Governor governor({.budget = 0.01,
+                     .levels = {Level::none, Level::gc, Level::slices},
+                     .start = Level::slices,
+                     .exact_hit_ns = 2000},
+                    0);
+  CostSample now{};
+  const auto run = [&](double seconds, double others) {
+    for (int i = 0; i < static_cast<int>(seconds * 20); ++i) {
+      now.time_ns += kTick;
+      now.cpu_ns += kTick;
+      if (governor.level() != Level::none) now.probe_ns += static_cast<uint64_t>(others * kTick);
+      if (governor.slices().active()) now.probe_ns += kTick / 4;
+      governor.slices().look(now);
+      if (governor.level() == Level::slices && governor.slices().due(now.time_ns))
+        governor.slices().active() ? governor.slices().end(now, now.time_ns)
+                                   : governor.slices().begin(now, now.time_ns);
+      static_cast<void>(governor.observe(now, [] { return uint64_t{0}; }));
+    }
+  };
+  run(200, 0.003);
+  ASSERT_EQ(governor.level(), Level::slices);
+  run(3.5, 0.025);  // a slice may have begun just then
+  EXPECT_EQ(governor.level(), Level::none);
 }
 
 // What one allocation takes at the other levels is known from when it was watched there.
