@@ -191,6 +191,8 @@ void Target::apply(const profile::SpanReading& reading) {
   counted.all = is_exact() && counting_since_ns_ <= spans_->ledger().reading_ns();
   const uint64_t deaths = spans_->ledger().deaths();
   spans_->apply(reading, counted);
+  // Each cycle begins to sweep once: https://github.com/golang/go/blob/go1.24.4/src/runtime/mgc.go#L1684
+  gc_.note_cycles(reading.liveness.sweepgen / 2);
   status_.samples += spans_->ledger().deaths() - deaths;
 }
 

@@ -1,6 +1,7 @@
 // What is known of one target's garbage collector: cycles as events tell them, pauses and times as readings do.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <optional>
@@ -25,6 +26,8 @@ class TargetGc {
   bool on(const model::GcCycleMemory& memory, const gobin::RuntimeLayout& layout);
   void on(const model::GcLeakCheck&) { leak_check_ = true; }
   void on(const model::GcProfileFlush& flush);
+  // So many cycles there have been by now; where no events come, this is all that is known of them.
+  void note_cycles(uint32_t cycles) { cycles_ = std::max(cycles_, cycles); }
   // Apply events up to the reading's end first: what both tell of is counted once.
   void apply(const model::GcReading& reading);
 
