@@ -174,15 +174,17 @@ def test_other_modes_stay_what_they_are(mode, tags):
 def test_a_program_that_collects_all_the_time_is_left_alone():
     """To be told of each of thousands of collections a second would take more than the budget: at level none nothing is in
     the program. What reading its memory tells is still served, and it is watched again when it works less."""
-    with Phases(27, OFF, percent=5) as program, Daemon(program.pid) as daemon:
+    # Where traps are cheap, that is a few thousandths of its CPU time.
+    with Phases(27, OFF, percent=5) as program, Daemon(program.pid, arguments=["--overhead-budget", "0.1"]) as daemon:
         daemon.wait_for_state(program.pid)
         daemon.profile(program.pid)
         begun = program.objects()
         program.ask("storm")
         row = daemon.wait_until(lambda: (row := row_of(daemon, program))["level"] == "none" and row, "not left alone", 60)
-        assert row["sampled_share"] == 0 and "the budget is 1.00 %" in row["reason"], row
-        hits = daemon.wait_until(lambda: row_of(daemon, program)["overhead_ratio"] == 0 and row_of(daemon, program)["probe_hits"],
-                                 "it still costs something")
+        assert row["sampled_share"] == 0 and "the budget is 0.10 %" in row["reason"], row
+        # What samples took before is told as it is paid: never more than the budget.
+        daemon.wait_until(lambda: row_of(daemon, program)["overhead_ratio"] < 0.003, "it still costs something")
+        hits = row_of(daemon, program)["probe_hits"]
         before, profile, after = program.objects(), daemon.profile(program.pid), program.objects()
         assert before - begun < 1.01 * allocated_anywhere(profile) < 1.02 * (after - begun), (before, after, begun)
         assert any("no samples are taken at the moment" in comment for comment in profile.comments), profile.comments
