@@ -39,17 +39,21 @@ bool has_second_document(std::string_view text) {
   return false;
 }
 
-std::string on_line(size_t line) { return " (line " + std::to_string(line) + ")"; }
+std::string with_number(size_t line) { return " (line " + std::to_string(line) + ")"; }
 
 }  // namespace
 
+std::string on_line(const YAML::Mark& mark) {
+  return mark.is_null() ? std::string() : with_number(static_cast<size_t>(mark.line) + 1);
+}
+
 Expected<YAML::Node> load_yaml(const std::string& text) {
-  if (const auto line = line_of_unprintable(text)) return fail("it is no text" + on_line(*line));
+  if (const auto line = line_of_unprintable(text)) return fail("it is no text" + with_number(*line));
   if (has_second_document(text)) return fail("more than one YAML document");
   try {
     return YAML::Load(text);
   } catch (const YAML::Exception& error) {
-    return fail(error.msg + (error.mark.is_null() ? "" : on_line(static_cast<size_t>(error.mark.line) + 1)));
+    return fail(error.msg + on_line(error.mark));
   }
 }
 

@@ -19,33 +19,30 @@ constexpr int kMaxPid = 4 * 1024 * 1024;
 
 constexpr size_t kMaxConfigBytes = size_t{1} << 20;
 
-std::string line_of(const YAML::Node& node) {
-  return node.Mark().is_null() ? std::string() : " (line " + std::to_string(node.Mark().line + 1) + ")";
-}
-
 Expected<std::vector<std::string>> values_of(const std::string& key, const YAML::Node& node) {
   std::vector<std::string> values;
   if (node.IsScalar()) {
     values.push_back(node.Scalar());
   } else if (node.IsSequence()) {
     for (const YAML::Node& item : node) {
-      if (!item.IsScalar()) return fail("the list must hold plain values" + line_of(item), key);
+      if (!item.IsScalar()) return fail("the list must hold plain values" + on_line(item.Mark()), key);
       values.push_back(item.Scalar());
     }
   } else {
-    return fail("must be a value or a list of values" + line_of(node), key);
+    return fail("must be a value or a list of values" + on_line(node.Mark()), key);
   }
   return values;
 }
 
 Expected<void> apply_key(CLI::App& app, const std::string& key, const YAML::Node& node) {
   CLI::Option* option = app.get_option_no_throw("--" + key);
-  if (option == nullptr || key == "config" || key == "help") return fail("unknown key" + line_of(node), key);
+  if (option == nullptr || key == "config" || key == "help")
+    return fail("unknown key" + on_line(node.Mark()), key);
   if (option->count() > 0) return {};  // the command line wins
   auto values = values_of(key, node);
   if (!values) return tl::unexpected(values.error());
   if (values->size() > 1 && option->get_items_expected_max() == 1) {
-    return fail("takes one value" + line_of(node), key);
+    return fail("takes one value" + on_line(node.Mark()), key);
   }
   try {
     for (const std::string& value : *values) option->add_result(value);
@@ -54,7 +51,7 @@ Expected<void> apply_key(CLI::App& app, const std::string& key, const YAML::Node
     std::string what = error.what();
     // The caller names the key.
     if (const std::string flag = "--" + key + ": "; what.starts_with(flag)) what.erase(0, flag.size());
-    return fail(what + line_of(node), key);
+    return fail(what + on_line(node.Mark()), key);
   }
   return {};
 }
@@ -162,21 +159,18 @@ void bind_serve_flags(CLI::App& app, ServeOptions& options) {
 Expected<void> apply_config_file(CLI::App& app, const std::string& path) {
   const auto text = read_text_file(path, kMaxConfigBytes);
   if (!text) return fail("the config file " + text.error().what, path, text.error().errno_value);
+  const auto bad = [&path](const std::string& what) { return fail("bad config file " + path + ": " + what); };
   const auto root = load_yaml(*text);
-  if (!root) return fail("bad config file " + path + ": " + root.error().what);
+  if (!root) return bad(root.error().what);
   if (root->IsNull()) return {};
-  if (!root->IsMap()) return fail("bad config file " + path + ": it must be a map of flag names to values");
+  if (!root->IsMap()) return bad("it must be a map of flag names to values");
   std::set<std::string> seen;
   for (const auto& entry : *root) {
-    if (!entry.first.IsScalar())
-      return fail("bad config file " + path + ": a key must be a flag's name" + line_of(entry.first));
-    if (!seen.insert(entry.first.Scalar()).second)
-      return fail("bad config file " + path + ": " + entry.first.Scalar() + " is there twice" +
-                  line_of(entry.first));
-    auto applied = apply_key(app, entry.first.Scalar(), entry.second);
-    if (!applied) {
-      return fail("bad config file " + path + ": " + applied.error().subject + ": " + applied.error().what);
-    }
+    if (!entry.first.IsScalar()) return bad("a key must be a flag's name" + on_line(entry.first.Mark()));
+    const std::string& key = entry.first.Scalar();
+    if (!seen.insert(key).second) return bad(key + " is there twice" + on_line(entry.first.Mark()));
+    if (auto applied = apply_key(app, key, entry.second); !applied)
+      return bad(applied.error().subject + ": " + applied.error().what);
   }
   return {};
 }
