@@ -162,15 +162,8 @@ Move Governor::go(Level to, uint64_t now_ns, double ratio, std::string why) {
 
 // From what is known of the level before.
 void Governor::start_slices(uint64_t now_ns, double ratio) {
-  CostSample now{.time_ns = now_ns};
-  double cpus = 1;
-  if (!window_.empty()) {
-    const CostSample& begin = window_.front();
-    now = window_.back();
-    if (now.time_ns > begin.time_ns)
-      cpus =
-          static_cast<double>(now.cpu_ns - begin.cpu_ns) / static_cast<double>(now.time_ns - begin.time_ns);
-  }
+  const CostSample now = window_.empty() ? CostSample{.time_ns = now_ns} : window_.back();
+  const double cpus = window_.size() < 2 ? 1 : cpus_between(window_.front(), now);
   slices_.start(now, options_.budget, std::max(ratio, kUsualSlice) * cpus, now_ns);
 }
 

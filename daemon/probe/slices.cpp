@@ -61,9 +61,9 @@ double SliceSchedule::random() { return static_cast<double>(next_random(random_)
 
 // Nanoseconds of slices that the target may pay for what it has run in between; no slice was active.
 double SliceSchedule::paid_since(const CostSample& begin, const CostSample& now) const {
-  if (now.time_ns <= begin.time_ns || now.cpu_ns <= begin.cpu_ns) return 0;
-  const auto cpu = static_cast<double>(now.cpu_ns - begin.cpu_ns);
-  const double allowed = allowed_share(budget_, cpu / static_cast<double>(now.time_ns - begin.time_ns)) * cpu;
+  const double cpus = cpus_between(begin, now);
+  if (cpus <= 0) return 0;
+  const double allowed = allowed_share(budget_, cpus) * static_cast<double>(now.cpu_ns - begin.cpu_ns);
   const auto others = static_cast<double>(now.probe_ns - std::min(now.probe_ns, begin.probe_ns));
   return std::clamp(kShareOfAll * allowed - others, 0.0, kShareOfAllowance * allowed);
 }

@@ -8,9 +8,9 @@
 //
 // Between slices the probes are out, since a hit costs a trap even when nothing is recorded. Gaps end by what the target
 // has run, not by what it was expected to: one that works in bursts would otherwise pay for what it does in them out of
-// time in which it does nothing. They are random, so that no rhythm of the program's can hide behind them. Where gaps could be shorter than putting probes in and taking them out is
-// worth, slices are longer instead, if that takes hardly any time of the target. A pure calculation: time is what the
-// caller says.
+// time in which it does nothing. They are random, so that no rhythm of the program's can hide behind them. Where gaps
+// could be shorter than putting probes in and taking them out is worth, slices are longer instead, if that takes hardly
+// any time of the target. A pure calculation: time is what the caller says.
 #pragma once
 
 #include <cstdint>
@@ -23,6 +23,12 @@ struct CostSample {
   uint64_t cpu_ns = 0;    // that the process has used, probes included
   uint64_t probe_ns = 0;  // that the probes took of it
 };
+
+// How many CPUs the target kept busy in between; 0 where no time passed or the figures began anew.
+inline double cpus_between(const CostSample& begin, const CostSample& end) {
+  if (end.time_ns <= begin.time_ns || end.cpu_ns <= begin.cpu_ns) return 0;
+  return static_cast<double>(end.cpu_ns - begin.cpu_ns) / static_cast<double>(end.time_ns - begin.time_ns);
+}
 
 class SliceSchedule {
  public:
