@@ -85,11 +85,12 @@ std::vector<GoBuild> various_builds() {
   const char* const long_tests = std::getenv("GOHEAPD_LONG_TESTS");
   const bool is_long = long_tests != nullptr && *long_tests != '\0';
   std::vector<GoBuild> all = plain_builds();
-  for (const GoBuild& plain : plain_builds()) {
-    if (!is_long && plain.minor != go_minors().back()) continue;
-    all.push_back({.minor = plain.minor, .pie = true, .strip = true});
-    all.push_back({.minor = plain.minor, .cgo = true});
-    if (plain.minor >= kFirstProfileGuided) all.push_back({.minor = plain.minor, .profile_guided = true});
+  const std::vector<int> minors = go_minors();
+  for (const int minor : minors) {
+    if (!is_long && minor != minors.back()) continue;
+    all.push_back({.minor = minor, .pie = true, .strip = true});
+    all.push_back({.minor = minor, .cgo = true});
+    if (minor >= kFirstProfileGuided) all.push_back({.minor = minor, .profile_guided = true});
   }
   return all;
 }
