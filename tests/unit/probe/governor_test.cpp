@@ -106,130 +106,10 @@ TEST(Governor, ABreachOfAProgramThatRunsLittleIsNoticed) {
   EXPECT_NEAR(moves[0].ratio, 0.05, 0.001);
 }
 
-// A program that uses two percent of a CPU, of which probes take so much while they are in.
-struct SmallProgram {
-  double share = 0;
-  Governor governor{{.budget = 0.01,
-                     .levels = {Level::gc, Level::slices, Level::sparse, Level::sampled},
-                     .start = Level::sampled},
-                    0};
-  CostSample now{};
-  std::vector<Move> moves{};
-  uint64_t probed_ns = 0;
-  double allocated = 0;
-
-  void run(double seconds, double busy = 0.02) {
-    for (int i = 0; i < static_cast<int>(seconds * 20); ++i) {
-      const bool probed = governor.level() > Level::slices || governor.slices().active();
-      now.time_ns += kTick;
-      now.cpu_ns += static_cast<uint64_t>(busy * kTick);
-      now.probe_ns += probed ? static_cast<uint64_t>(share * busy * kTick) : 0;
-      probed_ns += probed ? kTick : 0;
-      SliceSchedule& slices = governor.slices();
-      slices.look(now);
-      if (governor.level() == Level::slices && slices.due(now.time_ns)) {
-        slices.active() ? slices.end(now, now.time_ns) : slices.begin(now, now.time_ns);
-      }
-      // Probes take a microsecond for each allocation.
-      allocated += share * busy * static_cast<double>(kTick) / 1000;
-      if (const auto move = governor.observe(now, [&] { return 1 + static_cast<uint64_t>(allocated); }))
-        moves.push_back(*move);
-    }
-  }
-};
-
-TEST(Governor, UnfeltProbesOfASmallProgramAreNoBreach) {
-  SmallProgram program{.share = 0.035};
-  program.run(600);
-  EXPECT_TRUE(program.moves.empty()) << program.moves[0].why;
-  EXPECT_NEAR(program.governor.overhead_ratio(), 0.035, 0.001);  // it is told as it is
-  EXPECT_FALSE(program.governor.is_over());
-  // The same share of a program that does more would be felt.
-  program.run(10, 0.3);
-  ASSERT_FALSE(program.moves.empty());
-  EXPECT_NE(program.moves[0].why.find("the budget is 1.00 %"), std::string::npos) << program.moves[0].why;
-}
-
-TEST(Governor, ASmallProgramIsSampledInLongSlices) {
-  SmallProgram program{.share = 0.085};
-  program.run(10);
-  ASSERT_EQ(program.moves.size(), 2u);
-  EXPECT_EQ(program.moves[1].to, Level::slices);
-  EXPECT_NE(program.moves[0].why.find(
-                "the budget is 1.00 %, or 4.00 % of so small a program (at most 0.20 % of one CPU)"),
-            std::string::npos)
-      << program.moves[0].why;
-  program.probed_ns = 0;
-  const CostSample before = program.now;
-  program.run(600);
-  EXPECT_EQ(program.moves.size(), 2u);
-  const auto time = static_cast<double>(program.now.time_ns - before.time_ns);
-  const auto cost = static_cast<double>(program.now.probe_ns - before.probe_ns);
-  EXPECT_GT(static_cast<double>(program.probed_ns), 0.15 * time);
-  EXPECT_LT(cost, 0.025 * static_cast<double>(program.now.cpu_ns - before.cpu_ns));
-  EXPECT_LT(cost, 0.002 * time);
-}
-
-// After it has had to leave it for a while.
-TEST(Governor, ASmallProgramComesBackToWhatIsAllowed) {
-  SmallProgram program{.share = 0.1};
-  program.run(10);
-  ASSERT_EQ(program.governor.level(), Level::slices);
-  program.share = 0.015;
-  program.run(200);
-  EXPECT_EQ(program.governor.level(), Level::sampled);
-}
-
 TEST(Governor, NotUpWhereOnlyJustEnoughRoomWouldBe) {
   Program program{Governor(options(), 0)};
   program.run(100, 4000);  // 0.8 % of a budget of 1 %
   EXPECT_TRUE(program.moves.empty());
-}
-
-// A storm that lasts is sampled in slices: within the budget over any ten seconds, and for as long as it lasts.
-void storm_that_lasts(double storm_share, const std::vector<Level>& expected) {
-  Governor governor({.budget = 0.01,
-                     .levels = {Level::gc, Level::slices, Level::sparse, Level::sampled},
-                     .start = Level::sampled},
-                    0);
-  CostSample now{};
-  uint64_t slices = 0;
-  std::vector<Level> levels;
-  std::vector<uint64_t> probe_ns;
-  const auto run = [&](double seconds, double share) {
-    for (int i = 0; i < static_cast<int>(seconds * 20); ++i) {
-      const bool probed = governor.level() > Level::slices || governor.slices().active();
-      now.time_ns += kTick;
-      now.cpu_ns += kTick;
-      now.probe_ns += probed ? static_cast<uint64_t>(share * static_cast<double>(kTick)) : 0;
-      probe_ns.push_back(now.probe_ns);
-      governor.slices().look(now);
-      if (governor.level() == Level::slices && governor.slices().due(now.time_ns)) {
-        if (governor.slices().active()) {
-          governor.slices().end(now, now.time_ns);
-        } else {
-          governor.slices().begin(now, now.time_ns);
-          ++slices;
-        }
-      }
-      // Allocations go with the probes' share, 1000 at 1 %.
-      const auto allocated = [&] {
-        return 1 + static_cast<uint64_t>(static_cast<double>(now.time_ns) * share / 10000);
-      };
-      if (const auto move = governor.observe(now, allocated)) levels.push_back(move->to);
-    }
-  };
-  run(300, storm_share);
-  ASSERT_EQ(levels, expected);
-  EXPECT_GT(slices, 30u);
-  for (size_t i = 300; i < probe_ns.size(); ++i)
-    ASSERT_LT(static_cast<double>(probe_ns[i] - probe_ns[i - 200]), 0.01 * 200 * kTick) << i;
-}
-
-TEST(Governor, AStormThatLastsIsSampledInSlices) {
-  storm_that_lasts(0.05, {Level::sparse, Level::slices});
-  // Where traps alone must be far too much, it is not tried what they take without stack walks.
-  storm_that_lasts(0.2, {Level::slices});
 }
 
 // A storm goes on while levels are left one by one: none may wait for its full second where the first tenths spend twice
@@ -241,39 +121,6 @@ TEST(Governor, ALevelThatBeginsInAStormIsLeftSoon) {
   ASSERT_EQ(program.moves.size(), 1u);
   EXPECT_EQ(program.moves[0].to, Level::buckets);
   EXPECT_LT(program.now.probe_ns, 40 * kMillisecond);
-}
-
-// A program that collects garbage hundreds of times a second pays too much even for being told of that.
-TEST(Governor, TheLastResortIsToReadMemoryOnly) {
-  Governor governor({.budget = 0.01,
-                     .levels = {Level::none, Level::gc, Level::slices, Level::sparse, Level::sampled},
-                     .start = Level::gc},
-                    0);
-  CostSample now{};
-  double share = 0.025;
-  std::vector<Level> levels;
-  const auto run = [&](double seconds) {
-    for (int i = 0; i < static_cast<int>(seconds * 20); ++i) {
-      now.time_ns += kTick;
-      now.cpu_ns += kTick;
-      if (governor.level() != Level::none) now.probe_ns += static_cast<uint64_t>(share * kTick);
-      if (const auto move = governor.observe(now, [] { return uint64_t{0}; })) levels.push_back(move->to);
-    }
-  };
-  run(600);
-  ASSERT_FALSE(levels.empty());
-  EXPECT_EQ(levels.front(), Level::none);
-  EXPECT_EQ(governor.level(), Level::none);
-  EXPECT_EQ(governor.overhead_ratio(), 0);
-  // It is tried again, later and later.
-  EXPECT_LT(levels.size(), 14u);
-  EXPECT_LT(static_cast<double>(now.probe_ns), 0.001 * static_cast<double>(now.cpu_ns));
-  share = 0.001;
-  levels.clear();
-  run(1300);
-  ASSERT_FALSE(levels.empty());
-  EXPECT_EQ(levels.front(), Level::gc);
-  EXPECT_GE(governor.level(), Level::slices);
 }
 
 TEST(Governor, LeavesWithinTwoSecondsOfABreach) {
@@ -348,34 +195,6 @@ Level from_exact_in_a_storm(double allocations_per_second, double sampled_ns) {
   return Level::exact;
 }
 
-// Also where slices have been afforded so far: that is seen between them.
-TEST(Governor, SlicesAreLeftWhereOthersTakeTooMuch) {
-  Governor governor({.budget = 0.01,
-                     .levels = {Level::none, Level::gc, Level::slices},
-                     .start = Level::slices,
-                     .exact_hit_ns = 2000},
-                    0);
-  CostSample now{};
-  const auto run = [&](double seconds, double others) {
-    for (int i = 0; i < static_cast<int>(seconds * 20); ++i) {
-      now.time_ns += kTick;
-      now.cpu_ns += kTick;
-      if (governor.level() != Level::none) now.probe_ns += static_cast<uint64_t>(others * kTick);
-      if (governor.slices().active()) now.probe_ns += kTick / 4;
-      governor.slices().look(now);
-      if (governor.level() == Level::slices && governor.slices().due(now.time_ns))
-        governor.slices().active() ? governor.slices().end(now, now.time_ns)
-                                   : governor.slices().begin(now, now.time_ns);
-      static_cast<void>(governor.observe(now, [] { return uint64_t{0}; }));
-    }
-  };
-  run(200, 0.003);
-  ASSERT_EQ(governor.level(), Level::slices);
-  run(3.5, 0.025);  // a slice may have begun just then
-  EXPECT_EQ(governor.level(), Level::none);
-}
-
-// What one allocation takes at the other levels is known from when it was watched there.
 TEST(Governor, AStormGoesPastLevelsThatAreKnownToBeTooMuch) {
   EXPECT_EQ(from_exact_in_a_storm(20e6, 80), Level::slices);  // sampled it would be 60 %, sparse 29 %
   EXPECT_EQ(from_exact_in_a_storm(1e6, 80), Level::sparse);   // 7 % and 2 %
