@@ -145,7 +145,7 @@ void Daemon::take_turn(Target& target) {
   const uint64_t now = kernel_time_ns();
   if (governor.level() != Level::slices || !governor.slices().due(now)) return;
   if (governor.slices().active()) return end_slice(target, now);
-  if (now < next_slice_ns_) return;
+  if (now < next_slice_ns_ || !target.spans()->is_read_for_slice(now)) return;
   const auto before = cost_of(target);
   if (!before) return;
   auto added = add_probes(target, ProbeGroup::spans);
@@ -159,7 +159,7 @@ void Daemon::take_turn(Target& target) {
   next_slice_ns_ = begun + kSliceRestFactor * (begun - now);
   if (added) {
     governor.slices().begin(before->sample, begun);
-    target.spans()->begin_slice();
+    target.spans()->begin_slice(begun);
     return;
   }
   collector_->remove(target.pid(), ProbeGroup::spans);
@@ -174,7 +174,7 @@ void Daemon::end_slice(Target& target, uint64_t recorded_ns) {
     spdlog::warn("pid {}: cannot end a slice: {}", target.pid(), to_string(stopped.error()));
   drain_probes();
   collector_->remove(target.pid(), ProbeGroup::spans);
-  target.spans()->end_slice();
+  target.spans()->end_slice(recorded_ns);
   const auto after = cost_of(target);
   target.governor()->slices().end(after ? after->sample : probe::CostSample{.time_ns = recorded_ns},
                                   recorded_ns);
@@ -231,19 +231,28 @@ void Daemon::take_storms() {
         spdlog::warn("pid {}: cannot go on recording: {}", storm.pid, to_string(recording.error()));
       continue;
     }
-    if (const auto move = governor.storm(storm.time_ns)) go(*target, *move);
+    const auto move = governor.storm(storm.time_ns);
+    if (!move) continue;
+    if (target->spans() != nullptr) target->spans()->set_recording(false, storm.time_ns);
+    go(*target, *move);
   }
 }
 
 void Daemon::go(Target& target, const probe::Move& move) {
   if (has_window(target)) close_window();
+  const uint64_t begun = kernel_time_ns();
   if (const auto changed = change_level(target, move.from, move.to); !changed) {
     spdlog::warn("pid {}: cannot go from {} to {}: {}", target.pid(), probe::name_of(move.from),
                  probe::name_of(move.to), to_string(changed.error()));
     target.governor()->failed(move.from, kernel_time_ns());
     return;
   }
-  target.governor()->arrived(kernel_time_ns());
+  const uint64_t arrived = kernel_time_ns();
+  target.governor()->arrived(arrived);
+  if (target.spans() != nullptr) {
+    const bool samples = move.to > Level::slices;  // on the way down that has ended first of all
+    target.spans()->set_recording(samples, samples ? arrived : begun);
+  }
   if (move.to == Level::slices) target.spans()->distance().start_slices();
   target.set_level(move.to, "mode auto went from " + std::string(probe::name_of(move.from)) + " to " +
                                 std::string(probe::name_of(move.to)) + ": " + move.why);

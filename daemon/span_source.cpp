@@ -17,6 +17,9 @@ constexpr uint64_t kSparseFactor = 16;
 // Time between readings, in durations of a reading.
 constexpr uint64_t kRestFactor = 2;
 
+// A slice waits no longer for a reading of the memory of a large or a busy program.
+constexpr uint64_t kLongestSliceWait = 500 * kMillisecond;
+
 }  // namespace
 
 void SpanSource::on(const model::GcProfileFlush& flush) {
@@ -28,7 +31,7 @@ void SpanSource::on(const model::GcProfileFlush& flush) {
     if (last_cycle_ns_ != 0) cycle_gap_ns_ = cycle_gap_ns_ == 0 ? gap : (3 * cycle_gap_ns_ + gap) / 4;
     last_cycle_ns_ = flush.time_ns;
   }
-  cycle_ended_ = true;
+  wanted_ = true;
 }
 
 std::string_view SpanSource::why_no_windows() const {
@@ -38,18 +41,43 @@ std::string_view SpanSource::why_no_windows() const {
   return {};
 }
 
+void SpanSource::set_recording(bool on, uint64_t time_ns) {
+  ledger_.set_recording(on, time_ns);
+  wanted_ = true;
+}
+
+bool SpanSource::is_read_for_slice(uint64_t now_ns) {
+  if (slice_asked_ns_ == 0) {
+    slice_asked_ns_ = now_ns;
+    wanted_ = true;
+  }
+  if (ledger_.reading_ns() < slice_asked_ns_ && now_ns - slice_asked_ns_ < kLongestSliceWait) return false;
+  slice_asked_ns_ = 0;
+  return true;
+}
+
+void SpanSource::begin_slice(uint64_t time_ns) {
+  set_recording(true, time_ns);
+  births_before_slice_ = ledger_.births();
+}
+
+void SpanSource::end_slice(uint64_t time_ns) {
+  set_recording(false, time_ns);
+  distance_.end_slice(ledger_.births() - births_before_slice_);
+}
+
 uint64_t SpanSource::mean_distance(probe::Level level) const {
   if (level == probe::Level::sparse) return kSparseFactor * SampleDistance::kSparsest;
   return level > probe::Level::sparse ? distance_.bytes() : distance_.bytes_in_slices();
 }
 
 bool SpanSource::reading_due(uint64_t now_ns) const {
-  return !in_flight_ && now_ns >= not_before_ns_ && (cycle_ended_ || now_ns >= next_ns_);
+  return !in_flight_ && now_ns >= not_before_ns_ && (wanted_ || now_ns >= next_ns_);
 }
 
 std::vector<model::TrackedObject> SpanSource::start_reading() {
   in_flight_ = true;
-  cycle_ended_ = false;
+  wanted_ = false;
   ended_ = std::promise<void>();
   end_ = ended_.get_future().share();
   return ledger_.tracked();

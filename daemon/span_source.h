@@ -45,9 +45,14 @@ class SpanSource {
 
   SampleDistance& distance() { return distance_; }
   const SampleDistance& distance() const { return distance_; }
+  // Samples are taken from then on, or no more. A reading is due then: what has been allocated by then is to be told from
+  // what comes.
+  void set_recording(bool on, uint64_t time_ns);
+  // A slice wants the counters read just before it: true when they are, or have been waited for long enough.
+  bool is_read_for_slice(uint64_t now_ns);
   // What is sampled in between decides how densely the next slice is.
-  void begin_slice() { births_before_slice_ = ledger_.births(); }
-  void end_slice() { distance_.end_slice(ledger_.births() - births_before_slice_); }
+  void begin_slice(uint64_t time_ns);
+  void end_slice(uint64_t time_ns);
   // Bytes to a sample where the target is watched at this level.
   uint64_t mean_distance(probe::Level level) const;
   // Between garbage collections of late; 0 = not known.
@@ -72,13 +77,15 @@ class SpanSource {
   std::optional<AliasWindows> windows_;
   SampleDistance distance_;
   uint64_t births_before_slice_ = 0;
+  uint64_t slice_asked_ns_ = 0;  // 0: none is waiting for a reading
   uint64_t last_cycle_ns_ = 0;
   uint64_t cycle_gap_ns_ = 0;
   std::promise<void> ended_;
   std::shared_future<void> end_;
   bool in_flight_ = false;
   bool released_ = false;
-  bool cycle_ended_ = false;  // since the last reading was started
+  bool wanted_ =
+      false;  // since the last reading was started: a cycle has ended, or sampling has begun or ended
   uint64_t not_before_ns_ = 0;
   uint64_t next_ns_ = 0;  // a reading without a cycle
   unsigned unswept_readings_ = 0;

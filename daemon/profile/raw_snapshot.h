@@ -33,6 +33,7 @@ struct RawSample {
   uint64_t object_bytes = 0;
   bool shares_class =
       false;  // part of it may belong to another stack of the same size class, and the reverse
+  bool is_remainder = false;    // what no stack of its size class was given: one may get it later
   model::HeapValues published;  // counts as the runtime publishes them (as of a completed GC cycle), unscaled
   int64_t now_alloc_objects = 0;  // allocations up to now, unscaled; equals `published` where there is no lag
   int64_t now_alloc_bytes = 0;
@@ -67,7 +68,7 @@ struct RawSnapshot {
 
 // What happened between two snapshots of one process: allocations up to now, and the change of the published
 // inuse. Both ends are scaled with the end's rate, so a rate change cannot make differences out of equal
-// counts. Samples without any difference are left out. Error if the two are not of the same process, or of
+// counts. What a stack has been given of a remainder in between was allocated before, and so it is not in the difference. Samples without any difference are left out. Error if the two are not of the same process, or of
 // sources or books that cannot be compared.
 Expected<RawSnapshot> difference(const RawSnapshot& end, const RawSnapshot& begin);
 

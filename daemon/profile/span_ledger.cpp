@@ -14,6 +14,10 @@ const StackPtr kNoStack = std::make_shared<const std::vector<uint64_t>>();
 // So many sampled runs divide what their class has allocated well enough to leave it at that. If nothing were ever
 // settled, each new sample would change what was said about the past, and differences would show it.
 constexpr uint32_t kSettleRuns = 128;
+// When they are so old: a burst that has just begun may outlast its samples.
+constexpr uint64_t kSettleWaitNs = 100'000'000;
+// Runs that wait for a reading. More than that, and readings fail.
+constexpr size_t kMaxFreshRuns = size_t{1} << 18;
 // Verdicts of late: what is older than some dozens of cycles fades.
 constexpr double kVerdictMemory = 0.97;
 
@@ -120,15 +124,15 @@ void SpanLedger::on_opened(model::SpanRunOpened event, double times) {
   slice_weight_ = std::max(1.0, times);
   run.weight = times * unsampling_factor(planned_bytes, event.mean_distance);
   run.counts = !counts_elsewhere_;
-  run.settlements = books_[account.size_class()].settlements;
+  run.stretch = samples_in_slices() ? stretches_ : 0;
   const Sampled amount = run.amount();
   account.opened_bytes += amount.weighed.bytes;
   account.young += amount.weighed;
+  reach_.on_sample(account.size_class(), amount.weighed.bytes / slice_weight_, slice_weight_, run.birth_ns);
   if (run.counts) {
-    ClassBook& book = books_[account.size_class()];
-    account.open += amount;
-    book.open += amount;
-    ++book.open_runs;
+    run.id = admitted_ + fresh_.size();
+    fresh_.push_back({run.birth_ns, run.account, amount});
+    if (fresh_.size() > kMaxFreshRuns) admit_oldest();
   }
 
   // A slot that is handed out again held something dead.
@@ -154,6 +158,24 @@ void SpanLedger::bury(const Run& run) {
   if (run.place_ns != 0) unsummed_deaths_.push_back({run.account, run.place_ns, run.amount().weighed.bytes});
 }
 
+// The counters of a reading know of all that was opened before it, but nothing of what was opened since: divided among
+// both, what they say would be given in part to those who have come later, and what these have allocated would be left
+// for others.
+void SpanLedger::admit(uint64_t until_ns) {
+  while (!fresh_.empty() && fresh_.front().birth_ns <= until_ns) admit_oldest();
+}
+
+void SpanLedger::admit_oldest() {
+  const FreshRun& run = fresh_.front();
+  Account& account = accounts_[run.account];
+  ClassBook& book = books_[account.size_class()];
+  account.open += run.amount;
+  book.open += run.amount;
+  ++book.open_runs;
+  fresh_.pop_front();
+  ++admitted_;
+}
+
 void SpanLedger::correct(Run& run, uint32_t used, bool is_alive) {
   division_.reset();
   const Sampled change = run.amount_of(static_cast<double>(std::min(used, run.planned)) - run.used);
@@ -164,10 +186,13 @@ void SpanLedger::correct(Run& run, uint32_t used, bool is_alive) {
     timelines_[account.span_class].correct(run.account, run.place_ns, change.weighed.bytes);
     if (!is_alive) unsummed_deaths_.push_back({run.account, run.place_ns, change.weighed.bytes});
   }
-  // What is settled stays: taken from what is open now, it would be taken from others.
-  if (run.counts && run.settlements == books_[account.size_class()].settlements) {
+  ClassBook& book = books_[account.size_class()];
+  if (run.counts && run.id >= admitted_) {
+    fresh_[run.id - admitted_].amount += change;
+  } else if (run.counts && run.id >= book.first_open_run) {
+    // What is settled stays: taken from what is open now, it would be taken from others.
     account.open += change;
-    books_[account.size_class()].open += change;
+    book.open += change;
   }
   if (is_alive) account.young += change.weighed;
 }
@@ -235,7 +260,11 @@ void SpanLedger::sum_in_use() {
     account.in_use = {account.in_use_before * (1 - part), {}};
     account.young = {};
   }
-  for (ClassBook& book : books_) book.in_use = {};
+  for (ClassBook& book : books_) {
+    book.in_use = {};
+    book.squares_in_use = 0;
+  }
+  std::map<std::pair<size_t, uint32_t>, double> of_slices;
   for (const auto& [address, run] : live_) {
     Account& account = accounts_[run.account];
     const Sampled amount = run.amount();
@@ -244,7 +273,15 @@ void SpanLedger::sum_in_use() {
       continue;
     }
     account.in_use += Sampled{amount.weighed * part, amount.alone};
+    const double bytes = amount.weighed.bytes;
+    ClassBook& book = books_[account.size_class()];
+    // What was sampled in one slice is there or not there together.
+    if (run.stretch == 0)
+      book.squares_in_use += bytes * bytes;
+    else
+      of_slices[{account.size_class(), run.stretch}] += bytes;
   }
+  for (const auto& [slice, bytes] : of_slices) books_[slice.first].squares_in_use += bytes * bytes;
   for (Account& account : accounts_) {
     Sampled& in_use = account.in_use;
     if (in_use.weighed.bytes < in_use.alone.bytes) in_use.weighed = in_use.alone;
@@ -256,8 +293,17 @@ void SpanLedger::sum_in_use() {
   if (is_new) average_holders();
 }
 
-SpanLedger::Scale SpanLedger::scale_to(const ClassAmount& total, const Sampled& amount, size_t size_class) {
+SpanLedger::Scale SpanLedger::scale_to(const ClassAmount& total, const Sampled& amount, size_t size_class,
+                                       double most) {
   if (total.bytes <= 0) return {0, 0, {}};
+  // Rounding is nothing that was left.
+  constexpr double kRounding = 1e-6;
+  if (most < total.bytes * (1 - kRounding)) {
+    const ClassAmount within = total * (most / total.bytes);
+    Scale scale = scale_to(within, amount, size_class, most);
+    scale.left += total - within;
+    return scale;
+  }
   const auto& [weighed, alone] = amount;
   if (size_class != 0) {
     const double factor = total.bytes / weighed.bytes;
@@ -269,9 +315,8 @@ SpanLedger::Scale SpanLedger::scale_to(const ClassAmount& total, const Sampled& 
   const ClassAmount rest = weighed - alone;
   const double spare = total.bytes - alone.bytes;
   const double factor = rest.bytes > 0 ? std::min(spare / rest.bytes, kMost) : 0;
-  // Rounding is nothing that was left.
   const double left = spare - factor * rest.bytes;
-  if (left < total.bytes * 1e-6) return {1, factor, {}};
+  if (left < total.bytes * kRounding) return {1, factor, {}};
   return {1, factor, {std::max(0.0, total.objects - alone.objects - factor * rest.objects), left}};
 }
 
@@ -281,8 +326,9 @@ void SpanLedger::measure_allocations() {
     ClassBook& book = books_[i];
     book.scale = {};
     if (book.open.weighed.bytes <= 0) continue;
-    book.scale = scale_to(to_divide(i) - book.settled, book.open, i);
-    settles[i] = book.open_runs >= kSettleRuns && book.scale.left.bytes <= 0;
+    book.scale = scale_to(to_divide(i) - book.settled, book.open, i, most_to_divide(i));
+    if (book.open_runs >= kSettleRuns && book.full_ns == 0) book.full_ns = reading_ns_;
+    settles[i] = book.full_ns != 0 && reading_ns_ - book.full_ns >= kSettleWaitNs;
   }
   const std::vector<ClassAmount> allocated = allocations();
   for (size_t i = 0; i < accounts_.size(); ++i) {
@@ -298,12 +344,24 @@ void SpanLedger::measure_allocations() {
   }
   for (size_t i = 0; i < kSpanSizeClasses; ++i) {
     if (!settles[i]) continue;
-    books_[i].settled = to_divide(i);
-    books_[i].open = {};
-    books_[i].open_runs = 0;
-    ++books_[i].settlements;
-    books_[i].scale = {};
+    ClassBook& book = books_[i];
+    book.settled = to_divide(i) - book.scale.left;
+    book.open = {};
+    book.open_runs = 0;
+    book.full_ns = 0;
+    book.first_open_run = admitted_;
+    book.scale = {};
   }
+}
+
+// What was allocated meanwhile, to tell how much of it samples can stand for.
+void SpanLedger::note_growth() {
+  std::array<double, kSpanSizeClasses> grown{};
+  for (size_t i = 0; i < kSpanSizeClasses; ++i) {
+    const double bytes = to_divide(i).bytes;
+    grown[i] = bytes - std::exchange(divisible_before_[i], bytes);
+  }
+  reach_.on_reading(reading_ns_, grown);
 }
 
 // What the samples do not explain is from before, if that much can be.
@@ -340,9 +398,19 @@ void SpanLedger::divide_book(size_t size_class, const ClassAmount& live, double 
   book.ours = {ours * per_byte, ours};
   book.from_before = {from_before * per_byte, from_before};
   book.in_use_scale = {};
+  // Who allocated something that no sample stands for may hold it, too, and samples that are alive do not stand for any
+  // amount. Where windows have counted, they may: a stack that opens no runs has none.
+  const double likely = book.in_use.weighed.bytes * factor_of_all(size_class);
+  const double least = std::max(0.0, ours - out_of_reach(size_class).bytes);
+  const double seen = std::clamp(
+      is_counted(size_class)
+          ? likely
+          : likely + SamplingReach::kSigmas * factor_of_all(size_class) * std::sqrt(book.squares_in_use),
+      is_counted(size_class) ? least : 0.0, std::max(0.0, ours));
+  book.unseen_in_use = {(ours - seen) * per_byte, ours - seen};
   book.unsampled = book.ours;
   if (book.in_use.weighed.bytes <= 0) return;
-  book.in_use_scale = scale_to(book.ours, book.in_use, size_class);
+  book.in_use_scale = scale_to(book.ours, book.in_use, size_class, seen);
   book.unsampled = book.in_use_scale.left;
 }
 
@@ -407,6 +475,8 @@ void SpanLedger::apply(const SpanReading& reading, const CountedElsewhere& count
   if (reading.heap_marked) classes_.on_marked(sweepgen_ / 2, *reading.heap_marked);
   classes_.apply(reading.counters, reading.liveness.sweepgen, reading.swept);
   leave_out(counted);
+  admit(reading_ns_);
+  note_growth();
   measure_allocations();
   update_in_use();
   count_allocations();
@@ -416,17 +486,25 @@ void SpanLedger::apply(const SpanReading& reading, const CountedElsewhere& count
 void SpanLedger::count_allocations() {
   division_.reset();
   counted_ = division().allocated;
-  raise_to_in_use(counted_, division().held.amounts);
 }
 
 void SpanLedger::finish(uint64_t end_ns) {
   finished_ns_ = end_ns;
+  admit(std::max(end_ns, fresh_.empty() ? 0 : fresh_.back().birth_ns));
   count_allocations();
 }
 
 ClassAmount SpanLedger::unsampled(size_t size_class) const {
   const ClassBook& book = books_[size_class];
   return book.open.weighed.bytes > 0 ? book.scale.left : to_divide(size_class) - book.settled;
+}
+
+ClassAmount SpanLedger::out_of_reach(size_t size_class) const {
+  const ClassBook& book = books_[size_class];
+  if (book.open.weighed.bytes > 0) return book.scale.left;
+  const ClassAmount pending = to_divide(size_class) - book.settled;
+  const double within = std::min(most_to_divide(size_class), pending.bytes);
+  return pending.bytes > 0 ? pending * (1 - within / pending.bytes) : pending;
 }
 
 }  // namespace goheapd::profile

@@ -34,6 +34,7 @@
 
 #include <array>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <optional>
 #include <set>
@@ -50,6 +51,7 @@
 #include "daemon/profile/class_timeline.h"
 #include "daemon/profile/exact_window.h"
 #include "daemon/profile/raw_snapshot.h"
+#include "daemon/profile/sampling_reach.h"
 #include "daemon/profile/site_board.h"
 #include "daemon/profile/span_classes.h"
 #include "daemon/profile/survival.h"
@@ -80,6 +82,12 @@ class SpanLedger {
   // `times`: so often as much was opened as was looked at, where samples are taken for part of the time only.
   void on_opened(model::SpanRunOpened run, double times = 1);
   void on_cut(const model::SpanRunCut& cut);
+  // Samples are taken from then on, or no more, by the kernel's clock; at first they are. Events up to then must have been
+  // delivered before.
+  void set_recording(bool on, uint64_t time_ns) {
+    reach_.set_recording(on, time_ns);
+    if (on) ++stretches_;
+  }
   void on_cycle(const model::GcProfileFlush& flush);
   void on_marked(const model::GcCycle& cycle) { classes_.on_marked(cycle.number, cycle.heap_marked); }
 
@@ -193,9 +201,10 @@ class SpanLedger {
     uint32_t used = 0;
     double weight = 0;  // objects that one used object stands for
     uint64_t object_bytes = 0;
-    bool counts = true;        // as allocated; else another source has counted it
-    uint32_t settlements = 0;  // of its class, at birth
-    uint64_t place_ns = 0;     // in the timeline of its class
+    bool counts = true;     // as allocated; else another source has counted it
+    uint64_t id = 0;        // of those that count, ascending
+    uint32_t stretch = 0;   // slice in which it was opened; 0: none
+    uint64_t place_ns = 0;  // in the timeline of its class
     // So many of its objects.
     Sampled amount_of(double objects) const {
       const ClassAmount alone{objects, objects * static_cast<double>(object_bytes)};
@@ -215,18 +224,28 @@ class SpanLedger {
       return scaled;
     }
   };
-  static Scale scale_to(const ClassAmount& total, const Sampled& amount, size_t size_class);
+  // `most`: bytes that the samples can stand for.
+  static Scale scale_to(const ClassAmount& total, const Sampled& amount, size_t size_class, double most);
   struct ClassBook {
     ClassAmount settled;  // of the runtime's counters, what settled accounts have
     Sampled open;         // sum of the accounts
     Sampled in_use;
+    double squares_in_use = 0;  // sum of squares of what samples stand for that vary by themselves, in bytes
     uint32_t open_runs = 0;
-    uint32_t settlements = 0;  // how often all that was open has been settled
-    Scale scale;               // of open amounts
+    uint64_t full_ns = 0;         // when these were enough to be settled; 0: they are not
+    uint64_t first_open_run = 0;  // id of it: all before are settled
+    Scale scale;                  // of open amounts
     Scale in_use_scale;
-    ClassAmount ours;         // in use, of what was allocated since the first reading
-    ClassAmount from_before;  // in use
-    ClassAmount unsampled;    // in use, without any sample
+    ClassAmount ours;           // in use, of what was allocated since the first reading
+    ClassAmount from_before;    // in use
+    ClassAmount unsampled;      // in use, of ours: without any sample
+    ClassAmount unseen_in_use;  // of that, what no stack of the class has allocated, with or without samples
+  };
+  // A run whose end no reading has seen yet: what the counters say is of a moment before.
+  struct FreshRun {
+    uint64_t birth_ns = 0;
+    uint32_t account = 0;
+    Sampled amount;
   };
   struct Name {
     model::AllocationKind kind = model::AllocationKind::other;
@@ -250,6 +269,7 @@ class SpanLedger {
   static uint64_t owner_key(OriginId origin, uint32_t span_class) {
     return uint64_t{origin} << 32 | span_class;
   }
+  bool is_counted(size_t size_class) const;  // some of its span classes by windows
   // By place in the class: what each account has of the bytes that all of them have opened.
   template <typename Bytes>
   std::vector<double> divide_class(uint32_t span_class, const ClassMixture& mixture,
@@ -259,6 +279,8 @@ class SpanLedger {
   // The account that shows what `id` has allocated, when windows divide its class.
   uint32_t shown_at(uint32_t id) const;
   double factor_of_all(size_t size_class) const;
+  void admit(uint64_t until_ns);
+  void admit_oldest();
   void correct(Run& run, uint32_t used, bool is_alive);
   void bury(const Run& run);
   void leave_out(const CountedElsewhere& counted);
@@ -266,6 +288,11 @@ class SpanLedger {
   ClassAmount to_divide(size_t size_class) const {
     return classes_.allocated(size_class) - elsewhere_[size_class];
   }
+  // Bytes: of what is not settled, samples can stand for at most so much.
+  double most_to_divide(size_t size_class) const {
+    return std::max(0.0, reach_.most(size_class) - books_[size_class].settled.bytes);
+  }
+  void note_growth();
   void judge(const model::LivenessReading& reading);
   void update_in_use();
   void sum_in_use();
@@ -289,7 +316,7 @@ class SpanLedger {
     std::array<ClassAmount, kSpanSizeClasses> unsampled{};
   };
   InUse in_use() const;
-  void raise_to_in_use(std::vector<ClassAmount>& allocated, const std::vector<ClassAmount>& in_use) const;
+  void reconcile(std::vector<ClassAmount>& allocated, InUse& held) const;
   // Both, as of the last event: several questions are asked of one moment, and each answer takes all accounts.
   struct Division {
     std::vector<ClassAmount> allocated;  // of each account
@@ -316,8 +343,10 @@ class SpanLedger {
   std::map<uint32_t, double> weights_of_classes() const;
   // Together they have a hundredth of what was allocated, or of what is in use.
   bool matter(const std::vector<uint32_t>& span_classes) const;
-  // Allocated since the first reading in a class of which no run was sampled.
+  // Allocated since the first reading: what no stack is given.
   ClassAmount unsampled(size_t size_class) const;
+  // Of that, what no sample will ever stand for.
+  ClassAmount out_of_reach(size_t size_class) const;
   std::array<ClassAmount, model::kAllocationKinds> by_kind() const;
   std::vector<uint32_t> unresolved_among(const std::vector<uint32_t>& shared) const;
   void add_comments(RawSnapshot& snapshot, size_t shared_classes, size_t unresolved_classes,
@@ -325,6 +354,11 @@ class SpanLedger {
   void comment_on_division(RawSnapshot& snapshot) const;
 
   SpanClasses classes_;
+  SamplingReach reach_;
+  std::array<double, kSpanSizeClasses> divisible_before_{};  // to_divide() at the last reading, bytes
+  std::deque<FreshRun> fresh_;
+  uint64_t admitted_ = 0;  // id of the first of these
+  uint32_t stretches_ = 0;
   std::array<ClassBook, kSpanSizeClasses> books_{};
   // What another source has counted since the first reading, and what it and the runtime had counted at the last one.
   std::array<ClassAmount, kSpanSizeClasses> elsewhere_{};

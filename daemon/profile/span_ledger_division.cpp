@@ -36,6 +36,12 @@ const ClassMixture* SpanLedger::mixture_of(uint32_t span_class) const {
   return found != measured_.end() && found->second.mixture.is_measured() ? &found->second.mixture : nullptr;
 }
 
+bool SpanLedger::is_counted(size_t size_class) const {
+  const auto span_classes = span_classes_of(size_class);
+  return std::any_of(span_classes.begin(), span_classes.end(),
+                     [this](uint32_t span_class) { return mixture_of(span_class) != nullptr; });
+}
+
 bool SpanLedger::add_window(const ExactWindow& window) {
   ++windows_;
   return take_in(window, false);
@@ -127,7 +133,10 @@ uint32_t SpanLedger::shown_at(uint32_t id) const {
 }
 
 const SpanLedger::Division& SpanLedger::division() const {
-  if (!division_) division_ = Division{allocations(), in_use()};
+  if (!division_) {
+    division_ = Division{allocations(), in_use()};
+    reconcile(division_->allocated, division_->held);
+  }
   return *division_;
 }
 
@@ -160,7 +169,7 @@ std::vector<ClassAmount> SpanLedger::allocations() const {
   return result;
 }
 
-// By what the samples of a class that were ever taken have to be multiplied.
+// By what the samples of a class that were ever taken have to be multiplied, to be all that they stand for.
 double SpanLedger::factor_of_all(size_t size_class) const {
   double opened = 0;
   for (const uint32_t span_class : span_classes_of(size_class)) {
@@ -168,7 +177,7 @@ double SpanLedger::factor_of_all(size_t size_class) const {
     if (ids == class_accounts_.end()) continue;
     for (const uint32_t id : ids->second) opened += accounts_[id].opened_bytes;
   }
-  return opened > 0 ? classes_.allocated(size_class).bytes / opened : 1;
+  return opened > 0 ? (classes_.allocated(size_class) - out_of_reach(size_class)).bytes / opened : 1;
 }
 
 SpanLedger::InUse SpanLedger::in_use() const {
@@ -180,7 +189,7 @@ SpanLedger::InUse SpanLedger::in_use() const {
   const double held = held_bytes();
   for (size_t i = 1; i < kSpanSizeClasses; ++i) {
     const auto [scan, noscan] = span_classes_of(i);
-    if (mixture_of(scan) == nullptr && mixture_of(noscan) == nullptr) continue;
+    if (!is_counted(i)) continue;
     const double doubt = divide_in_use_of(i, result.amounts);
     double divided = 0;
     for (const uint32_t span_class : {scan, noscan}) {
@@ -189,25 +198,26 @@ SpanLedger::InUse SpanLedger::in_use() const {
       for (const uint32_t id : ids->second) divided += result.amounts[id].bytes;
     }
     // All that was ever sampled is dead while much is alive, and no stack is without samples.
-    const bool is_unexplained =
-        books_[i].ours.bytes - divided > std::max(kClassThatMatters * held, kDoubt * books_[i].ours.bytes);
+    const bool is_unexplained = books_[i].ours.bytes - books_[i].unseen_in_use.bytes - divided >
+                                std::max(kClassThatMatters * held, kDoubt * books_[i].ours.bytes);
     if (doubt > kDoubt || is_unexplained) result.doubtful_classes.insert(i);
     // Given to a stack that has no samples.
     const double object_bytes = static_cast<double>(class_bytes(i));
-    const double left = std::max(0.0, books_[i].unsampled.bytes - divided);
+    const double unseen = books_[i].unseen_in_use.bytes;
+    const double left = unseen + std::max(0.0, books_[i].unsampled.bytes - unseen - divided);
     result.unsampled[i] = {left / object_bytes, left};
   }
   return result;
 }
 
 // Samples of what is alive and of all that was allocated vary by themselves, but whoever holds something has allocated at
-// least that. The others of his class, who together have what the counters say, have allocated less.
-void SpanLedger::raise_to_in_use(std::vector<ClassAmount>& allocated,
-                                 const std::vector<ClassAmount>& in_use) const {
+// least that. The others of his class, who together have what the counters say, have allocated less. What no one of the
+// class can have allocated, since no sample stands for it, no one of them holds.
+void SpanLedger::reconcile(std::vector<ClassAmount>& allocated, InUse& held) const {
   std::array<double, kSpanSizeClasses> missing{};
   std::array<double, kSpanSizeClasses> spare{};
   for (size_t i = 0; i < accounts_.size(); ++i) {
-    const double more = allocated[i].bytes - in_use[i].bytes;
+    const double more = allocated[i].bytes - held.amounts[i].bytes;
     (more < 0 ? missing : spare)[accounts_[i].size_class()] += std::abs(more);
   }
   for (size_t i = 0; i < accounts_.size(); ++i) {
@@ -215,11 +225,14 @@ void SpanLedger::raise_to_in_use(std::vector<ClassAmount>& allocated,
     // What another source has counted is not in our books.
     if (missing[size_class] <= 0 || elsewhere_[size_class].bytes > 0) continue;
     const double moved = std::min(missing[size_class], spare[size_class]);
-    const double more = allocated[i].bytes - in_use[i].bytes;
+    const double more = allocated[i].bytes - held.amounts[i].bytes;
     const double bytes = allocated[i].bytes - more * moved / (more < 0 ? missing : spare)[size_class];
     // Objects of class 0 differ in size.
-    const ClassAmount& alike = more < 0 ? in_use[i] : allocated[i];
+    const ClassAmount& alike = more < 0 ? held.amounts[i] : allocated[i];
     allocated[i] = {alike.bytes > 0 ? alike.objects * bytes / alike.bytes : 0, bytes};
+    if (more >= 0) continue;
+    held.unsampled[size_class] += held.amounts[i] - allocated[i];
+    held.amounts[i] = allocated[i];
   }
 }
 
@@ -323,7 +336,7 @@ double SpanLedger::divide_in_use_of(size_t size_class, std::vector<ClassAmount>&
         holders.push_back(living.holder * factor);
     }
   }
-  const double total = books_[size_class].ours.bytes;
+  const double total = books_[size_class].ours.bytes - books_[size_class].unseen_in_use.bytes;
   const double doubt = divide_in_use(holders, total, opened > 0 ? total * samples / (opened * factor) : 0);
   const auto object_bytes = static_cast<double>(class_bytes(size_class));
   for (size_t i = 0; i < ids.size(); ++i)

@@ -110,8 +110,11 @@ size_t SpanLedger::fill(RawSnapshot& snapshot) const {
     sample.stack = stack;
     sample.object_bytes = object_bytes;
     sample.note = note;
-    sample.shares_class = std::binary_search(unresolved.begin(), unresolved.end(), key.size_class) ||
-                          divided.held.doubtful_classes.contains(key.size_class >> 1);
+    const bool has_stack = sample.note.empty();
+    sample.shares_class =
+        has_stack && (std::binary_search(unresolved.begin(), unresolved.end(), key.size_class) ||
+                      divided.held.doubtful_classes.contains(key.size_class >> 1));
+    sample.is_remainder = sample.note == kUnsampled;
     sample.published = rounded(allocations, kept);
     sample.now_alloc_objects = sample.published.alloc_objects;
     sample.now_alloc_bytes = sample.published.alloc_bytes;
@@ -123,12 +126,11 @@ size_t SpanLedger::fill(RawSnapshot& snapshot) const {
     add({account.stack_hash, 0, account.span_class, false}, account.stack, account.object_bytes, "",
         i < counted_.size() ? counted_[i] : ClassAmount{}, divided.held.amounts[i]);
   }
-  // Keys that no stack has: their size classes are none.
+  // Keys that no stack has: stacks of spans tell no type.
   for (uint32_t i = 0; i < kSpanSizeClasses; ++i) {
-    const uint32_t key = 2 * (static_cast<uint32_t>(kSpanSizeClasses) + i);
     const ClassBook& book = books_[i];
-    add({0, 0, key, false}, kNoStack, class_bytes(i), kFromBefore, classes_.before(i), book.from_before);
-    add({0, 0, key + 1, false}, kNoStack, class_bytes(i), kUnsampled, counted_unsampled_[i],
+    add({0, 1, 2 * i, false}, kNoStack, class_bytes(i), kFromBefore, classes_.before(i), book.from_before);
+    add({0, 2, 2 * i, false}, kNoStack, class_bytes(i), kUnsampled, counted_unsampled_[i],
         divided.held.unsampled[i]);
   }
   // Their samples have a label; that all of them together are next to nothing is not worth a word.

@@ -102,11 +102,12 @@ TEST_F(DifferenceOfSpans, WhatGetsAStackLaterCountsOnce) {
   int64_t of_stack = 0;
   for (const RawSample& sample : delta->samples) {
     add(sum, sample.published);
+    EXPECT_GE(sample.published.alloc_objects, 0);
     if (!sample.stack->empty()) of_stack += sample.published.alloc_objects;
   }
   EXPECT_EQ(sum.alloc_objects, 128);
   EXPECT_EQ(sum.alloc_bytes, 128 * 64);
-  EXPECT_EQ(of_stack, 1128);
+  EXPECT_EQ(of_stack, 128) << "the rest was allocated before";
 }
 
 // Whatever is done to the wall clock meanwhile.
