@@ -155,7 +155,7 @@ def test_the_recorded_program_ends(kind, tmp_path):
         time.sleep(0.7)
         target.exit()
         text = process.communicate(timeout=20)[1].decode()
-        assert process.returncode == 3 and f"process {target.pid} ended" in text, text
+        assert process.returncode == 3 and f"process {target.pid} has ended" in text, text
         profile = pprof.decode(output.read_bytes())
         assert profile.total("alloc_objects", lambda s: s.functions()[0] == "main.direct") > 500
         assert any("ended early" in comment for comment in profile.comments), profile.comments
