@@ -209,7 +209,7 @@ def test_a_pid_that_is_no_go_program(tmp_path):
     for pid, advice in nothing, shell:
         assert advice in fails_with(1, "record", "--pid", pid, "-o", tmp_path / "x")
     assert "in a container" in fails_with(1, "inspect", "--pid", "4194304")
-    assert "built by Go 1.19 or newer" in fails_with(1, "inspect", "--pid", os.getpid())
+    assert "built by Go 1.19 and 1.21 to 1.27" in fails_with(1, "inspect", "--pid", os.getpid())
     with Target.of(24) as target:
         for command in ["inspect"], ["record", "-o", tmp_path / "x"]:
             result = subprocess.run(["setpriv", "--bounding-set=-all", "--inh-caps=-all", GOHEAPD, *command, "--pid",
