@@ -59,6 +59,7 @@ def test_address_in_use():
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         text = fails_with(1, "serve", "--pid", "1", "--web.listen-address", address)
         assert address in text and "ss -ltnp" in text and "choose another" in text, text
+        assert "probes attach" not in text, "found only after programs were loaded"
 
 
 @pytest.mark.parametrize("mode", ["auto", "sampled", "exact"])
