@@ -62,8 +62,9 @@ std::vector<Link> links_of(const model::TargetStatus& target) {
         {"heap", base + "/debug/pprof/heap", "memory of objects that are alive, for go tool pprof"});
     links.push_back({"allocs", base + "/debug/pprof/allocs", "all memory ever allocated, the same"});
     links.push_back({"text", base + "/debug/pprof/heap?debug=1", "the heap profile to be read"});
-    const bool sees_cycles = has_exited ? target.last_gc.has_value() : target.mode != model::Mode::buckets;
-    if (sees_cycles) {
+    // Mode auto has some in mode buckets, too, and keeps what it saw before.
+    const bool sees_cycles = !has_exited && target.mode != model::Mode::buckets;
+    if (sees_cycles || target.last_gc) {
       links.push_back({"gctrace", base + "/gctrace", "the last garbage collections, a line for each"});
       links.push_back({"gc", "/api/v1/targets/" + pid + "/gc", "the same as JSON, and other stops"});
     }

@@ -319,6 +319,18 @@ TEST_F(Endpoints, PagesLinkOnlyToWhatIsAnswered) {
 TEST_F(Endpoints, StatisticsOfOneTarget) {
   const auto text = get("/targets/101/metrics");
   EXPECT_EQ(text.status, 200);
+  }
+}
+
+// Mode auto goes down to it and still sees cycles; asked for it, there is nothing to see.
+TEST_F(Endpoints, ATargetInModeBucketsHasItsCyclesLinkedIfThereAreAny) {
+  source_.counter_without_probes = true;
+  EXPECT_EQ(get("/targets/102").body.find("gctrace"), std::string::npos);
+  source_.counter_has_collected = true;
+  for (const char* path : {"/targets/102/gctrace", "/api/v1/targets/102/gc"}) {
+    EXPECT_NE(get("/targets/102").body.find(std::string("<a href=\"") + path + "\""), std::string::npos)
+        << path;
+    EXPECT_EQ(get(path).status, 200) << path;
   EXPECT_EQ(text.get_header_value("Content-Type"), "text/plain; version=0.0.4; charset=utf-8");
   EXPECT_NE(text.body.find("\ngo_memstats_alloc_bytes 12345678\n"), std::string::npos);
   const auto open = get("/targets/101/metrics", {{"Accept", "application/openmetrics-text"}});

@@ -219,6 +219,8 @@ std::vector<model::TargetStatus> FixedSource::targets() {
   auto counter = target(102, "counter", TargetState::attached);
   counter.mode = model::Mode::exact;
   counter.level = "exact";
+  if (counter_without_probes) counter.mode = model::Mode::buckets;
+  if (counter_has_collected) counter.last_gc = gc_cycle(3);
   counter.pie = true;
   counter.attached_wall_ns = kStart + kSecond;
 
