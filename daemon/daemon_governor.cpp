@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "daemon/all_or_none.h"
 #include "daemon/base/clock.h"
 #include "daemon/daemon.h"
 #include "daemon/probe_points.h"
@@ -294,7 +295,7 @@ void Daemon::adapt_distance(Target& target, const probe::CostSample& sample) {
 }
 
 // Up: the probes are there before the books begin to expect them. Down: nothing is recorded any more, what was is taken
-// in, then the probes go.
+// in, then the probes go. What cannot be gone up to leaves no probe behind that the level before does not have.
 Expected<void> Daemon::change_level(Target& target, Level from, Level to) {
   const pid_t pid = target.pid();
   const ProbeGroup sampling = sampling_group(target);
@@ -303,21 +304,24 @@ Expected<void> Daemon::change_level(Target& target, Level from, Level to) {
   const bool sampled = from > Level::slices;
   const bool samples = to > Level::slices;
   if (to > from) {
-    if (from == Level::none) {
-      if (auto added = add_probes(target, ProbeGroup::gc); !added) return added;
-    }
-    if (!sampled && samples) {
-      if (auto added = add_probes(target, sampling); !added) return added;
-    }
-    if (auto set = set_distance(target, to); !set) return set;
-    if (to == Level::exact) {
-      if (auto added = add_probes(target, ProbeGroup::exact); !added) return added;
-    }
-    drain_probes();
-    if (auto recording = collector_->set_recording(pid, groups_of(to, sampling)); !recording) {
-      return Unexpected(recording.error());
-    }
-    return {};
+    std::vector<Step> steps;
+    const auto add = [&](ProbeGroup group) {
+      steps.push_back({[this, &target, group] { return add_probes(target, group); },
+                       [this, pid, group] { collector_->remove(pid, group); }});
+    };
+    if (from == Level::none) add(ProbeGroup::gc);
+    if (!sampled && samples) add(sampling);
+    if (to == Level::exact) add(ProbeGroup::exact);
+    steps.push_back(
+        {[&] { return set_distance(target, to); }, [&] { static_cast<void>(set_distance(target, from)); }});
+    steps.push_back({[&]() -> Expected<void> {
+                       drain_probes();
+                       const auto recording = collector_->set_recording(pid, groups_of(to, sampling));
+                       if (!recording) return Unexpected(recording.error());
+                       return {};
+                     },
+                     [] {}});
+    return take_all_or_none(steps);
   }
   if (auto set = set_distance(target, to); !set) return set;
   if (auto recording = collector_->set_recording(pid, groups_of(to, sampling)); !recording) {

@@ -2,14 +2,13 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <array>
 #include <chrono>
-#include <cstdio>
 #include <future>
 #include <utility>
 
 #include "daemon/base/clock.h"
 #include "daemon/daemon.h"
+#include "daemon/early_end.h"
 #include "daemon/profile/symbolized_snapshot.h"
 
 namespace goheapd {
@@ -26,13 +25,6 @@ constexpr auto kAskOwnerTimeout = std::chrono::seconds(10);
 constexpr uint64_t kHangsAfterNs = 15'000'000'000;
 
 SourceError unavailable(std::string message) { return {Refusal::unavailable, std::move(message)}; }
-
-std::string ended_early(double lasted, std::chrono::seconds::rep asked) {
-  std::array<char, 96> text{};
-  std::snprintf(text.data(), text.size(), "the process had exited %.1f s into the %lld s that were asked for",
-                lasted, static_cast<long long>(asked));
-  return text.data();
-}
 
 }  // namespace
 
@@ -309,8 +301,10 @@ exporters::SourceResult<model::HeapSnapshotPtr> Daemon::heap_delta(pid_t pid, st
     if (!woken) break;
   }
   const std::chrono::duration<double> lasted = std::chrono::steady_clock::now() - begun;
-  return end_delta(pid, std::move(*begin), may_make,
-                   is_gone ? ended_early(lasted.count(), seconds.count()) : std::string());
+  return end_delta(
+      pid, std::move(*begin), may_make,
+      is_gone ? ended_early(lasted.count(), static_cast<double>(seconds.count()), process_has_ended(pid))
+              : std::string());
 }
 
 exporters::SourceResult<model::HeapSnapshotPtr> Daemon::delta(pid_t pid, const std::function<void()>& wait) {

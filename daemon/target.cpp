@@ -266,6 +266,7 @@ void Target::fill_level() {
   if (state() == model::TargetState::exited) return;  // as it was last
   status_.sampled_share = 1;
   status_.level = governor_ && is_live() ? probe::name_of(governor_->level()) : std::string_view();
+  status_.overhead_limit = governor_ && is_live() ? std::optional(governor_->limit()) : std::nullopt;
   if (spans_)
     status_.sample_rate = spans_->mean_distance(governor_ ? governor_->level() : probe::Level::sampled);
   if (status_.level.empty()) return;

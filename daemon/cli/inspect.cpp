@@ -159,8 +159,8 @@ namespace {
 std::string advice(const Error& error) {
   if (process::is_forbidden(error)) return "; " + advice_on_access();
   if (error.what.starts_with("not a"))
-    return "; goheapd knows programs built by Go 1.19 or newer: name the executable itself, or --pid N of a "
-           "running one";
+    return "; goheapd knows programs built by Go " + gobin::supported_releases() +
+           ": name the executable itself, or --pid N of a running one";
   return "";
 }
 

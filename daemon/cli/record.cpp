@@ -2,7 +2,6 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <cstdio>
 #include <fstream>
@@ -22,6 +21,7 @@
 #include "daemon/cli/serve_options.h"
 #include "daemon/cli/stop_signals.h"
 #include "daemon/daemon.h"
+#include "daemon/early_end.h"
 #include "exporters/pprof/encoder.h"
 
 namespace goheapd::cli {
@@ -78,7 +78,7 @@ Expected<model::ProcessKey> wait_until_attached(Daemon& daemon, int pid, const S
                   std::to_string(pid) + " says what works with it");
     }
     if (signals.wait(5ms)) return fail("stopped by a signal before anything was recorded");
-    if (!check_readable(pid)) return fail(process + " has ended before anything was recorded");
+    if (!check_readable(pid)) return fail(process_has_ended(pid) + " before anything was recorded");
   }
   return fail(process + " is not a Go program that goheapd recognises; try goheapd inspect --pid " +
               std::to_string(pid));
@@ -94,14 +94,8 @@ enum class End : unsigned char { in_time, signal, target_gone };
 
 struct Recording {
   End end = End::in_time;
-  std::string lasted;  // "3.2 s of 10 s"
+  double lasted_seconds = 0;
 };
-
-std::string seconds_text(double seconds) {
-  std::array<char, 32> text{};
-  std::snprintf(text.data(), text.size(), "%.1f s", seconds);
-  return text.data();
-}
 
 // Until the time is over or there is nothing more to come.
 Recording wait_for_end(Daemon& daemon, const model::ProcessKey& process, double seconds,
@@ -121,16 +115,16 @@ Recording wait_for_end(Daemon& daemon, const model::ProcessKey& process, double 
     break;
   }
   const std::chrono::duration<double> lasted = Clock::now() - begin;
-  recording.lasted = seconds_text(std::min(lasted.count(), seconds)) + " of " + seconds_text(seconds);
+  recording.lasted_seconds = std::min(lasted.count(), seconds);
   return recording;
 }
 
 // Nothing: it took its time.
-std::optional<std::string> why_early(const Recording& recording, int pid) {
+std::optional<std::string> why_early(const Recording& recording, const RecordOptions& options) {
   if (recording.end == End::in_time) return std::nullopt;
-  return "ended early, after " + recording.lasted + ": " +
-         (recording.end == End::signal ? std::string("stopped by a signal")
-                                       : "process " + std::to_string(pid) + " ended");
+  const bool by_signal = recording.end == End::signal;
+  return ended_early(recording.lasted_seconds, options.seconds,
+                     by_signal ? "stopped by a signal" : process_has_ended(options.pid));
 }
 
 // Beside the target and renamed, so that a full disk leaves no half profile under the name asked for.
@@ -201,10 +195,10 @@ int record(const RecordOptions& options) {
   const auto wait = [&] { recording = wait_for_end(**daemon, *process, options.seconds, *signals); };
   if (!delta) wait();
   const auto snapshot = delta ? (*daemon)->delta(options.pid, wait) : (*daemon)->heap(options.pid);
-  const auto early = why_early(recording, options.pid);
+  const auto early = why_early(recording, options);
   if (!snapshot) return report((early ? *early + "; " : std::string()) + snapshot.error().message);
   model::HeapSnapshot recorded = **snapshot;
-  if (early) recorded.comments.push_back("goheapd record " + *early);
+  if (early) recorded.comments.push_back(*early);
   using exporters::pprof::Profile;
   const Profile profile = options.type == "allocs" ? Profile::allocs : Profile::heap;
   auto written = write_file(options.output, exporters::pprof::encode_gzip(recorded, profile));

@@ -138,15 +138,16 @@ int serve(int argc, const char* const* argv) {
   const bool may_write = writes_to_targets(*options);
   const exporters::http::ServerOptions server_options{.listen_addresses = options->listen_addresses,
                                                       .web_config_file = options->web_config_file};
-  // Before programs are loaded into the kernel, which takes a second.
-  if (auto usable = exporters::http::check(server_options); !usable) return report(usable.error());
+  // Before programs are loaded into the kernel and their cost is measured, which takes a second.
+  auto server = exporters::http::Server::listen(server_options);
+  if (!server) return report(server.error());
   auto daemon = Daemon::create({.settings = settings_of(*options),
                                 .pods = options->pod_source(),
                                 .data_dir = options->data_dir,
                                 .on_round = [&manager](uint64_t now_ns) { manager->beat(now_ns); }});
   if (!daemon) return report(daemon.error());
-  auto server = exporters::http::Server::start(server_options, exporters::all_routes(**daemon));
-  if (!server) return report(server.error());
+  if (auto serving = (*server)->serve(exporters::all_routes(**daemon)); !serving)
+    return report(serving.error());
   for (const std::string& address : (*server)->addresses()) {
     spdlog::info("goheapd {} serves {}://{}/", kVersion, (*server)->uses_tls() ? "https" : "http", address);
   }

@@ -14,6 +14,7 @@ constexpr uint64_t kInfoAlign = 16;
 constexpr uint64_t kFlagsAt = 15;
 constexpr uint8_t kFlagInlineStrings = 2;
 constexpr uint64_t kStringsAt = 32;
+constexpr uint64_t kVersionPointerAt = 16;
 constexpr uint64_t kMaxVersionBytes = 1024;
 constexpr uint64_t kMaxModuleInfoBytes = 4 << 20;
 
@@ -25,17 +26,22 @@ std::string_view text_of(ByteView bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-std::optional<ByteView> find_info(const ElfFile& elf) {
+struct FoundInfo {
+  uint64_t vaddr = 0;
+  ByteView bytes;
+};
+
+std::optional<FoundInfo> find_info(const ElfFile& elf) {
   if (const ElfSection* section = elf.section(".go.buildinfo")) {
     auto bytes = elf.bytes_from(section->address);
-    if (bytes && text_of(*bytes).starts_with(kMagic)) return bytes;
+    if (bytes && text_of(*bytes).starts_with(kMagic)) return FoundInfo{section->address, *bytes};
   }
   for (const ElfSegment& load : elf.loads()) {
     if (!load.writable) continue;
     ByteView bytes = elf.segment_bytes(load);
     const std::string_view text = text_of(bytes);
     for (size_t at = text.find(kMagic); at != std::string_view::npos; at = text.find(kMagic, at + 1)) {
-      if ((load.vaddr + at) % kInfoAlign == 0) return bytes.from(at);
+      if ((load.vaddr + at) % kInfoAlign == 0) return FoundInfo{load.vaddr + at, *bytes.from(at)};
     }
   }
   return std::nullopt;
@@ -52,6 +58,22 @@ std::optional<VarintString> read_string(ByteView bytes, uint64_t at, uint64_t li
   auto content = bytes.slice(length->next, length->value);
   if (!content) return std::nullopt;
   return VarintString{text_of(*content), length->next + length->value};
+}
+
+// Up to Go 1.17 there is a pointer to the version's string header, which a PIE may leave to the loader as it does the
+// pointer in the header. Error: it leads nowhere.
+Expected<GoVersion> version_by_pointer(const ElfFile& elf, uint64_t info) {
+  const auto follow = [&elf](std::optional<uint64_t> address, uint64_t bytes) {
+    return address ? elf.relocated(*address, bytes) : std::nullopt;
+  };
+  const auto word = [](const std::optional<std::vector<std::byte>>& from, uint64_t at) {
+    return from ? ByteView(from->data(), from->size()).read<uint64_t>(at) : std::nullopt;
+  };
+  const auto header = follow(word(elf.relocated(info + kVersionPointerAt, 8), 0), 16);
+  const auto length = word(header, 8);
+  const auto text = length && *length <= kMaxVersionBytes ? follow(word(header, 0), *length) : std::nullopt;
+  if (!text) return fail("built by a Go older than 1.18, and which it was is not in the file");
+  return parse_go_version(text_of(ByteView(text->data(), text->size())));
 }
 
 // Takes the number at the front of `text`.
@@ -169,11 +191,14 @@ ModuleInfo parse_module_info(std::string_view text) {
 bool has_build_info(const ElfFile& elf) { return find_info(elf).has_value(); }
 
 Expected<BuildInfo> read_build_info(const ElfFile& elf) {
-  auto bytes = find_info(elf);
-  if (!bytes) return fail("no Go build information");
+  const auto found = find_info(elf);
+  if (!found) return fail("no Go build information");
+  const ByteView* const bytes = &found->bytes;
   auto flags = bytes->read<uint8_t>(kFlagsAt);
   if (!flags || (*flags & kFlagInlineStrings) == 0) {
-    return fail("built by a Go older than 1.18; goheapd needs 1.19 or newer");
+    return version_by_pointer(elf, found->vaddr).map([](GoVersion version) {
+      return BuildInfo{std::move(version), {}};
+    });
   }
   auto version_text = read_string(*bytes, kStringsAt, kMaxVersionBytes);
   if (!version_text) return fail("broken Go build information");

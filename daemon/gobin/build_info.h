@@ -36,8 +36,8 @@ Expected<GoVersion> parse_go_version(std::string_view text);
 // The text that the linker puts between two 16-byte guards into runtime.modinfo; with or without the guards.
 ModuleInfo parse_module_info(std::string_view text);
 
-// From .go.buildinfo, or found by its magic where section headers are gone. Errors: none there; a Go
-// before 1.18 (its info is a pair of pointers); a version that parse_go_version() refuses.
+// From .go.buildinfo, or found by its magic where section headers are gone. Errors: none there; a
+// version that parse_go_version() refuses. Of a Go before 1.18 the version only.
 Expected<BuildInfo> read_build_info(const ElfFile& elf);
 
 // Whether the file has the magic of a build info at all.

@@ -131,6 +131,7 @@ Expected<std::shared_ptr<const GoBinary>> GoBinary::recognize(ByteView file) {
     auto read = read_build_info(*elf);
     if (!read) return Unexpected(read.error());
     build = std::move(*read);
+    if (auto supported = check_supported(build->version); !supported) return Unexpected(supported.error());
   }
   auto tables = find_runtime_tables(*elf);
   if (!tables) return Unexpected(tables.error());

@@ -261,15 +261,29 @@ std::optional<uint64_t> read_field(ByteView bytes, Field field, uint64_t base) {
   }
 }
 
-Expected<RuntimeLayout> runtime_layout(const GoVersion& version, Arch arch) {
-  const Release* release = measured(version.minor);
-  if (release == nullptr) {
-    const char* why = version.minor < kOldestMinor ? "Go older than 1.19 is not supported"
-                      : version.minor > kNewestMinor
-                          ? "this Go is newer than goheapd knows; use a newer goheapd"
-                          : "the runtime's structs of this Go version were not measured";
-    return fail(why, version.text);
+std::string supported_releases() {
+  std::string text;
+  for (int minor = kOldestMinor; minor <= kNewestMinor; ++minor) {
+    if (measured(minor) == nullptr) continue;
+    const bool begins = measured(minor - 1) == nullptr;
+    const bool ends = measured(minor + 1) == nullptr;
+    if (!begins && !ends) continue;
+    if (!text.empty()) text += begins ? " and " : " to ";
+    text += "1." + std::to_string(minor);
   }
+  return text;
+}
+
+Expected<void> check_supported(const GoVersion& version) {
+  if (measured(version.minor) != nullptr) return {};
+  const char* const advice =
+      version.minor > kNewestMinor ? "use a newer goheapd" : "rebuild it with one of these";
+  return fail("built by " + version.text + ", but goheapd knows Go " + supported_releases() + ": " + advice);
+}
+
+Expected<RuntimeLayout> runtime_layout(const GoVersion& version, Arch arch) {
+  if (auto supported = check_supported(version); !supported) return Unexpected(supported.error());
+  const Release* const release = measured(version.minor);
   RuntimeLayout layout;
   layout.minor = version.minor;
   layout.arch = arch;

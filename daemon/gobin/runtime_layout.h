@@ -255,6 +255,12 @@ inline constexpr uint64_t kMemProfileBucket = 1;  // bucket.typ
 inline constexpr int kOldestMinor = 19;
 inline constexpr int kNewestMinor = 27;
 
+// "1.19 and 1.21 to 1.27": of which a layout is known.
+std::string supported_releases();
+
+// Error: which version this is and which are supported.
+Expected<void> check_supported(const GoVersion& version);
+
 // The layout of a version. Errors: a minor version without a measured row (older, newer, or 1.20), an
 // experiment that may move fields and was not measured.
 Expected<RuntimeLayout> runtime_layout(const GoVersion& version, Arch arch);

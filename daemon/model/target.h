@@ -75,6 +75,7 @@ struct TargetStatus {
   double alloc_bytes_per_second = 0;
   uint64_t mode_changes = 0;                           // that the governor of mode auto has made
   double overhead_ratio = 0;                           // estimated share of the target's CPU time, 0..1
+  std::optional<double> overhead_limit;                // what it may be; none: nothing is measured
   std::array<double, kAllocationKinds> alloc_bytes{};  // unsampled, since attach, by kind
   std::array<double, kAllocationKinds> alloc_objects{};
   double live_bytes = 0;

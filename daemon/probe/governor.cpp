@@ -264,15 +264,16 @@ std::optional<Move> Governor::observe(const CostSample& sample,
   }
   if (covered < (in_slices ? kSlicesTold : window)) return std::nullopt;
   ratio_ = share(oldest, sample);
-  allowed_ = allowed(oldest, sample);
-  const double most = (in_slices ? kSlicesTolerance : 1) * allowed_;
-  if (covered >= window && ratio_ > most && !is_negligible(oldest, sample)) return leave(ratio_, allowed_);
+  const double limit = allowed(oldest, sample);
+  allowed_ = limit;
+  const double most = (in_slices ? kSlicesTolerance : 1) * limit;
+  if (covered >= window && ratio_ > most && !is_negligible(oldest, sample)) return leave(ratio_, limit);
   const auto up = above();
   if (!up || sample.time_ns - level_since_ns_ < known(*up).hold_ns) return std::nullopt;
   // Slices come as seldom as what is taken already leaves room for them.
   const double expected = *up == Level::slices ? ratio_ : predicted(*up);
   // Samples do for a small program, too: to count each of its allocations is not worth more than the budget.
-  const double room = *up == Level::exact ? options_.budget : allowed_;
+  const double room = *up == Level::exact ? options_.budget : limit;
   if (expected > kUpShare * room) return std::nullopt;
   Move move = go(*up, sample.time_ns, ratio_, "");
   move.predicted = expected;

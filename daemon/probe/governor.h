@@ -81,12 +81,15 @@ class Governor {
   // take hardly anything.
   double overhead_ratio() const { return ratio_; }
   // That it is more than the target was allowed to pay in that time.
-  bool is_over() const { return ratio_ > allowed_; }
+  bool is_over() const { return allowed_ && ratio_ > *allowed_; }
+  // What it may be: the budget, or more of a target that ran as little as this one did in that time.
+  double limit() const { return allowed_.value_or(options_.budget); }
   // At level slices the caller puts probes in and takes them out as this says. Leaving the level ends no slice.
   SliceSchedule& slices() { return slices_; }
   const SliceSchedule& slices() const { return slices_; }
   void set_budget(double budget) {
     options_.budget = budget;
+    allowed_.reset();
     slices_.set_budget(budget);
   }
 
@@ -125,7 +128,7 @@ class Governor {
   std::optional<double> allocations_rate_;  // per CPU nanosecond of the program's own
   uint64_t level_since_ns_;
   double ratio_ = 0;
-  double allowed_ = 1;
+  std::optional<double> allowed_;  // when ratio_ was told; none: not yet under this budget
   SliceSchedule slices_;
 };
 

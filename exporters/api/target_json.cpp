@@ -101,6 +101,7 @@ ordered_json target_json(const model::TargetStatus& target) {
   json["live_bytes"] = target.has_live ? ordered_json(target.live_bytes) : ordered_json();
   json["live_objects"] = target.has_live ? ordered_json(target.live_objects) : ordered_json();
   json["overhead_ratio"] = target.overhead_ratio;
+  json["overhead_limit"] = target.overhead_limit ? ordered_json(*target.overhead_limit) : ordered_json();
   json["mode_changes"] = target.mode_changes;
   json["uncertain_sites"] = target.uncertain_sites;
   // Of source spans: what it knows of who lives.

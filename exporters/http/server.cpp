@@ -56,13 +56,17 @@ struct Listener {
   boost::asio::steady_timer retry;
 };
 
+// Asio's way to say that there are no descriptors or threads left.
+Unexpected cannot_start(const std::exception& error) {
+  return fail(std::string("cannot start the HTTP server, ") + error.what());
+}
+
 }  // namespace
 
 class Server::Impl {
  public:
-  Impl(std::unique_ptr<AccessControl> access, Router router, const ServerOptions& options)
-      : router_(std::move(router)),
-        access_(std::move(access)),
+  Impl(std::unique_ptr<AccessControl> access, const ServerOptions& options)
+      : access_(std::move(access)),
         max_connections_(std::max<size_t>(1, options.max_connections)),
         deadlines_(options.deadlines) {}
   Impl(const Impl&) = delete;
@@ -78,10 +82,11 @@ class Server::Impl {
     return {};
   }
 
-  void run() {
+  void run(Router router) {
     const SignalsBlocked blocked;
+    router_.emplace(std::move(router));
     workers_.emplace(static_cast<unsigned>(max_connections_));
-    shared_.emplace(Session::Shared{router_, *access_, *workers_, deadlines_});
+    shared_.emplace(Session::Shared{*router_, *access_, *workers_, deadlines_});
     for (Listener& listener : listeners_) accept(listener);
     thread_ = std::thread([this] { take_steps(); });
   }
@@ -168,7 +173,7 @@ class Server::Impl {
     std::erase_if(served_, [&worst](const auto& entry) { return entry.lock() == worst; });
   }
 
-  const Router router_;
+  std::optional<const Router> router_;  // none: not serving yet
   const std::unique_ptr<AccessControl> access_;
   const size_t max_connections_;
   const Deadlines deadlines_;
@@ -188,29 +193,35 @@ class Server::Impl {
 Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Server::~Server() = default;
 
-Expected<void> check(const ServerOptions& options) {
-  for (const std::string& text : options.listen_addresses) {
-    if (auto address = parse_listen_address(text); !address) return tl::unexpected(address.error());
-  }
-  if (auto access = AccessControl::open(options.web_config_file); !access)
-    return tl::unexpected(access.error());
-  return {};
-}
-
-Expected<std::unique_ptr<Server>> Server::start(const ServerOptions& options, Router router) {
+Expected<std::unique_ptr<Server>> Server::listen(const ServerOptions& options) {
   if (options.listen_addresses.empty()) return fail("no listen address given");
   auto access = AccessControl::open(options.web_config_file);
   if (!access) return tl::unexpected(access.error());
   try {
-    auto impl = std::make_unique<Impl>(std::move(*access), std::move(router), options);
+    auto impl = std::make_unique<Impl>(std::move(*access), options);
     for (const std::string& text : options.listen_addresses) {
       if (auto listening = impl->listen(text); !listening) return tl::unexpected(listening.error());
     }
-    impl->run();
     return std::unique_ptr<Server>(new Server(std::move(impl)));
-  } catch (const std::exception& error) {  // Asio's way to say that there are no descriptors or threads left
-    return fail(std::string("cannot start the HTTP server, ") + error.what());
+  } catch (const std::exception& error) {
+    return cannot_start(error);
   }
+}
+
+Expected<void> Server::serve(Router router) {
+  try {
+    impl_->run(std::move(router));
+    return {};
+  } catch (const std::exception& error) {
+    return cannot_start(error);
+  }
+}
+
+Expected<std::unique_ptr<Server>> Server::start(const ServerOptions& options, Router router) {
+  auto server = listen(options);
+  if (!server) return server;
+  if (auto serving = (*server)->serve(std::move(router)); !serving) return tl::unexpected(serving.error());
+  return server;
 }
 
 const std::vector<std::string>& Server::addresses() const { return impl_->addresses(); }

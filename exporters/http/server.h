@@ -29,13 +29,15 @@ struct ServerOptions {
   Deadlines deadlines = {};
 };
 
-// What can be wrong with the options, found without listening: addresses and the web configuration file.
-Expected<void> check(const ServerOptions& options);
-
 // Thread safe. The threads block every signal, so that signals reach the thread that waits for them.
 class Server {
  public:
-  // Listens on all addresses or fails, naming the one that cannot be had.
+  // Reads the web configuration file and listens on all addresses, or fails, naming the one that cannot be had. Who connects
+  // waits until serve().
+  static Expected<std::unique_ptr<Server>> listen(const ServerOptions& options);
+  // Begins to answer. Call it once.
+  Expected<void> serve(Router router);
+  // Both.
   static Expected<std::unique_ptr<Server>> start(const ServerOptions& options, Router router);
   ~Server();
 

@@ -294,6 +294,9 @@ std::vector<MetricFamily> TargetCollector::Collect() const {
   Targets of_spans;
   std::copy_if(targets.begin(), targets.end(), std::back_inserter(of_spans),
                [](const auto* t) { return t->verdicts.has_value(); });
+  Targets with_limit;
+  std::copy_if(targets.begin(), targets.end(), std::back_inserter(with_limit),
+               [](const auto* t) { return t->overhead_limit.has_value(); });
 
   Family build("goheapd_build_info", "The version of goheapd and of its libbpf; always 1.",
                MetricType::Gauge);
@@ -330,10 +333,12 @@ std::vector<MetricFamily> TargetCollector::Collect() const {
   if (status.kubernetes) add_kubernetes(*status.kubernetes, families);
   families.push_back(target_info(targets));
   families.push_back(target_levels(targets));
-  families.push_back(per_target("goheapd_sampled_ratio",
-                                "Share of the time at its present level in which samples of the target are "
-                                "taken, 0 to 1; below 1 at the levels slices, gc and none.",
-                                MetricType::Gauge, targets, [](const Target& t) { return t.sampled_share; }));
+  families.push_back(
+      per_target("goheapd_sampled_ratio",
+                 "Share of the time at its present level in which samples of the target are "
+                 "taken, 0 to 1. Of source spans below 1 at level slices and 0 at the levels gc and "
+                 "none; what source runtime samples is read at any level.",
+                 MetricType::Gauge, targets, [](const Target& t) { return t.sampled_share; }));
   families.push_back(per_label("goheapd_events_total", "Events taken in, by kind.", "kind", status.events));
   families.push_back(per_label("goheapd_lost_events_total",
                                "Events, stacks and readings that could not be kept, by reason.", "reason",
@@ -347,6 +352,12 @@ std::vector<MetricFamily> TargetCollector::Collect() const {
   families.push_back(per_target(
       "goheapd_overhead_ratio", "Estimated share of the target's CPU time that the probes take, 0 to 1.",
       MetricType::Gauge, targets, [](const Target& t) { return t.overhead_ratio; }));
+  families.push_back(per_target("goheapd_overhead_limit_ratio",
+                                "Share of the target's CPU time that its probes may take, 0 to 1: the "
+                                "budget, or more of a program that "
+                                "uses little of a CPU.",
+                                MetricType::Gauge, with_limit,
+                                [](const Target& t) { return *t.overhead_limit; }));
   families.push_back(
       per_target("goheapd_mode_changes_total", "Times that mode auto has moved the target to another mode.",
                  MetricType::Counter, targets, [](const Target& t) { return t.mode_changes; }));

@@ -43,6 +43,15 @@ std::string level_note(const model::TargetStatus& target) {
   return "<br><span class=\"note\">" + text(note) + "</span>";
 }
 
+// What probes take of it, and may take.
+std::string overhead_note(const model::TargetStatus& target) {
+  if (!target.overhead_limit) return {};
+  std::array<char, 128> note{};
+  std::snprintf(note.data(), note.size(), "probes take %.2f %% of its CPU time, of %.2f %% that they may",
+                target.overhead_ratio * 100, *target.overhead_limit * 100);
+  return "<br><span class=\"note\">" + text(note.data()) + "</span>";
+}
+
 struct Link {
   const char* name;
   std::string path;
@@ -62,8 +71,9 @@ std::vector<Link> links_of(const model::TargetStatus& target) {
         {"heap", base + "/debug/pprof/heap", "memory of objects that are alive, for go tool pprof"});
     links.push_back({"allocs", base + "/debug/pprof/allocs", "all memory ever allocated, the same"});
     links.push_back({"text", base + "/debug/pprof/heap?debug=1", "the heap profile to be read"});
-    const bool sees_cycles = has_exited ? target.last_gc.has_value() : target.mode != model::Mode::buckets;
-    if (sees_cycles) {
+    // Mode auto has some in mode buckets, too, and keeps what it saw before.
+    const bool sees_cycles = !has_exited && target.mode != model::Mode::buckets;
+    if (sees_cycles || target.last_gc) {
       links.push_back({"gctrace", base + "/gctrace", "the last garbage collections, a line for each"});
       links.push_back({"gc", "/api/v1/targets/" + pid + "/gc", "the same as JSON, and other stops"});
     }
@@ -95,7 +105,7 @@ http::Response serve_target(ProfileSource& source, const http::Request& request)
   html = http::html_head("/targets/" + pid) + "<h1>" + text(target->comm) + " (" + pid + ")</h1>\n<p>" +
          text(target->exe) + "<br>" + text(target->go_version) + ", " + text(model::name_of(target->state));
   if (target->state == model::TargetState::attached)
-    html += ", mode " + text(model::name_of(target->mode)) + level_note(*target);
+    html += ", mode " + text(model::name_of(target->mode)) + level_note(*target) + overhead_note(*target);
   html += "</p>\n";
   if (!target->reason.empty()) html += "<p class=\"note\">" + text(target->reason) + "</p>\n";
   const std::vector<Link> links = links_of(*target);

@@ -119,6 +119,7 @@ TEST_F(TargetTest, TheLevelIsTold) {
   target_.follow_spans(nullptr);
   EXPECT_EQ(target_.status().level, "");
   EXPECT_EQ(target_.status().sampled_share, 1);
+  EXPECT_FALSE(target_.status().overhead_limit);
   const auto at = [this](probe::Level level) {
     target_.govern(governor_at(level));
     target_.set_level(level, "a test");
@@ -136,9 +137,20 @@ TEST_F(TargetTest, TheLevelIsTold) {
   EXPECT_EQ(gc.level, "gc");
   EXPECT_EQ(gc.mode, model::Mode::sampled);
   EXPECT_EQ(gc.sampled_share, 0);
+  EXPECT_EQ(gc.overhead_limit, 0.01);
   target_.mark_exited(5, 7);
   EXPECT_EQ(target_.status().level, "gc");
   EXPECT_EQ(target_.status().sampled_share, 0);
+}
+
+// The runtime's own records are read whatever probes there are.
+TEST_F(TargetTest, SourceRuntimeHasSamplesAtEveryLevel) {
+  target_.start(nullptr, 0, nullptr, model::Mode::sampled, true, model::Mode::automatic);
+  for (const probe::Level level : {probe::Level::sampled, probe::Level::buckets, probe::Level::none}) {
+    target_.govern(governor_at(level));
+    target_.set_level(level, "a test");
+    EXPECT_EQ(target_.status().sampled_share, 1) << probe::name_of(level);
+  }
 }
 
 // It may end before anybody has asked for its status.

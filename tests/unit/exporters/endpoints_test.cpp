@@ -242,11 +242,17 @@ TEST_F(Endpoints, TargetsAsJson) {
   const auto json = nlohmann::json::parse(response.body);
   ASSERT_EQ(json["targets"].size(), 5u);
   const auto& shop = json["targets"][0];
-  for (const char* key :
-       {"pid",         "comm",          "exe",       "go_version", "module",  "stripped",
-        "pie",         "state",         "mode",      "source",     "reason",  "started_at",
-        "attached_at", "pod",           "namespace", "container",  "samples", "alloc_bytes_per_second",
-        "live_bytes",  "overhead_ratio"}) {
+  for (const char* key : {"pid",           "comm",
+                          "exe",           "go_version",
+                          "module",        "stripped",
+                          "pie",           "state",
+                          "mode",          "source",
+                          "reason",        "started_at",
+                          "attached_at",   "pod",
+                          "namespace",     "container",
+                          "samples",       "alloc_bytes_per_second",
+                          "live_bytes",    "overhead_ratio",
+                          "overhead_limit"}) {
     EXPECT_TRUE(shop.contains(key)) << key;
   }
   EXPECT_EQ(shop["pid"], 101);
@@ -313,6 +319,18 @@ TEST_F(Endpoints, PagesLinkOnlyToWhatIsAnswered) {
   for (const char* path : {"/targets/101/debug/pprof/heap", "/targets/101/debug/pprof/allocs",
                            "/targets/101/gctrace", "/targets/101/metrics", "/api/v1/targets/101/gc"}) {
     EXPECT_NE(shop.find(std::string("<a href=\"") + path + "\""), std::string::npos) << path;
+  }
+}
+
+// Mode auto goes down to it and still sees cycles; asked for it, there is nothing to see.
+TEST_F(Endpoints, ATargetInModeBucketsHasItsCyclesLinkedIfThereAreAny) {
+  source_.counter_without_probes = true;
+  EXPECT_EQ(get("/targets/102").body.find("gctrace"), std::string::npos);
+  source_.counter_has_collected = true;
+  for (const char* path : {"/targets/102/gctrace", "/api/v1/targets/102/gc"}) {
+    EXPECT_NE(get("/targets/102").body.find(std::string("<a href=\"") + path + "\""), std::string::npos)
+        << path;
+    EXPECT_EQ(get(path).status, 200) << path;
   }
 }
 

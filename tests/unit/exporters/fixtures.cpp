@@ -196,6 +196,7 @@ std::vector<model::TargetStatus> FixedSource::targets() {
   shop.probe_cpu_ns = 1'500'000;
   shop.alloc_bytes_per_second = 1048576.5;
   shop.overhead_ratio = 0.0025;
+  shop.overhead_limit = 0.02;
   shop.alloc_bytes[static_cast<size_t>(model::AllocationKind::slice)] = 4096;
   shop.alloc_objects[static_cast<size_t>(model::AllocationKind::slice)] = 3;
   shop.live_bytes = 123456789;
@@ -219,6 +220,9 @@ std::vector<model::TargetStatus> FixedSource::targets() {
   auto counter = target(102, "counter", TargetState::attached);
   counter.mode = model::Mode::exact;
   counter.level = "exact";
+  counter.overhead_limit = 0.01;
+  if (counter_without_probes) counter.mode = model::Mode::buckets;
+  if (counter_has_collected) counter.last_gc = gc_cycle(3);
   counter.pie = true;
   counter.attached_wall_ns = kStart + kSecond;
 

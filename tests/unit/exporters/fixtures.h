@@ -44,6 +44,8 @@ class FixedSource : public ProfileSource {
   // Differences that were made into profiles at one time, at most.
   std::atomic<int> most_making{0};
   bool earlier_life_of_shop = false;
+  bool counter_without_probes = false;
+  bool counter_has_collected = false;
 
  private:
   std::atomic<int> making_{0};

@@ -88,16 +88,42 @@ TEST(BuildInfoOfFile, FoundBySectionAndByMagic) {
   }
 }
 
-TEST(BuildInfoOfFile, RefusesPointerFormatOfOldGo) {
-  const auto binary = SyntheticBinary::ordinary();
+// As up to Go 1.17: the build info points at a string variable, here at `variable`.
+std::vector<std::byte> in_pointer_format(const SyntheticBinary& binary, uint64_t variable) {
   auto bytes = binary.build();
   const auto text = std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  bytes[text.find("Go buildinf:") + 13] = std::byte{0};  // flags: no inline strings
-  auto elf = ElfFile::parse(test::view_of(bytes));
-  ASSERT_TRUE(elf);
-  auto info = read_build_info(*elf);
-  ASSERT_FALSE(info);
-  EXPECT_NE(info.error().what.find("older than 1.18"), std::string::npos);
+  const size_t info = text.find("\xff Go buildinf:");
+  bytes[info + 15] = std::byte{0};  // flags: no inline strings
+  std::memcpy(bytes.data() + info + 16, &variable, sizeof variable);
+  return bytes;
+}
+
+TEST(BuildInfoOfFile, FollowsThePointersOfOldGo) {
+  for (bool position_independent : {false, true}) {
+    auto binary = SyntheticBinary::ordinary();
+    binary.position_independent = position_independent;
+    binary.string_variables = {"something else", "go1.17.13"};
+    const auto bytes = in_pointer_format(binary, SyntheticBinary::variable(1));
+    auto elf = ElfFile::parse(test::view_of(bytes));
+    ASSERT_TRUE(elf);
+    auto info = read_build_info(*elf);
+    ASSERT_TRUE(info) << info.error().what;
+    EXPECT_EQ(info->version.text, "go1.17.13");
+  }
+}
+
+TEST(BuildInfoOfFile, PointersOfOldGoThatLeadNowhere) {
+  auto binary = SyntheticBinary::ordinary();
+  binary.string_variables = {std::string(2000, 'x')};
+  for (const uint64_t variable :
+       {uint64_t{0}, uint64_t{1} << 40, UINT64_MAX - 4, SyntheticBinary::variable(0)}) {
+    const auto bytes = in_pointer_format(binary, variable);
+    auto elf = ElfFile::parse(test::view_of(bytes));
+    ASSERT_TRUE(elf);
+    auto info = read_build_info(*elf);
+    ASSERT_FALSE(info) << variable;
+    EXPECT_NE(info.error().what.find("older than 1.18"), std::string::npos);
+  }
 }
 
 TEST(BuildInfoOfFile, RefusesLengthsBeyondTheFile) {

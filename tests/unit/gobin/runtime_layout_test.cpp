@@ -20,7 +20,9 @@ TEST(RuntimeLayout, RefusesVersionsWithoutMeasuredStructs) {
   for (int minor : {0, 18, 20, 28, 99}) {
     auto layout = runtime_layout(version(minor), Arch::amd64);
     ASSERT_FALSE(layout) << minor;
-    EXPECT_EQ(layout.error().subject, "go1." + std::to_string(minor));
+    const char* const advice = minor > 27 ? "use a newer goheapd" : "rebuild it with one of these";
+    EXPECT_EQ(to_string(layout.error()), "built by go1." + std::to_string(minor) +
+                                             ", but goheapd knows Go 1.19 and 1.21 to 1.27: " + advice);
   }
 }
 

@@ -307,6 +307,20 @@ TEST(Governor, WhatHardlyRunsIsLeftAlone) {
   EXPECT_NEAR(program.governor.overhead_ratio(), 0.05, 0.01);
 }
 
+TEST(Governor, TellsWhatItLimitsProbesTo) {
+  Program program{Governor(options(), 0)};
+  EXPECT_EQ(program.governor.limit(), 0.01);
+  EXPECT_FALSE(program.governor.is_over());
+  program.run(20, 1e6, 0.02);
+  EXPECT_NEAR(program.governor.limit(), 0.04, 1e-9);
+  program.run(100, 1e6, 0.1);
+  EXPECT_NEAR(program.governor.limit(), 0.02, 1e-3);
+  program.run(100, 1e6);
+  EXPECT_EQ(program.governor.limit(), 0.01);
+  program.governor.set_budget(0.03);
+  EXPECT_EQ(program.governor.limit(), 0.03);  // at once
+}
+
 TEST(Governor, DearSamplingFallsToBuckets) {
   Program program{Governor(options(), 0)};
   program.sampled_share = 0.03;  // a program that set MemProfileRate to 1, say

@@ -128,6 +128,27 @@ TEST_F(HttpServer, AnAddressThatCannotBeHadIsAnError) {
   EXPECT_FALSE(Server::start({{}, "", 16}, Router()));
 }
 
+// While others get ready, its addresses are nobody else's, and who asks waits for the answer.
+TEST_F(HttpServer, ListensBeforeItServes) {
+  const auto server = std::move(*Server::listen({{"127.0.0.1:0"}, "", 16}));
+  const std::string address = server->addresses().front();
+  EXPECT_FALSE(Server::listen({{address}, "", 16}));
+  const UniqueFd client = connect_to(address);
+  send_bytes(client.get(), std::string("GET /hello HTTP/1.1\r\n") + kClose);
+  Router router;
+  router.get("/hello", [](const Request&) { return Response{200, "text/plain", "hello", {}}; });
+  ASSERT_TRUE(server->serve(std::move(router)));
+  EXPECT_TRUE(read_to_end(client.get()).ends_with("hello"));
+}
+
+// As where what is to be served cannot be had.
+TEST_F(HttpServer, ThatNeverServesIsClosed) {
+  auto server = std::move(*Server::listen({{"127.0.0.1:0"}, "", 16}));
+  const std::string address = server->addresses().front();
+  server.reset();
+  EXPECT_TRUE(Server::listen({{address}, "", 16}));
+}
+
 TEST_F(HttpServer, MoreConnectionsThanAllowedAreToldSo) {
   const auto server = start({{}, "", 2});
   const std::string address = server->addresses().front();

@@ -44,14 +44,26 @@ const MetricFamily& family(const std::vector<MetricFamily>& families, const std:
 TEST(TargetCollector, EveryFamilyIsThereWithoutTargets) {
   GivenTargets source = GivenTargets({});
   const auto families = TargetCollector(source).Collect();
-  for (const char* name :
-       {"goheapd_build_info", "goheapd_targets", "goheapd_target_info", "goheapd_events_total",
-        "goheapd_lost_events_total", "goheapd_probe_hits_total", "goheapd_overhead_ratio",
-        "goheapd_alloc_bytes_total", "goheapd_alloc_objects_total", "goheapd_live_bytes",
-        "goheapd_live_objects", "goheapd_site_live_bytes", "goheapd_site_alloc_bytes_total",
-        "goheapd_gc_cycles_total", "goheapd_gc_pause_seconds", "goheapd_settled_objects_total",
-        "goheapd_targets_without_series", "goheapd_main_loop_age_seconds",
-        "goheapd_runtime_sampling_refused_total"}) {
+  for (const char* name : {"goheapd_build_info",
+                           "goheapd_targets",
+                           "goheapd_target_info",
+                           "goheapd_events_total",
+                           "goheapd_lost_events_total",
+                           "goheapd_probe_hits_total",
+                           "goheapd_overhead_ratio",
+                           "goheapd_overhead_limit_ratio",
+                           "goheapd_alloc_bytes_total",
+                           "goheapd_alloc_objects_total",
+                           "goheapd_live_bytes",
+                           "goheapd_live_objects",
+                           "goheapd_site_live_bytes",
+                           "goheapd_site_alloc_bytes_total",
+                           "goheapd_gc_cycles_total",
+                           "goheapd_gc_pause_seconds",
+                           "goheapd_settled_objects_total",
+                           "goheapd_targets_without_series",
+                           "goheapd_main_loop_age_seconds",
+                           "goheapd_runtime_sampling_refused_total"}) {
     EXPECT_FALSE(family(families, name).help.empty()) << name;
   }
   EXPECT_EQ(family(families, "goheapd_targets").metric.size(), 5u);
