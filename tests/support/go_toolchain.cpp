@@ -51,6 +51,27 @@ uint64_t content_hash(const fs::path& folder) {
   return hash;
 }
 
+std::string hexadecimal(uint64_t number) {
+  std::array<char, 17> text;
+  std::snprintf(text.data(), text.size(), "%016lx", number);
+  return text.data();
+}
+
+// A program holds the paths of its files, and with them its variables lie elsewhere: trees share programs because all
+// build them from copies in one place.
+fs::path copy_in_cache(const fs::path& source, uint64_t hash) {
+  const fs::path copy = cache_directory() / "test-programs/sources" / hexadecimal(hash);
+  if (fs::exists(copy)) return copy;
+  // Several tests may want the same copy at once: the first rename stands.
+  const std::string unfinished = copy.string() + "." + std::to_string(::getpid());
+  fs::create_directories(copy.parent_path());
+  fs::copy(source, unfinished, fs::copy_options::recursive);
+  std::error_code exists;
+  fs::rename(unfinished, copy, exists);
+  if (exists) fs::remove_all(unfinished);
+  return copy;
+}
+
 }  // namespace
 
 std::string go_root(int minor) {
@@ -79,25 +100,21 @@ Expected<std::string> output_of(const std::string& command) {
 
 Expected<std::string> build_go_program(int minor, const GoBuild& build) {
   const fs::path source = fs::path(GOHEAPD_GO_PROGRAMS) / build.program;
-  uint64_t hash =
-      add_to_hash(content_hash(source), std::to_string(minor) + build.arch + (build.strip ? "strip" : ""));
-  // A program holds the paths of its files, and with them its variables lie elsewhere: trees must not share programs.
-  hash = add_to_hash(hash, source.string());
+  const uint64_t content = content_hash(source);
+  uint64_t hash = add_to_hash(content, std::to_string(minor) + build.arch + (build.strip ? "strip" : ""));
   for (const auto& flag : build.flags) hash = add_to_hash(hash, flag);
   for (const auto& setting : build.environment) hash = add_to_hash(hash, setting);
 
   const fs::path folder = cache_directory() / "test-programs";
-  std::array<char, 17> key;
-  std::snprintf(key.data(), key.size(), "%016lx", hash);
   const fs::path result =
-      folder / (build.program + "-1." + std::to_string(minor) + "-" + build.arch + "-" + key.data());
+      folder / (build.program + "-1." + std::to_string(minor) + "-" + build.arch + "-" + hexadecimal(hash));
   if (fs::exists(result)) return result.string();
 
-  fs::create_directories(folder);
+  const fs::path copy = copy_in_cache(source, content);
   // Several tests may want the same program at once: each builds its own, the last rename stands.
   const std::string unfinished = result.string() + "." + std::to_string(::getpid());
   std::string command =
-      "cd " + quoted(source.string()) +
+      "cd " + quoted(copy.string()) +
       " && env GOTOOLCHAIN=local GOFLAGS=-mod=mod GOPROXY=off CGO_ENABLED=0 GOARCH=" + build.arch +
       " GOCACHE=" + quoted((cache_directory() / "gocache").string());
   for (const auto& setting : build.environment) command += " " + quoted(setting);

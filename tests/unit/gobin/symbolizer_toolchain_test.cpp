@@ -67,7 +67,8 @@ TEST_P(SymbolizerOfProgram, AgreesWithItsRuntime) {
   auto program = test::build_go_program(minor, build);
   ASSERT_TRUE(program) << to_string(program.error());
   // Every 23rd address; the long tests take all, some seconds per program.
-  const char* stride = std::getenv("GOHEAPD_LONG_TESTS") != nullptr ? "1" : "23";
+  const char* const long_tests = std::getenv("GOHEAPD_LONG_TESTS");
+  const char* stride = long_tests != nullptr && *long_tests != '\0' ? "1" : "23";
   auto answers = test::output_of("timeout 120 " + *program + " " + stride);
   ASSERT_TRUE(answers) << to_string(answers.error());
 
