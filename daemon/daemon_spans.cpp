@@ -62,8 +62,9 @@ void Daemon::start_span_reading(Target& target) {
 }
 
 std::shared_future<void> Daemon::refresh_spans(Target& target) {
+  const std::shared_future<void> end = target.spans()->next_reading_end();
   if (!target.spans()->reading_in_flight()) start_span_reading(target);
-  return target.spans()->reading_end();
+  return end;
 }
 
 bool Daemon::has_wrong_source(const Target& target) const {

@@ -72,14 +72,16 @@ uint64_t SpanSource::mean_distance(probe::Level level) const {
 }
 
 bool SpanSource::reading_due(uint64_t now_ns) const {
-  return !in_flight_ && now_ns >= not_before_ns_ && (wanted_ || now_ns >= next_ns_);
+  if (reading_in_flight()) return false;
+  return next_.has_value() || (now_ns >= not_before_ns_ && (wanted_ || now_ns >= next_ns_));
 }
 
 std::vector<model::TrackedObject> SpanSource::start_reading() {
-  in_flight_ = true;
   wanted_ = false;
-  ended_ = std::promise<void>();
-  end_ = ended_.get_future().share();
+  if (next_)
+    reading_ = std::exchange(next_, std::nullopt);
+  else
+    reading_.emplace();
   return ledger_.tracked();
 }
 
@@ -99,13 +101,19 @@ void SpanSource::reading_failed(uint64_t now_ns) {
 
 void SpanSource::release_reader() {
   released_ = true;
-  if (!in_flight_) reader_.reset();
+  if (reading_in_flight()) return;
+  reader_.reset();
+  if (next_) std::exchange(next_, std::nullopt)->ended.set_value();  // it will not come
+}
+
+std::shared_future<void> SpanSource::next_reading_end() {
+  if (!next_) next_.emplace();
+  return next_->end;
 }
 
 void SpanSource::finish_reading() {
-  in_flight_ = false;
-  if (released_) reader_.reset();
-  ended_.set_value();
+  std::exchange(reading_, std::nullopt)->ended.set_value();
+  if (released_) release_reader();
 }
 
 }  // namespace goheapd

@@ -59,15 +59,16 @@ class SpanSource {
   uint64_t cycle_gap_ns() const { return cycle_gap_ns_; }
 
   bool reading_due(uint64_t now_ns) const;
-  bool reading_in_flight() const { return in_flight_; }
+  bool reading_in_flight() const { return reading_.has_value(); }
   // The objects that the reading shall ask for.
   std::vector<model::TrackedObject> start_reading();
   void apply(const profile::SpanReading& reading, const profile::CountedElsewhere& counted);
   void reading_failed(uint64_t now_ns);
   // Deaths of sampled objects that were found since the last call.
   uint64_t take_deaths() { return ledger_.deaths() - std::exchange(reported_deaths_, ledger_.deaths()); }
-  // Ready when the reading in flight has been applied or has failed.
-  std::shared_future<void> reading_end() const { return end_; }
+  // Ready when the next reading that starts from now on has been applied or has failed. It is due at once, or when that in
+  // flight is over: what the program has allocated up to now may not be in that one.
+  std::shared_future<void> next_reading_end();
 
  private:
   void finish_reading();
@@ -80,9 +81,12 @@ class SpanSource {
   uint64_t slice_asked_ns_ = 0;  // 0: none is waiting for a reading
   uint64_t last_cycle_ns_ = 0;
   uint64_t cycle_gap_ns_ = 0;
-  std::promise<void> ended_;
-  std::shared_future<void> end_;
-  bool in_flight_ = false;
+  struct Reading {
+    std::promise<void> ended;
+    std::shared_future<void> end{ended.get_future()};
+  };
+  std::optional<Reading> reading_;  // in flight
+  std::optional<Reading> next_;     // somebody waits for it
   bool released_ = false;
   bool wanted_ =
       false;  // since the last reading was started: a cycle has ended, or sampling has begun or ended
