@@ -480,7 +480,7 @@ void SpanLedger::apply(const SpanReading& reading, const CountedElsewhere& count
   measure_allocations();
   update_in_use();
   count_allocations();
-  for (size_t i = 0; i < kSpanSizeClasses; ++i) counted_unsampled_[i] = unsampled(i);
+  counted_unsampled_ = division().unsampled;
 }
 
 void SpanLedger::count_allocations() {

@@ -316,12 +316,14 @@ class SpanLedger {
     std::array<ClassAmount, kSpanSizeClasses> unsampled{};
   };
   InUse in_use() const;
-  void reconcile(std::vector<ClassAmount>& allocated, InUse& held) const;
   // Both, as of the last event: several questions are asked of one moment, and each answer takes all accounts.
   struct Division {
     std::vector<ClassAmount> allocated;  // of each account
+    std::array<ClassAmount, kSpanSizeClasses>
+        unsampled{};  // allocated, of each size class: what no stack is given
     InUse held;
   };
+  void reconcile(Division& division) const;
   const Division& division() const;
   // What is known of one holder in a class that windows have counted.
   struct LivingHolder {

@@ -134,8 +134,11 @@ uint32_t SpanLedger::shown_at(uint32_t id) const {
 
 const SpanLedger::Division& SpanLedger::division() const {
   if (!division_) {
-    division_ = Division{allocations(), in_use()};
-    reconcile(division_->allocated, division_->held);
+    division_.emplace();
+    division_->allocated = allocations();
+    for (size_t i = 0; i < kSpanSizeClasses; ++i) division_->unsampled[i] = unsampled(i);
+    division_->held = in_use();
+    reconcile(*division_);
   }
   return *division_;
 }
@@ -211,26 +214,39 @@ SpanLedger::InUse SpanLedger::in_use() const {
 }
 
 // Samples of what is alive and of all that was allocated vary by themselves, but whoever holds something has allocated at
-// least that. The others of his class, who together have what the counters say, have allocated less. What no one of the
-// class can have allocated, since no sample stands for it, no one of them holds.
-void SpanLedger::reconcile(std::vector<ClassAmount>& allocated, InUse& held) const {
+// least that. The others of his class, who together have what the counters say, have allocated less. So has everybody if
+// what is in use without a stack is more than what was allocated without one, as far as there is anything that no sample
+// stands for. What no stack can have allocated no stack holds.
+void SpanLedger::reconcile(Division& division) const {
+  auto& [allocated, unsampled, held] = division;
   std::array<double, kSpanSizeClasses> missing{};
   std::array<double, kSpanSizeClasses> spare{};
   for (size_t i = 0; i < accounts_.size(); ++i) {
     const double more = allocated[i].bytes - held.amounts[i].bytes;
     (more < 0 ? missing : spare)[accounts_[i].size_class()] += std::abs(more);
   }
+  std::array<double, kSpanSizeClasses> moved{};
+  for (size_t i = 0; i < kSpanSizeClasses; ++i) {
+    // What another source has counted is not in our books.
+    if (elsewhere_[i].bytes > 0) continue;
+    double without_stack = 0;
+    if (out_of_reach(i).bytes > 0)
+      without_stack = std::max(0.0, held.unsampled[i].bytes - unsampled[i].bytes);
+    moved[i] = std::min(missing[i] + without_stack, spare[i]);
+    const double to_remainder = std::max(0.0, moved[i] - missing[i]);
+    if (to_remainder > 0) unsampled[i] += held.unsampled[i] * (to_remainder / held.unsampled[i].bytes);
+  }
   for (size_t i = 0; i < accounts_.size(); ++i) {
     const size_t size_class = accounts_[i].size_class();
-    // What another source has counted is not in our books.
-    if (missing[size_class] <= 0 || elsewhere_[size_class].bytes > 0) continue;
-    const double moved = std::min(missing[size_class], spare[size_class]);
     const double more = allocated[i].bytes - held.amounts[i].bytes;
-    const double bytes = allocated[i].bytes - more * moved / (more < 0 ? missing : spare)[size_class];
+    if (elsewhere_[size_class].bytes > 0 || more == 0) continue;
+    const double part = more < 0 ? std::min(moved[size_class], missing[size_class]) / missing[size_class]
+                                 : moved[size_class] / spare[size_class];
+    const double bytes = allocated[i].bytes - more * part;
     // Objects of class 0 differ in size.
     const ClassAmount& alike = more < 0 ? held.amounts[i] : allocated[i];
     allocated[i] = {alike.bytes > 0 ? alike.objects * bytes / alike.bytes : 0, bytes};
-    if (more >= 0) continue;
+    if (more > 0) continue;
     held.unsampled[size_class] += held.amounts[i] - allocated[i];
     held.amounts[i] = allocated[i];
   }

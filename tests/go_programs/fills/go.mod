@@ -1,0 +1,3 @@
+module goheapd.test/fills
+
+go 1.19
