@@ -62,7 +62,7 @@ void Daemon::start_span_reading(Target& target) {
 }
 
 std::shared_future<void> Daemon::refresh_spans(Target& target) {
-  const std::shared_future<void> end = target.spans()->next_reading_end();
+  std::shared_future<void> end = target.spans()->next_reading_end();
   if (!target.spans()->reading_in_flight()) start_span_reading(target);
   return end;
 }

@@ -82,8 +82,9 @@ class SpanSource {
   uint64_t last_cycle_ns_ = 0;
   uint64_t cycle_gap_ns_ = 0;
   struct Reading {
+    Reading() : end(ended.get_future()) {}
     std::promise<void> ended;
-    std::shared_future<void> end{ended.get_future()};
+    std::shared_future<void> end;
   };
   std::optional<Reading> reading_;  // in flight
   std::optional<Reading> next_;     // somebody waits for it

@@ -134,7 +134,7 @@ uint32_t SpanLedger::shown_at(uint32_t id) const {
 
 const SpanLedger::Division& SpanLedger::division() const {
   if (!division_) {
-    division_.emplace();
+    division_ = Division{};
     division_->allocated = allocations();
     for (size_t i = 0; i < kSpanSizeClasses; ++i) division_->unsampled[i] = unsampled(i);
     division_->held = in_use();
