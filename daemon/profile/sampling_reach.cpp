@@ -12,6 +12,9 @@ constexpr double kMostly = 0.5;
 // How fast what was sampled lately fades, and a burst may end.
 constexpr double kBurstNs = 100e6;
 
+// Stretches that no reading has passed yet: where readings fail, the first of them are forgotten.
+constexpr size_t kMostEdges = 64;
+
 double faded(double bytes, uint64_t from_ns, uint64_t to_ns) {
   return to_ns > from_ns ? bytes * std::exp(-static_cast<double>(to_ns - from_ns) / kBurstNs) : bytes;
 }
@@ -21,6 +24,7 @@ double faded(double bytes, uint64_t from_ns, uint64_t to_ns) {
 void SamplingReach::set_recording(bool on, uint64_t time_ns) {
   const bool was_on = edges_.empty() ? recording_ : edges_.back().on;
   if (on == was_on) return;
+  if (edges_.size() >= kMostEdges) edges_.erase(edges_.begin(), edges_.begin() + 2);
   Edge& edge = edges_.emplace_back();
   edge.on = on;
   edge.time_ns = time_ns;

@@ -400,12 +400,13 @@ void SpanLedger::divide_book(size_t size_class, const ClassAmount& live, double 
   book.in_use_scale = {};
   // Who allocated something that no sample stands for may hold it, too, and samples that are alive do not stand for any
   // amount. Where windows have counted, they may: a stack that opens no runs has none.
-  const double likely = book.in_use.weighed.bytes * factor_of_all(size_class);
+  // What was sampled before the first reading makes the factor too small.
+  const double factor = std::max(1.0, factor_of_all(size_class));
+  const double likely = book.in_use.weighed.bytes * factor;
   const double least = std::max(0.0, ours - out_of_reach(size_class).bytes);
   const double seen = std::clamp(
-      is_counted(size_class)
-          ? likely
-          : likely + SamplingReach::kSigmas * factor_of_all(size_class) * std::sqrt(book.squares_in_use),
+      is_counted(size_class) ? likely
+                             : likely + SamplingReach::kSigmas * factor * std::sqrt(book.squares_in_use),
       is_counted(size_class) ? least : 0.0, std::max(0.0, ours));
   book.unseen_in_use = {(ours - seen) * per_byte, ours - seen};
   book.unsampled = book.ours;
