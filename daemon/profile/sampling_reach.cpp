@@ -45,6 +45,7 @@ SamplingReach::Passed SamplingReach::pass_edges(uint64_t time_ns) {
   uint64_t from = *reading_ns_;
   for (; !edges_.empty() && edges_.front().time_ns <= time_ns; edges_.pop_front()) {
     const Edge& edge = edges_.front();
+    passed.any = true;
     const uint64_t at = std::max(edge.time_ns, from);
     if (recording_) passed.recorded_ns += static_cast<double>(at - from);
     for (size_t i = 0; i < kSpanSizeClasses; ++i) {
@@ -59,11 +60,20 @@ SamplingReach::Passed SamplingReach::pass_edges(uint64_t time_ns) {
   return passed;
 }
 
-void SamplingReach::on_reading(uint64_t time_ns, const Bytes& grown) {
+double SamplingReach::most_read(size_t size_class, double mean_distance) const {
+  return read_[size_class] + kSigmas * (std::sqrt(read_squares_[size_class]) + mean_distance);
+}
+
+void SamplingReach::on_reading(uint64_t time_ns, const Bytes& all_grown, double mean_distance) {
   if (!reading_ns_) reading_ns_ = time_ns;
   const Passed passed = pass_edges(time_ns);
   const auto ns = static_cast<double>(time_ns - std::exchange(*reading_ns_, time_ns));
   const bool is_stretch = passed.recorded_ns >= kMostly * ns;
+  Bytes grown = all_grown;
+  // Some of it may be from just before the stretch, or from just after it.
+  if (passed.any)
+    for (size_t i = 0; i < kSpanSizeClasses; ++i) grown[i] = std::min(grown[i], most_read(i, mean_distance));
+  read_ = read_squares_ = {};
   if (is_stretch == in_gap_) is_stretch ? begin_stretch() : begin_gap();
   for (size_t i = 0; i < kSpanSizeClasses; ++i) {
     // A sample can stand for more than the class has grown by.

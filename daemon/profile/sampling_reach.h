@@ -15,8 +15,8 @@
 // What is left may be explained by later slices: a program that works once a minute is seen once in many minutes, and that
 // stands for all of them.
 //
-// What a stretch has seen is known only where counters were read near its ends; else what was sampled in it is taken for
-// it. A stretch can end in the midst of a burst, and just because of it: so what was sampled shortly before its end stands
+// What a stretch has seen is known only where counters were read near its ends, and then it is no more than what was
+// sampled in it can stand for; else what was sampled in it is taken for it. A stretch can end in the midst of a burst, and just because of it: so what was sampled shortly before its end stands
 // for what comes shortly after, too.
 #pragma once
 
@@ -41,8 +41,14 @@ class SamplingReach {
   // A sample was taken in the present stretch. It stands for so many bytes of what was allocated in it, and for so many times
   // that with the gap. Times ascend, more or less.
   void on_sample(size_t size_class, double bytes, double times, uint64_t time_ns);
-  // Counters were read, at `time_ns`: how many bytes each class has grown by since the reading before. Ascending times.
-  void on_reading(uint64_t time_ns, const std::array<double, kSpanSizeClasses>& grown);
+  // Of one that was taken before the next reading.
+  void on_read_sample(size_t size_class, double bytes) {
+    read_[size_class] += bytes;
+    read_squares_[size_class] += bytes * bytes;
+  }
+  // Counters were read, at `time_ns`: how many bytes each class has grown by since the reading before. One of
+  // `mean_distance` bytes is sampled. Ascending times.
+  void on_reading(uint64_t time_ns, const std::array<double, kSpanSizeClasses>& grown, double mean_distance);
   // Of what the class has grown by since the first reading samples can stand for so many bytes.
   double most(size_t size_class) const;
 
@@ -58,10 +64,13 @@ class SamplingReach {
   // What comes of the edges between two readings.
   struct Passed {
     double recorded_ns = 0;
+    bool any = false;
     Bytes unseen{};  // sampled in stretches of which no counters were read before they ended
     Bytes lately{};  // sampled at the end of any
   };
   Passed pass_edges(uint64_t time_ns);
+  // Of what was sampled since the last reading, what it stands for at most: samples vary, and may be none by chance.
+  double most_read(size_t size_class, double mean_distance) const;
   void forget_half();
   void begin_gap();
   void begin_stretch();
@@ -76,6 +85,8 @@ class SamplingReach {
   Bytes sampled_{};         // in this stretch
   Bytes lately_{};          // of that, as of `lately_ns_`
   std::array<uint64_t, kSpanSizeClasses> lately_ns_{};
+  Bytes read_{};  // sampled between the last two readings
+  Bytes read_squares_{};
   bool recording_ = true;  // as of the last reading, as all below
   std::optional<uint64_t> reading_ns_;
   bool is_seen_ = false;  // by the counters: some of the stretch that samples are taken in

@@ -131,7 +131,7 @@ void SpanLedger::on_opened(model::SpanRunOpened event, double times) {
   reach_.on_sample(account.size_class(), amount.weighed.bytes / slice_weight_, slice_weight_, run.birth_ns);
   if (run.counts) {
     run.id = admitted_ + fresh_.size();
-    fresh_.push_back({run.birth_ns, run.account, amount});
+    fresh_.push_back({run.birth_ns, run.account, slice_weight_, amount});
     if (fresh_.size() > kMaxFreshRuns) admit_oldest();
   }
 
@@ -172,6 +172,7 @@ void SpanLedger::admit_oldest() {
   account.open += run.amount;
   book.open += run.amount;
   ++book.open_runs;
+  reach_.on_read_sample(account.size_class(), run.amount.weighed.bytes / run.times);
   fresh_.pop_front();
   ++admitted_;
 }
@@ -361,7 +362,7 @@ void SpanLedger::note_growth() {
     const double bytes = to_divide(i).bytes;
     grown[i] = bytes - std::exchange(divisible_before_[i], bytes);
   }
-  reach_.on_reading(reading_ns_, grown);
+  reach_.on_reading(reading_ns_, grown, static_cast<double>(mean_distance_));
 }
 
 // What the samples do not explain is from before, if that much can be.

@@ -245,6 +245,7 @@ class SpanLedger {
   struct FreshRun {
     uint64_t birth_ns = 0;
     uint32_t account = 0;
+    double times = 1;  // what it stands for outside of the stretch, too
     Sampled amount;
   };
   struct Name {

@@ -16,12 +16,18 @@ class SamplingReachTest : public testing::Test {
     now_ += milliseconds * kMs;
     std::array<double, kSpanSizeClasses> grown{};
     grown[kClass] = bytes;
-    reach_.on_reading(now_, grown);
+    if (is_recording_ && bytes >= kDistance) reach_.on_read_sample(kClass, bytes);
+    reach_.on_reading(now_, grown, kDistance);
     allocated_ += bytes;
   }
-  void record(bool on) { reach_.set_recording(on, now_); }
+  void record(bool on) {
+    is_recording_ = on;
+    reach_.set_recording(on, now_);
+  }
   double most() const { return reach_.most(kClass); }
 
+  static constexpr double kDistance = 8192;
+  bool is_recording_ = true;
   SamplingReach reach_;
   uint64_t now_ = 1000 * kMs;
   double allocated_ = 0;
@@ -92,6 +98,7 @@ TEST_F(SamplingReachTest, BurstThatGoesOnAfterTheEndOfAStretch) {
   pass(5000, 0);
   now_ += 10 * kMs;
   reach_.on_sample(kClass, 3e6, 1, now_);
+  reach_.on_read_sample(kClass, 3e6);
   record(false);
   pass(20, 8e6);
   EXPECT_GE(most(), 8e6);
@@ -125,6 +132,19 @@ TEST_F(SamplingReachTest, TheMoreWasSeenTheLessIsLeftToChance) {
   }
   EXPECT_GE(most(), allocated_);
   EXPECT_LE(most(), 1.3 * allocated_);
+}
+
+// Counters are read some time after the end of a slice: a burst in between was not seen.
+TEST_F(SamplingReachTest, BurstBetweenTheEndOfAStretchAndItsReading) {
+  pass(0, 0);
+  record(false);
+  pass(5000, 1e4);
+  record(true);
+  now_ += 100 * kMs;
+  record(false);
+  reach_.on_read_sample(kClass, 1e4);
+  pass(30, 50e6);
+  EXPECT_LE(most(), 15e6);
 }
 
 TEST_F(SamplingReachTest, WhatIsFarAwayTellsNothing) {
