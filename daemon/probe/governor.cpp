@@ -198,7 +198,8 @@ bool Governor::others_breach(const CostSample& sample) {
     quiet_.reset();
     return false;
   }
-  if (!quiet_) quiet_ = sample;
+  // A slice may have begun and ended since the last look.
+  if (!quiet_ || quiet_->time_ns < slices_.last_end_ns()) quiet_ = sample;
   if (sample.time_ns - quiet_->time_ns < kWindow || !is_measured(*quiet_, sample)) return false;
   if (share(*quiet_, sample) > allowed(*quiet_, sample) && !is_negligible(*quiet_, sample)) return true;
   quiet_ = sample;

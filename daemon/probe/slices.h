@@ -53,6 +53,8 @@ class SliceSchedule {
   void look(const CostSample& now);
   // `after`: taken when they were out; `recorded_ns`: when they stopped recording.
   void end(const CostSample& after, uint64_t recorded_ns);
+  // When the last one was over, or start().
+  uint64_t last_end_ns() const { return after_.time_ns; }
   // When something is due, as far as is known now.
   uint64_t next_ns() const { return next_ns_; }
   // What is sampled in this slice, or was in the last one, also stands for the gap before it: by how much it counts.

@@ -172,5 +172,30 @@ TEST(Governor, SlicesAreLeftWhereOthersTakeTooMuch) {
   EXPECT_EQ(program.governor.level(), Level::none);
 }
 
+// Who looks in a rhythm may miss a whole slice: what that has taken is not what the probes between slices take.
+TEST(Governor, SliceBetweenTwoLooksIsNoBreachOfOthers) {
+  Governor governor(
+      {.budget = 0.01, .levels = {Level::none, Level::gc, Level::slices}, .start = Level::slices}, 0);
+  CostSample now{};
+  unsigned slices = 0;
+  for (int i = 0; i < 1200; ++i) {
+    now.time_ns += 2 * kTick;
+    now.cpu_ns += 2 * kTick / 20;
+    governor.slices().look(now);
+    if (governor.slices().due(now.time_ns)) {
+      governor.slices().begin(now, now.time_ns);
+      now.time_ns += 2 * kTick;
+      now.cpu_ns += 2 * kTick / 20;
+      now.probe_ns += 2 * kTick / 10;
+      governor.slices().end(now, now.time_ns);
+      ++slices;
+      now.time_ns += 1;
+    }
+    const auto move = governor.observe(now, [] { return uint64_t{1}; });
+    ASSERT_FALSE(move) << move->why << ", after " << slices;
+  }
+  EXPECT_GE(slices, 2u);
+}
+
 }  // namespace
 }  // namespace goheapd::probe
