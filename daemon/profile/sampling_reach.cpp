@@ -93,21 +93,23 @@ void SamplingReach::on_reading(uint64_t time_ns, const Bytes& all_grown, double 
   if (seen_ns_ >= kFarthestNs) forget_half();
 }
 
+// By what has been seen of the stretch after it up to now.
+void SamplingReach::reckon_gap_before() {
+  const double before = std::exchange(gap_before_ns_, 0);
+  for (size_t i = 0; i < kSpanSizeClasses; ++i) reach(i, half_of_gap(i, before));
+}
+
 // What was long ago tells nothing of the next gap.
 void SamplingReach::forget_half() {
-  const double before = std::exchange(gap_before_ns_, 0);
-  for (size_t i = 0; i < kSpanSizeClasses; ++i) {
-    reach(i, half_of_gap(i, before));
-    seen_[i] /= 2;
-  }
+  reckon_gap_before();
+  for (double& bytes : seen_) bytes /= 2;
   seen_ns_ /= 2;
 }
 
 void SamplingReach::begin_gap() {
   in_gap_ = true;
   gap_ns_ = 0;
-  const double before = std::exchange(gap_before_ns_, 0);
-  for (size_t i = 0; i < kSpanSizeClasses; ++i) reach(i, half_of_gap(i, before));
+  reckon_gap_before();
 }
 
 void SamplingReach::begin_stretch() {

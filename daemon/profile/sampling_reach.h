@@ -71,6 +71,7 @@ class SamplingReach {
   Passed pass_edges(uint64_t time_ns);
   // Of what was sampled since the last reading, what it stands for at most: samples vary, and may be none by chance.
   double most_read(size_t size_class, double mean_distance) const;
+  void reckon_gap_before();
   void forget_half();
   void begin_gap();
   void begin_stretch();

@@ -1,8 +1,6 @@
 #include "daemon/profile/span_ledger.h"
 
 #include <algorithm>
-#include <cmath>
-#include <map>
 
 #include "daemon/profile/unsampling.h"
 
@@ -235,65 +233,6 @@ void SpanLedger::judge(const model::LivenessReading& reading) {
   sweepgen_ = reading.sweepgen;
 }
 
-// In slices a cycle finds all of what is younger than a slice, or nothing. Some cycles of some slices must be in the mean,
-// but no more than two minutes: programs change.
-void SpanLedger::begin_cycle_of_mean() {
-  constexpr double kCyclesPerWeight = 8;
-  constexpr double kMostCycles = 256;
-  constexpr double kLongestNs = 120e9;
-  const double cycle_ns = static_cast<double>(reading_ns_ - std::exchange(mean_ns_, reading_ns_));
-  if (!samples_in_slices()) {
-    // What was sampled all the time is as good as many cycles.
-    mean_cycles_ = births_ > 0 ? kMostCycles : 0;
-    part_of_mean_ = 1;
-    return;
-  }
-  mean_cycles_ = std::min({mean_cycles_ + 1, kCyclesPerWeight * slice_weight_, kMostCycles});
-  part_of_mean_ = std::min(1.0, std::max(1 / mean_cycles_, cycle_ns / kLongestNs));
-}
-
-void SpanLedger::sum_in_use() {
-  const bool is_new = std::exchange(in_use_sweepgen_, sweepgen_) != sweepgen_;
-  if (is_new) begin_cycle_of_mean();
-  const double part = part_of_mean_;
-  for (Account& account : accounts_) {
-    if (is_new) account.in_use_before = account.in_use.weighed;
-    account.in_use = {account.in_use_before * (1 - part), {}};
-    account.young = {};
-  }
-  for (ClassBook& book : books_) {
-    book.in_use = {};
-    book.squares_in_use = 0;
-  }
-  std::map<std::pair<size_t, uint32_t>, double> of_slices;
-  for (const auto& [address, run] : live_) {
-    Account& account = accounts_[run.account];
-    const Sampled amount = run.amount();
-    if (static_cast<int32_t>(sweepgen_ - run.sweepgen) < 2) {
-      account.young += amount.weighed;
-      continue;
-    }
-    account.in_use += Sampled{amount.weighed * part, amount.alone};
-    const double bytes = amount.weighed.bytes;
-    ClassBook& book = books_[account.size_class()];
-    // What was sampled in one slice is there or not there together.
-    if (run.stretch == 0)
-      book.squares_in_use += bytes * bytes;
-    else
-      of_slices[{account.size_class(), run.stretch}] += bytes;
-  }
-  for (const auto& [slice, bytes] : of_slices) books_[slice.first].squares_in_use += bytes * bytes;
-  for (Account& account : accounts_) {
-    Sampled& in_use = account.in_use;
-    if (in_use.weighed.bytes < in_use.alone.bytes) in_use.weighed = in_use.alone;
-    books_[account.size_class()].in_use += in_use;
-  }
-  for (const Death& death : std::exchange(unsummed_deaths_, {}))
-    timelines_[accounts_[death.account].span_class].die(death.account, death.place_ns, death.bytes);
-  for (auto& [span_class, timeline] : timelines_) timeline.set_judged(sweepgen_);
-  if (is_new) average_holders();
-}
-
 SpanLedger::Scale SpanLedger::scale_to(const ClassAmount& total, const Sampled& amount, size_t size_class,
                                        double most) {
   if (total.bytes <= 0) return {0, 0, {}};
@@ -365,82 +304,6 @@ void SpanLedger::note_growth() {
   reach_.on_reading(reading_ns_, grown, static_cast<double>(mean_distance_));
 }
 
-// What the samples do not explain is from before, if that much can be.
-double SpanLedger::measure_from_before(size_t size_class) const {
-  const ClassBook& book = books_[size_class];
-  const double live = classes_.live(size_class).bytes;
-  const double most = classes_.most_from_before(size_class).bytes;
-  // More than was allocated since cannot be from since.
-  const double least = (classes_.live(size_class) - classes_.allocated(size_class)).bytes;
-  double from_before = std::clamp(live - book.in_use.weighed.bytes, 0.0, most);
-  if (samples_in_slices()) {
-    // The mean of a few slices is off by about as much as samples stand for more than themselves: what differs from what
-    // was known by less than that is no news.
-    constexpr double kNoise = 0.75;
-    const double room = std::max(0.0, live - book.in_use.alone.bytes);
-    const double known = std::min({from_before_measured_ ? book.from_before.bytes : most, most, room});
-    if (std::abs(from_before - known) <= kNoise * (book.in_use.weighed - book.in_use.alone).bytes)
-      from_before = known;
-  }
-  return std::max(from_before, least);
-}
-
-void SpanLedger::measure_in_use() {
-  for (size_t i = 0; i < kSpanSizeClasses; ++i) divide_book(i, classes_.live(i), measure_from_before(i));
-  in_use_measured_ = true;
-  // A cycle that ended before we came has left out what was allocated between the two.
-  from_before_measured_ = !classes_.live_is_estimated();
-}
-
-void SpanLedger::divide_book(size_t size_class, const ClassAmount& live, double from_before) {
-  ClassBook& book = books_[size_class];
-  const double per_byte = live.bytes > 0 ? live.objects / live.bytes : 0;
-  const double ours = live.bytes - from_before;
-  book.ours = {ours * per_byte, ours};
-  book.from_before = {from_before * per_byte, from_before};
-  book.in_use_scale = {};
-  // Who allocated something that no sample stands for may hold it, too, and samples that are alive do not stand for any
-  // amount. Where windows have counted, they may: a stack that opens no runs has none.
-  // What was sampled before the first reading makes the factor too small.
-  const double factor = std::max(1.0, factor_of_all(size_class));
-  const double likely = book.in_use.weighed.bytes * factor;
-  const double least = std::max(0.0, ours - out_of_reach(size_class).bytes);
-  const double seen = std::clamp(
-      is_counted(size_class) ? likely
-                             : likely + SamplingReach::kSigmas * factor * std::sqrt(book.squares_in_use),
-      is_counted(size_class) ? least : 0.0, std::max(0.0, ours));
-  book.unseen_in_use = {(ours - seen) * per_byte, ours - seen};
-  book.unsampled = book.ours;
-  if (book.in_use.weighed.bytes <= 0) return;
-  book.in_use_scale = scale_to(book.ours, book.in_use, size_class, seen);
-  book.unsampled = book.in_use_scale.left;
-}
-
-// The counters have never told what the cycle before has left, and cannot tell it of this one yet: a program that collects
-// so often must not be shown as it was long ago. The samples that are alive weigh as all that were ever taken. That is
-// wrong by as much as samples vary; but no class has more than the counters allow, and all together what was marked.
-void SpanLedger::estimate_in_use() {
-  std::array<double, kSpanSizeClasses> likely{};
-  double sum = 0;
-  for (size_t i = 0; i < kSpanSizeClasses; ++i) {
-    ClassBook& book = books_[i];
-    // No cycle was ever measured: what was there when we came may all be.
-    if (!in_use_measured_) book.from_before = classes_.most_from_before(i);
-    const double ours =
-        book.in_use.weighed.bytes > 0 ? book.in_use.weighed.bytes * factor_of_all(i) : book.unsampled.bytes;
-    likely[i] = std::min(ours + book.from_before.bytes, classes_.most_live(i).bytes);
-    sum += likely[i];
-  }
-  const std::optional<double> marked = classes_.marked();
-  const double fit = marked && sum > 0 ? *marked / sum : 1;
-  for (size_t i = 0; i < kSpanSizeClasses; ++i) {
-    const ClassAmount most = classes_.most_live(i);
-    const double bytes = std::min(likely[i] * fit, most.bytes);
-    const double per_byte = most.bytes > 0 ? most.objects / most.bytes : 0;
-    divide_book(i, {bytes * per_byte, bytes}, std::min(bytes, books_[i].from_before.bytes));
-  }
-}
-
 // Of what the runtime has counted since the last reading. Where the other source has counted only part of that time, it
 // says how much of it.
 void SpanLedger::leave_out(const CountedElsewhere& counted) {
@@ -454,21 +317,6 @@ void SpanLedger::leave_out(const CountedElsewhere& counted) {
     allocated_before_[i] = allocated;
   }
   counted_before_ = counted.amounts;
-}
-
-// Verdicts and counters of one cycle belong together. Between a cycle's end and that of its sweep there are verdicts only:
-// what samples weigh in another cycle says nothing of what they weigh in this one, least of all where they are taken in
-// slices. Until then all stays as the cycle before has left it.
-void SpanLedger::update_in_use() {
-  if (!classes_.knows_live()) {
-    sum_in_use();
-  } else if (classes_.live_sweepgen() == sweepgen_) {
-    sum_in_use();
-    measure_in_use();
-  } else if (static_cast<int32_t>(sweepgen_ - classes_.live_sweepgen()) > 2) {
-    sum_in_use();
-    estimate_in_use();
-  }
 }
 
 void SpanLedger::apply(const SpanReading& reading, const CountedElsewhere& counted) {
