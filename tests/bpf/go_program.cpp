@@ -12,6 +12,8 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "tests/support/long_tests.h"
+
 namespace goheapd::testing {
 namespace {
 
@@ -82,12 +84,10 @@ std::vector<GoBuild> plain_builds() {
 
 std::vector<GoBuild> various_builds() {
   constexpr int kFirstProfileGuided = 21;  // the first with -pgo
-  const char* const long_tests = std::getenv("GOHEAPD_LONG_TESTS");
-  const bool is_long = long_tests != nullptr && *long_tests != '\0';
   std::vector<GoBuild> all = plain_builds();
   const std::vector<int> minors = go_minors();
   for (const int minor : minors) {
-    if (!is_long && minor != minors.back()) continue;
+    if (!test::wants_long_tests() && minor != minors.back()) continue;
     all.push_back({.minor = minor, .pie = true, .strip = true});
     all.push_back({.minor = minor, .cgo = true});
     if (minor >= kFirstProfileGuided) all.push_back({.minor = minor, .profile_guided = true});

@@ -13,8 +13,8 @@ from harness.daemon import GOHEAPD  # noqa: E402
 LONG = bool(os.environ.get("GOHEAPD_LONG_TESTS"))
 # Versions that differ in how the runtime allocates, for tests in which the program's version hardly matters.
 FEW_VERSIONS = (19, 23, 27)
-# The files that take longest come first: begun last, they would be waited for. The first three wait most of their time, so
-# that test_governor, which measures, has a processor.
+# The files that take longest come first: begun last, they would be waited for. What is beside test_governor, which
+# measures, waits most of its time.
 FIRST = ("test_runtime_sampling", "test_governor", "test_sampled", "test_turns", "test_gctrace", "test_lifecycle", "test_exact",
          "test_spans", "test_servers", "test_moves", "test_forks", "test_faults")
 

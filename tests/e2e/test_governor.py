@@ -10,6 +10,7 @@ from harness import golang
 from harness.cost_log import CostLog
 from harness.daemon import Daemon
 from harness.phases import Phases
+from harness.pprof import UNSAMPLED
 
 # Per second, on a CPU that is kept busy: counting them takes a small part of the budget.
 SLOW = 50
@@ -38,7 +39,7 @@ def allocated_here(profile):
 
 
 # What a program allocates after its last slice has no stack until the next one.
-ANYWHERE = {"main.allocate", "main.allocateElsewhere", "[goheapd: allocated while nothing of this size was sampled]"}
+ANYWHERE = {"main.allocate", "main.allocateElsewhere", UNSAMPLED}
 
 
 def allocated_anywhere(profile):

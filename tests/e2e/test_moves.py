@@ -11,6 +11,7 @@ from harness import golang, pprof
 from harness.child import Answering
 from harness.cost_log import cpu_seconds
 from harness.daemon import Daemon
+from harness.pprof import UNSAMPLED
 
 BUDGET = 5  # percent; several programs share this machine, where what a hit takes is overrated at times
 # The runtime's own sampler so dense that it breaks the budget in a storm.
@@ -20,7 +21,6 @@ COUNTED = 300  # objects, at least
 STORM_SECONDS = 10
 LARGEST_CLASS = 32768
 RUN = 8192  # bytes of a run of small objects, of which source spans takes one for all
-UNSAMPLED = "[goheapd: allocated while nothing of this size was sampled]"
 
 
 class Places(Answering):

@@ -5,6 +5,9 @@ It is not goheapd's encoder turned around, so that a mistake made there is seen 
 import dataclasses
 import gzip
 
+# Of source spans: what stands where no stack can be given what was allocated.
+UNSAMPLED = "[goheapd: allocated while nothing of this size was sampled]"
+
 
 @dataclasses.dataclass(frozen=True)
 class Line:

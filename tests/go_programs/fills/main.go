@@ -1,7 +1,7 @@
 // Command fills makes garbage all the time, and when it is told to fills a cache at once with objects of the size that others
 // of its functions allocate now and then. Its runtime's sampler is off: nothing in it reads memory profiles.
 //
-// It reads one command per line from stdin and answers each with a line on stdout, of which the first word is "ok":
+// It reads one command per line from stdin and answers each with lines on stdout, of which the last is "ok":
 //
 //	fill OBJECTS   holds so many more
 //	trickle RATE   so many objects of their size per second are allocated and dropped from now on
@@ -60,7 +60,7 @@ func main() {
 			dropSome(atomic.LoadInt64(&rate) / 100)
 		}
 	}()
-	fmt.Println("ready")
+	fmt.Println("ok")
 	lines := bufio.NewScanner(os.Stdin)
 	for lines.Scan() {
 		words := strings.Fields(lines.Text())
@@ -68,19 +68,18 @@ func main() {
 		if len(words) > 1 {
 			number, _ = strconv.Atoi(words[1])
 		}
-		answer := ""
 		switch words[0] {
 		case "fill":
 			fillCache(number)
 		case "trickle":
 			atomic.StoreInt64(&rate, int64(number))
 		case "allocated":
-			answer = fmt.Sprint(" ", atomic.LoadInt64(&trickle)*256)
+			fmt.Println(atomic.LoadInt64(&trickle) * 256)
 		case "gc":
 			runtime.GC()
 		default:
 			panic("what is " + words[0] + "?")
 		}
-		fmt.Println("ok" + answer)
+		fmt.Println("ok")
 	}
 }

@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -12,6 +11,7 @@
 
 #include "daemon/gobin/go_binary.h"
 #include "tests/support/go_toolchain.h"
+#include "tests/support/long_tests.h"
 #include "tests/unit/gobin/symbolizer_comparison.h"
 
 namespace goheapd::gobin {
@@ -67,8 +67,7 @@ TEST_P(SymbolizerOfProgram, AgreesWithItsRuntime) {
   auto program = test::build_go_program(minor, build);
   ASSERT_TRUE(program) << to_string(program.error());
   // Every 23rd address; the long tests take all, some seconds per program.
-  const char* const long_tests = std::getenv("GOHEAPD_LONG_TESTS");
-  const char* stride = long_tests != nullptr && *long_tests != '\0' ? "1" : "23";
+  const char* stride = test::wants_long_tests() ? "1" : "23";
   auto answers = test::output_of("timeout 120 " + *program + " " + stride);
   ASSERT_TRUE(answers) << to_string(answers.error());
 
