@@ -28,6 +28,7 @@
 #include <vector>
 
 #include "daemon/base/clock.h"
+#include "daemon/base/pattern.h"
 #include "daemon/base/task_queue.h"
 #include "daemon/base/unique_fd.h"
 #include "daemon/gobin/binary_cache.h"
@@ -48,8 +49,8 @@ namespace goheapd {
 // What a running daemon can be told anew.
 struct DaemonSettings {
   TargetSelection selection;
-  std::vector<std::regex> redact;  // what no name that leaves may show
-  size_t top_sites = 20;           // of targets that are attached from now on
+  std::vector<Pattern> redact;  // what no name that leaves may show
+  size_t top_sites = 20;        // of targets that are attached from now on
   // Share of a target's CPU time that its probes may take: mode auto keeps to it, in other modes the log says so.
   double overhead_budget_percent = 1;
   // How long the last profile of a process that has exited is served.

@@ -16,9 +16,9 @@ using Verdict = OpenedTarget::Verdict;
 // How long after its start a program may take to get to the code that sets its sampling rate.
 constexpr int64_t kSettlingNs = 3'000'000'000;
 
-bool matches_any(const std::string& path, const std::vector<std::regex>& patterns) {
+bool matches_any(const std::string& path, const std::vector<Pattern>& patterns) {
   return std::any_of(patterns.begin(), patterns.end(),
-                     [&](const std::regex& pattern) { return std::regex_search(path, pattern); });
+                     [&](const Pattern& pattern) { return pattern.is_in(path); });
 }
 
 OpenedTarget refused(OpenedTarget target, TargetState state, std::string reason) {

@@ -2,11 +2,11 @@
 
 #include <memory>
 #include <optional>
-#include <regex>
 #include <set>
 #include <string>
 #include <vector>
 
+#include "daemon/base/pattern.h"
 #include "daemon/gobin/binary_cache.h"
 #include "daemon/model/target.h"
 #include "daemon/pod_policy.h"
@@ -22,11 +22,11 @@ namespace goheapd {
 // Which processes an operator wants profiled, and how.
 struct TargetSelection {
   model::Mode mode = model::Mode::sampled;
-  std::set<pid_t> pids;             // empty = all
-  std::vector<std::regex> include;  // on the executable's path; empty = all
-  std::vector<std::regex> exclude;
-  bool live_heap_when_exact = false;               // sample the live heap beside the counts of mode exact
-  std::vector<std::regex> allow_runtime_sampling;  // whose runtime's sampler may be switched on by us
+  std::set<pid_t> pids;          // empty = all
+  std::vector<Pattern> include;  // on the executable's path; empty = all
+  std::vector<Pattern> exclude;
+  bool live_heap_when_exact = false;            // sample the live heap beside the counts of mode exact
+  std::vector<Pattern> allow_runtime_sampling;  // whose runtime's sampler may be switched on by us
   PodSelection pods;
 };
 

@@ -7,7 +7,6 @@
 #include <fstream>
 #include <memory>
 #include <optional>
-#include <regex>
 #include <string>
 #include <thread>
 #include <utility>
@@ -163,7 +162,7 @@ Expected<void> write_file(const std::string& path, const std::string& bytes) {
 }
 
 int record(const RecordOptions& options) {
-  const std::vector<std::regex> hidden(options.redact.begin(), options.redact.end());
+  const std::vector<Pattern> hidden = compiled(options.redact);
   set_up_logging("warn", LogFormat::logfmt, redacting(hidden));
   DaemonOptions daemon_options;
   daemon_options.settings.redact = hidden;

@@ -1,6 +1,8 @@
 #include "daemon/cli/redaction.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <iterator>
 #include <memory>
 #include <utility>
 
@@ -9,12 +11,15 @@
 namespace goheapd::cli {
 
 std::string check_regex(const std::string& pattern) {
-  try {
-    std::regex compiled(pattern);
-    return {};
-  } catch (const std::regex_error& error) {
-    return std::string("not a regular expression (") + error.what() + "): " + pattern;
-  }
+  const auto parsed = Pattern::parse(pattern);
+  return parsed ? std::string() : to_string(parsed.error());
+}
+
+std::vector<Pattern> compiled(const std::vector<std::string>& patterns) {
+  std::vector<Pattern> result;
+  std::transform(patterns.begin(), patterns.end(), std::back_inserter(result),
+                 [](const std::string& text) { return Pattern::parse(text).value(); });
+  return result;
 }
 
 CLI::Option* add_redact_flag(CLI::App& app, std::vector<std::string>& patterns) {
@@ -26,7 +31,7 @@ CLI::Option* add_redact_flag(CLI::App& app, std::vector<std::string>& patterns) 
       ->type_name("REGEX");
 }
 
-RewriteMessage redacting(std::vector<std::regex> patterns) {
+RewriteMessage redacting(std::vector<Pattern> patterns) {
   if (patterns.empty()) return {};
   // Shared, since a function object must be copyable.
   auto redactor = std::make_shared<const profile::Redactor>(std::move(patterns));

@@ -34,10 +34,9 @@ TargetSelection selection_of(const ServeOptions& options) {
   selection.mode = options.parsed_mode();
   selection.live_heap_when_exact = options.live_heap;
   selection.pids.insert(options.pids.begin(), options.pids.end());
-  for (const std::string& pattern : options.include) selection.include.emplace_back(pattern);
-  for (const std::string& pattern : options.exclude) selection.exclude.emplace_back(pattern);
-  for (const std::string& pattern : options.allow_runtime_sampling)
-    selection.allow_runtime_sampling.emplace_back(pattern);
+  selection.include = compiled(options.include);
+  selection.exclude = compiled(options.exclude);
+  selection.allow_runtime_sampling = compiled(options.allow_runtime_sampling);
   selection.pods = options.pod_selection();
   return selection;
 }

@@ -2,7 +2,6 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <regex>
 #include <set>
 
 #include "daemon/base/duration.h"
@@ -82,7 +81,7 @@ void add_overhead_budget_flag(CLI::App& app, double& percent, const std::string&
 
 model::Mode ServeOptions::parsed_mode() const { return model::mode_of(mode); }
 
-std::vector<std::regex> ServeOptions::redact_patterns() const { return {redact.begin(), redact.end()}; }
+std::vector<Pattern> ServeOptions::redact_patterns() const { return compiled(redact); }
 
 void bind_serve_flags(CLI::App& app, ServeOptions& options) {
   app.add_option("--web.listen-address", options.listen_addresses,

@@ -1,11 +1,11 @@
 #pragma once
 
 #include <optional>
-#include <regex>
 #include <string>
 #include <vector>
 
 #include "daemon/base/expected.h"
+#include "daemon/base/pattern.h"
 #include "daemon/k8s/pod_source.h"
 #include "daemon/model/target.h"
 #include "daemon/pod_policy.h"
@@ -52,7 +52,7 @@ struct ServeOptions {
   // away the means for good.
   bool may_write_targets() const { return !allow_runtime_sampling.empty() || !seccomp_off.empty(); }
   // Only after validate().
-  std::vector<std::regex> redact_patterns() const;
+  std::vector<Pattern> redact_patterns() const;
   k8s::PodSourceOptions pod_source() const;
   // Only after validate().
   PodSelection pod_selection() const;

@@ -8,15 +8,17 @@
 #include <array>
 #include <cstdio>
 #include <fstream>
+#include <limits>
 #include <utility>
+
+#include "daemon/base/utf8.h"
 
 namespace goheapd::profile {
 namespace {
 
-// The regular expressions of the standard library recurse over the text, so longer names are hidden whole.
-constexpr size_t kMaxMatchedBytes = 4096;
 constexpr size_t kMaxKnown = 65536;
 constexpr size_t kDigestBytes = 4;
+constexpr size_t kNoLimit = std::numeric_limits<size_t>::max();
 constexpr const char* kBetweenWords = " \t\n\"'`(),;:";
 
 // The machine's id is the same after a restart; where there is none (containers), names change with each start.
@@ -49,11 +51,14 @@ std::string stand_in(const std::string& key, std::string_view text) {
   return name;
 }
 
+// No pattern matches across a byte that is not UTF-8, which would show what follows it.
+std::string matchable(const std::string& text) { return clean_utf8(text, kNoLimit); }
+
 }  // namespace
 
-Redactor::Redactor(std::vector<std::regex> patterns) : key_(host_key()), patterns_(std::move(patterns)) {}
+Redactor::Redactor(std::vector<Pattern> patterns) : key_(host_key()), patterns_(std::move(patterns)) {}
 
-void Redactor::set_patterns(std::vector<std::regex> patterns) {
+void Redactor::set_patterns(std::vector<Pattern> patterns) {
   const std::lock_guard lock(mutex_);
   patterns_ = std::move(patterns);
   known_.clear();
@@ -61,13 +66,10 @@ void Redactor::set_patterns(std::vector<std::regex> patterns) {
 
 // Marked first and replaced then, so that no pattern matches what another has put in.
 void Redactor::mark(const std::string& text, size_t begin, size_t end, std::vector<bool>& hidden) const {
-  const auto from = text.begin() + static_cast<std::ptrdiff_t>(begin);
-  const auto to = text.begin() + static_cast<std::ptrdiff_t>(end);
-  for (const std::regex& pattern : patterns_) {
-    for (std::sregex_iterator match(from, to, pattern), last; match != last; ++match) {
-      std::fill_n(hidden.begin() + static_cast<std::ptrdiff_t>(begin) + match->position(), match->length(),
-                  true);
-    }
+  const auto part = std::string_view(text).substr(begin, end - begin);
+  for (const Pattern& pattern : patterns_) {
+    for (const auto& [position, length] : pattern.matches(part))
+      std::fill_n(hidden.begin() + static_cast<std::ptrdiff_t>(begin + position), length, true);
   }
 }
 
@@ -86,23 +88,19 @@ std::string Redactor::replace_marked(const std::string& text, const std::vector<
 std::string Redactor::redact_locked(const std::string& name) const {
   if (patterns_.empty() || name.empty()) return name;
   if (const auto known = known_.find(name); known != known_.end()) return known->second;
-  std::string result;
-  if (name.size() > kMaxMatchedBytes) {
-    result = stand_in(key_, name);
-  } else {
-    std::vector<bool> hidden(name.size(), false);
-    mark(name, 0, name.size(), hidden);
-    result = replace_marked(name, hidden);
-  }
+  const std::string readable = matchable(name);
+  std::vector<bool> hidden(readable.size(), false);
+  mark(readable, 0, readable.size(), hidden);
+  std::string result = replace_marked(readable, hidden);
   if (known_.size() >= kMaxKnown) known_.clear();
   known_.emplace(name, result);
   return result;
 }
 
 // Not remembered: hardly a line comes twice.
-std::string Redactor::redact_text_locked(const std::string& text) const {
-  if (patterns_.empty()) return text;
-  if (text.size() > kMaxMatchedBytes) return stand_in(key_, text);
+std::string Redactor::redact_text_locked(const std::string& raw) const {
+  if (patterns_.empty()) return raw;
+  const std::string text = matchable(raw);
   std::vector<bool> hidden(text.size(), false);
   mark(text, 0, text.size(), hidden);
   for (size_t begin = text.find_first_not_of(kBetweenWords); begin != std::string::npos;) {

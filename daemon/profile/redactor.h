@@ -2,12 +2,12 @@
 #pragma once
 
 #include <mutex>
-#include <regex>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
 
+#include "daemon/base/pattern.h"
 #include "daemon/model/snapshot.h"
 #include "daemon/model/target.h"
 
@@ -18,10 +18,10 @@ namespace goheapd::profile {
 // out. Thread safe.
 class Redactor {
  public:
-  explicit Redactor(std::vector<std::regex> patterns = {});
+  explicit Redactor(std::vector<Pattern> patterns = {});
 
   // Takes new patterns.
-  void set_patterns(std::vector<std::regex> patterns);
+  void set_patterns(std::vector<Pattern> patterns);
 
   std::string redact(const std::string& name) const;
   // Sentences with names in them, such as log lines and reasons: patterns are tried on the whole and on each word, so that ^
@@ -33,13 +33,13 @@ class Redactor {
 
  private:
   std::string redact_locked(const std::string& name) const;
-  std::string redact_text_locked(const std::string& text) const;
+  std::string redact_text_locked(const std::string& raw) const;
   void mark(const std::string& text, size_t begin, size_t end, std::vector<bool>& hidden) const;
   std::string replace_marked(const std::string& text, const std::vector<bool>& hidden) const;
 
   const std::string key_;
   mutable std::mutex mutex_;  // guards the rest
-  std::vector<std::regex> patterns_;
+  std::vector<Pattern> patterns_;
   mutable std::unordered_map<std::string, std::string> known_;
 };
 
