@@ -51,9 +51,12 @@ void SpanClasses::apply(const model::HeapStatsReading& reading, uint32_t sweepge
       entry.most_from_before = allocs[i] - frees[i];
     }
   }
-  // Before the first cycle nothing is known of what is alive, least of all that it is nothing.
-  if (!swept || sweepgen == 0) return;
+  if (!swept && sweepgen != 0) return;
   live_sweepgen_ = sweepgen;
+  if (sweepgen == 0) {
+    for (Class& entry : classes_) entry.live = entry.allocs - entry.frees;
+    return;
+  }
   if (marked()) fit_to_marked();
   for (Class& entry : classes_) entry.live = at_cycle(entry) - entry.frees;
   if (live_is_estimated()) {

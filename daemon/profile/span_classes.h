@@ -55,11 +55,15 @@ class SpanClasses {
   // Allocated and not yet swept, garbage and all, now.
   ClassAmount held(size_t size_class) const;
 
-  // What the last cycle has left alive, where a reading after its sweep says so, else of the cycle before.
-  bool knows_live() const { return live_sweepgen_ != 0; }
-  uint32_t live_sweepgen() const { return live_sweepgen_; }
+  // What the last cycle has left alive, where a reading after its sweep says so, else of the cycle before. Before the first
+  // cycle of a process that is all it has ever allocated, garbage or not, as in Go's own heap profile.
+  bool knows_live() const { return live_sweepgen_.has_value(); }
+  uint32_t live_sweepgen() const { return live_sweepgen_.value_or(0); }
+  bool nothing_was_freed() const { return has_reading() && sweepgen_ == 0; }
   // That cycle ended before the first reading. What has been allocated since, nobody knows by class.
-  bool live_is_estimated() const { return knows_live() && live_sweepgen_ == first_sweepgen_; }
+  bool live_is_estimated() const {
+    return knows_live() && live_sweepgen_ != 0 && live_sweepgen_ == first_sweepgen_;
+  }
   const ClassAmount& live(size_t size_class) const { return classes_[size_class].live; }
   // What the cycle of the last reading can have left alive at most, swept or not.
   ClassAmount most_live(size_t size_class) const {
@@ -98,7 +102,7 @@ class SpanClasses {
   uint32_t marked_cycle_ = 0;
   double marked_bytes_ = 0;
   uint32_t sweepgen_ = 0;
-  uint32_t live_sweepgen_ = 0;
+  std::optional<uint32_t> live_sweepgen_;
   uint32_t first_sweepgen_ = 0;  // at the first reading
 };
 

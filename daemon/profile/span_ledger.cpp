@@ -1,6 +1,7 @@
 #include "daemon/profile/span_ledger.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "daemon/profile/unsampling.h"
 
@@ -129,7 +130,7 @@ void SpanLedger::on_opened(model::SpanRunOpened event, double times) {
   reach_.on_sample(account.size_class(), amount.weighed.bytes / slice_weight_, slice_weight_, run.birth_ns);
   if (run.counts) {
     run.id = admitted_ + fresh_.size();
-    fresh_.push_back({run.birth_ns, run.account, slice_weight_, amount});
+    fresh_.push_back({run.birth_ns, run.account, slice_weight_, run.stretch, amount});
     if (fresh_.size() > kMaxFreshRuns) admit_oldest();
   }
 
@@ -170,7 +171,12 @@ void SpanLedger::admit_oldest() {
   account.open += run.amount;
   book.open += run.amount;
   ++book.open_runs;
-  reach_.on_read_sample(account.size_class(), run.amount.weighed.bytes / run.times);
+  const double bytes = run.amount.weighed.bytes;
+  if (run.stretch == 0 || run.stretch != book.slice) book.slice_bytes = 0;
+  book.slice = run.stretch;
+  book.squares_open += bytes * bytes + 2 * book.slice_bytes * bytes;
+  book.slice_bytes += bytes;
+  reach_.on_read_sample(account.size_class(), bytes / run.times);
   fresh_.pop_front();
   ++admitted_;
 }
@@ -260,6 +266,14 @@ SpanLedger::Scale SpanLedger::scale_to(const ClassAmount& total, const Sampled& 
   return {1, factor, {std::max(0.0, total.objects - alone.objects - factor * rest.objects), left}};
 }
 
+// And by what they weigh: a program that changes when sampling ends, or because of whose change it does, has not been
+// sampled, however long it went on as before. What was sampled in one slice came together.
+double SpanLedger::most_to_divide(size_t size_class) const {
+  const ClassBook& book = books_[size_class];
+  const double sigma = std::sqrt(book.squares_open) + static_cast<double>(mean_distance_);
+  return std::min(most_within_reach(size_class), book.open.weighed.bytes + SamplingReach::kSigmas * sigma);
+}
+
 void SpanLedger::measure_allocations() {
   std::array<bool, kSpanSizeClasses> settles{};
   for (size_t i = 0; i < kSpanSizeClasses; ++i) {
@@ -287,6 +301,7 @@ void SpanLedger::measure_allocations() {
     ClassBook& book = books_[i];
     book.settled = to_divide(i) - book.scale.left;
     book.open = {};
+    book.squares_open = book.slice_bytes = 0;
     book.open_runs = 0;
     book.full_ns = 0;
     book.first_open_run = admitted_;
@@ -353,7 +368,7 @@ ClassAmount SpanLedger::out_of_reach(size_t size_class) const {
   const ClassBook& book = books_[size_class];
   if (book.open.weighed.bytes > 0) return book.scale.left;
   const ClassAmount pending = to_divide(size_class) - book.settled;
-  const double within = std::min(most_to_divide(size_class), pending.bytes);
+  const double within = std::min(most_within_reach(size_class), pending.bytes);
   return pending.bytes > 0 ? pending * (1 - within / pending.bytes) : pending;
 }
 

@@ -231,6 +231,9 @@ class SpanLedger {
     Sampled open;         // sum of the accounts
     Sampled in_use;
     double squares_in_use = 0;  // sum of squares of what samples stand for that vary by themselves, in bytes
+    double squares_open = 0;    // the same of what is open
+    uint32_t slice = 0;         // in which the last of that was sampled; 0: in none
+    double slice_bytes = 0;     // of what is open, sampled in it
     uint32_t open_runs = 0;
     uint64_t full_ns = 0;         // when these were enough to be settled; 0: they are not
     uint64_t first_open_run = 0;  // id of it: all before are settled
@@ -246,6 +249,7 @@ class SpanLedger {
     uint64_t birth_ns = 0;
     uint32_t account = 0;
     double times = 1;  // what it stands for outside of the stretch, too
+    uint32_t stretch = 0;
     Sampled amount;
   };
   struct Name {
@@ -289,10 +293,11 @@ class SpanLedger {
   ClassAmount to_divide(size_t size_class) const {
     return classes_.allocated(size_class) - elsewhere_[size_class];
   }
-  // Bytes: of what is not settled, samples can stand for at most so much.
-  double most_to_divide(size_t size_class) const {
+  // Bytes: of what is not settled, samples can stand for at most so much, by when they were taken.
+  double most_within_reach(size_t size_class) const {
     return std::max(0.0, reach_.most(size_class) - books_[size_class].settled.bytes);
   }
+  double most_to_divide(size_t size_class) const;
   void note_growth();
   void judge(const model::LivenessReading& reading);
   void update_in_use();

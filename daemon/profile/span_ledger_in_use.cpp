@@ -43,7 +43,7 @@ void SpanLedger::sum_in_use() {
   for (const auto& [address, run] : live_) {
     Account& account = accounts_[run.account];
     const Sampled amount = run.amount();
-    if (static_cast<int32_t>(sweepgen_ - run.sweepgen) < 2) {
+    if (!classes_.nothing_was_freed() && static_cast<int32_t>(sweepgen_ - run.sweepgen) < 2) {
       account.young += amount.weighed;
       continue;
     }

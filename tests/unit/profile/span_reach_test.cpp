@@ -99,6 +99,27 @@ TEST_F(SpanReachTest, BurstThatEndsSamplingIsNotLost) {
   EXPECT_NEAR(static_cast<double>(profile().at(10).alloc_objects), 500 * kPlanned, 1);
 }
 
+// A program changes, and that ends sampling.
+TEST_F(SpanReachTest, WhoHasStoppedGetsNothingOfALongGap) {
+  apply();
+  constexpr uint64_t kOwn = 100 * (kMean / 64);
+  for (int i = 0; i < 100; ++i) {
+    pass(10 * kMillisecond);
+    ledger_.on_opened(run(next_address_ += 8192, {10}));
+  }
+  allocate(kClass64, kOwn);
+  apply();
+  ledger_.set_recording(false, now_);
+  for (int i = 0; i < 10; ++i) {
+    pass(10 * kSecond);
+    allocate(kClass64, 1'000'000);
+    apply();
+  }
+  EXPECT_GE(profile().at(10).alloc_objects, kOwn);
+  EXPECT_LE(profile().at(10).alloc_objects, 1.5 * kOwn);
+  EXPECT_EQ(profile().at(10).alloc_objects + profile().at(1).alloc_objects, kOwn + 10'000'000);
+}
+
 TEST_F(SpanReachTest, StackHoldsNoMoreThanItHasAllocated) {
   apply();
   ledger_.set_recording(false, now_);
