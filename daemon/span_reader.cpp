@@ -3,12 +3,17 @@
 #include <algorithm>
 #include <utility>
 
+#include "daemon/runtime/heap_census.h"
+
 namespace goheapd {
 namespace {
 
 // Nobody sweeps, and nothing is left to sweep.
 // https://github.com/golang/go/blob/go1.24.4/src/runtime/mgcsweep.go#L100 (const sweepDrainedMask)
 constexpr uint32_t kSweepDrained = 1U << 31;
+// Of what was there when we came so many are followed; it is as many as samples that live in a small program.
+constexpr size_t kMostOldObjects = 1024;
+constexpr int kCensusTries = 3;
 
 }  // namespace
 
@@ -32,6 +37,13 @@ bool SpanReader::has_swept() const {
   return state && *state == kSweepDrained;
 }
 
+// A collection that ends meanwhile spoils it.
+std::optional<model::HeapCensus> SpanReader::count_old() const {
+  for (int i = 0; i < kCensusTries; ++i)
+    if (auto census = runtime::take_census(view_, kMostOldObjects)) return std::move(*census);
+  return std::nullopt;
+}
+
 Expected<profile::SpanReading> SpanReader::read(std::vector<model::TrackedObject> objects) {
   std::sort(objects.begin(), objects.end(),
             [](const auto& a, const auto& b) { return a.address < b.address; });
@@ -44,6 +56,8 @@ Expected<profile::SpanReading> SpanReader::read(std::vector<model::TrackedObject
   auto counters = counters_.read();
   if (!counters) return Unexpected(counters.error());
   reading.counters = *counters;
+  // Later, what was there when we came could not be told from what has come.
+  if (!std::exchange(counted_old_, true)) reading.census = count_old();
   // Of the cycle that was judged: no other may have begun to be swept meanwhile.
   const auto sweepgen = liveness_.sweepgen();
   const bool same_cycle = sweepgen && *sweepgen == reading.liveness.sweepgen;

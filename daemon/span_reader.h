@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "daemon/base/expected.h"
@@ -34,10 +35,12 @@ class SpanReader {
  private:
   SpanReader(runtime::RuntimeView view, uint64_t sweep_state_address);
   bool has_swept() const;
+  std::optional<model::HeapCensus> count_old() const;
 
   const runtime::RuntimeView view_;
   const uint64_t sweep_state_address_;
-  std::mutex mutex_;                   // guards what follows
+  std::mutex mutex_;  // guards what follows
+  bool counted_old_ = false;
   runtime::LivenessReader liveness_;   // refers to view_
   runtime::HeapStatsReader counters_;  // refers to view_
 };

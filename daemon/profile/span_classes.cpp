@@ -48,7 +48,7 @@ void SpanClasses::apply(const model::HeapStatsReading& reading, uint32_t sweepge
     raise(entry.frees, frees[i]);
     if (is_first) {
       entry.before = allocs[i];
-      entry.most_from_before = allocs[i] - frees[i];
+      entry.held_before = entry.most_from_before = allocs[i] - frees[i];
     }
   }
   if (!swept && sweepgen != 0) return;

@@ -50,6 +50,8 @@ class SpanClasses {
   bool has_reading() const { return begin_ns_ != 0; }
   // What was allocated before the first reading.
   const ClassAmount& before(size_t size_class) const { return classes_[size_class].before; }
+  // Of that, what was held at the first reading, garbage and all.
+  const ClassAmount& held_before(size_t size_class) const { return classes_[size_class].held_before; }
   // Since the first reading.
   ClassAmount allocated(size_t size_class) const;
   // Allocated and not yet swept, garbage and all, now.
@@ -81,6 +83,7 @@ class SpanClasses {
  private:
   struct Class {
     ClassAmount before;
+    ClassAmount held_before;
     ClassAmount allocs;
     ClassAmount frees;
     ClassAmount after_cycle;  // allocs at the first reading after the last cycle's end

@@ -135,6 +135,7 @@ void SpanLedger::on_opened(model::SpanRunOpened event, double times) {
   }
 
   // A slot that is handed out again held something dead.
+  old_.forget(event.address);
   if (const auto reused = live_.find(event.address); reused != live_.end()) {
     bury(reused->second);
     live_.erase(reused);
@@ -219,12 +220,18 @@ std::vector<model::TrackedObject> SpanLedger::tracked() const {
   std::vector<model::TrackedObject> objects;
   objects.reserve(live_.size());
   for (const auto& [address, run] : live_) objects.push_back({address, run.birth_ns, run.sweepgen});
+  old_.add_to(objects);
   return objects;
 }
 
 void SpanLedger::judge(const model::LivenessReading& reading) {
   if (reading.sweepgen != sweepgen_) dying_.clear();
+  for (const model::TrackedObject& old : reading.out_of_sight) old_.forget(old.address);
   for (const model::TrackedObject& dead : reading.dead) {
+    if (dead.is_old) {
+      old_.forget(dead.address);
+      continue;
+    }
     auto found = live_.find(dead.address);
     // Meanwhile the slot may have been handed out again.
     if (found == live_.end() || found->second.birth_ns != dead.birth_ns) continue;
@@ -339,6 +346,7 @@ void SpanLedger::apply(const SpanReading& reading, const CountedElsewhere& count
   judge(reading.liveness);
   if (reading.heap_marked) classes_.on_marked(sweepgen_ / 2, *reading.heap_marked);
   classes_.apply(reading.counters, reading.liveness.sweepgen, reading.swept);
+  if (reading.census) old_.begin(*reading.census);
   leave_out(counted);
   admit(reading_ns_);
   note_growth();

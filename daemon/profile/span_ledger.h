@@ -50,6 +50,7 @@
 #include "daemon/profile/class_mixture.h"
 #include "daemon/profile/class_timeline.h"
 #include "daemon/profile/exact_window.h"
+#include "daemon/profile/old_objects.h"
 #include "daemon/profile/raw_snapshot.h"
 #include "daemon/profile/sampling_reach.h"
 #include "daemon/profile/site_board.h"
@@ -64,6 +65,7 @@ struct SpanReading {
   model::HeapStatsReading counters;
   // Bytes that the cycle of `liveness` has found alive, as the runtime itself counted them; nullopt: it does not say.
   std::optional<uint64_t> heap_marked;
+  std::optional<model::HeapCensus> census;  // of the first reading: what was there then
   bool swept = false;  // the counters hold all the garbage of the cycle that `liveness` judges
 };
 
@@ -304,6 +306,7 @@ class SpanLedger {
   void sum_in_use();
   void begin_cycle_of_mean();
   double measure_from_before(size_t size_class) const;
+  double guess_from_before(size_t size_class, double most) const;
   void measure_allocations();
   void divide_counted();
   void count_allocations();
@@ -362,6 +365,7 @@ class SpanLedger {
   void comment_on_division(RawSnapshot& snapshot) const;
 
   SpanClasses classes_;
+  OldObjects old_;
   SamplingReach reach_;
   std::array<double, kSpanSizeClasses> divisible_before_{};  // to_divide() at the last reading, bytes
   std::deque<FreshRun> fresh_;

@@ -68,24 +68,32 @@ void SpanLedger::sum_in_use() {
   if (is_new) average_holders();
 }
 
-// What the samples do not explain is from before, if that much can be.
 double SpanLedger::measure_from_before(size_t size_class) const {
-  const ClassBook& book = books_[size_class];
   const double live = classes_.live(size_class).bytes;
-  const double most = classes_.most_from_before(size_class).bytes;
+  const double room = std::max(0.0, live - books_[size_class].in_use.alone.bytes);
+  const double most = std::min(classes_.most_from_before(size_class).bytes, room);
   // More than was allocated since cannot be from since.
   const double least = (classes_.live(size_class) - classes_.allocated(size_class)).bytes;
+  const std::optional<double> alive = old_.alive_part(size_class);
+  const double from_before = alive ? std::min(*alive * classes_.held_before(size_class).bytes, most)
+                                   : guess_from_before(size_class, most);
+  return std::max(from_before, least);
+}
+
+// Where nothing of the class was found when we came: what the samples do not explain is from before, if that much can be.
+double SpanLedger::guess_from_before(size_t size_class, double most) const {
+  const ClassBook& book = books_[size_class];
+  const double live = classes_.live(size_class).bytes;
   double from_before = std::clamp(live - book.in_use.weighed.bytes, 0.0, most);
   if (samples_in_slices()) {
     // The mean of a few slices is off by about as much as samples stand for more than themselves: what differs from what
     // was known by less than that is no news.
     constexpr double kNoise = 0.75;
-    const double room = std::max(0.0, live - book.in_use.alone.bytes);
-    const double known = std::min({from_before_measured_ ? book.from_before.bytes : most, most, room});
+    const double known = std::min(from_before_measured_ ? book.from_before.bytes : most, most);
     if (std::abs(from_before - known) <= kNoise * (book.in_use.weighed - book.in_use.alone).bytes)
       from_before = known;
   }
-  return std::max(from_before, least);
+  return from_before;
 }
 
 void SpanLedger::measure_in_use() {
@@ -130,6 +138,10 @@ void SpanLedger::estimate_in_use() {
     ClassBook& book = books_[i];
     // No cycle was ever measured: what was there when we came may all be.
     if (!in_use_measured_) book.from_before = classes_.most_from_before(i);
+    if (const auto alive = old_.alive_part(i); alive && classes_.held_before(i).bytes > 0) {
+      const ClassAmount left = classes_.held_before(i) * *alive;
+      if (left.bytes < book.from_before.bytes) book.from_before = left;
+    }
     const double ours =
         book.in_use.weighed.bytes > 0 ? book.in_use.weighed.bytes * factor_of_all(i) : book.unsampled.bytes;
     likely[i] = std::min(ours + book.from_before.bytes, classes_.most_live(i).bytes);

@@ -323,9 +323,22 @@ Expected<void> LivenessReader::read_words(std::span<const model::TrackedObject> 
   });
 }
 
+void LivenessReader::count_old(std::span<const model::TrackedObject> objects, size_t object, uint32_t skipped,
+                               model::LivenessReading& reading) const {
+  const auto age = static_cast<uint32_t>(distance(objects[object].sweepgen, reading.sweepgen) / kOneCycle);
+  if (verdicts_[object] == Verdict::dead)
+    reading.dead.push_back(objects[object]);
+  else if (verdicts_[object] == Verdict::unknown || std::min(skipped, age - 1) > has_history_[object])
+    reading.out_of_sight.push_back(objects[object]);
+}
+
 void LivenessReader::count(std::span<const model::TrackedObject> objects, uint32_t skipped,
                            model::LivenessReading& reading) {
   for (const size_t object : pending_) {
+    if (objects[object].is_old) {
+      count_old(objects, object, skipped, reading);
+      continue;
+    }
     reading.due_verdicts += 1;
     if (verdicts_[object] == Verdict::unknown) {
       ++reading.unknown;

@@ -91,6 +91,8 @@ class LivenessReader {
                  uint64_t bits, bool previous);
   Marks where_are_marks(const Span& span, uint32_t sweepgen) const;
   Span parse(ByteView record) const;
+  void count_old(std::span<const model::TrackedObject> objects, size_t object, uint32_t skipped,
+                 model::LivenessReading& reading) const;
   void count(std::span<const model::TrackedObject> objects, uint32_t skipped,
              model::LivenessReading& reading);
 

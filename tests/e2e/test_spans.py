@@ -140,11 +140,11 @@ def test_attached_to_a_program_that_has_run(some_minor):
             heap, _ = program.heap()
             ours = by_site(profile, "inuse_space")
             assert near(profile.total("inuse_space"), heap["heap_alloc"], 0.05)
-            # 30 MB at a sample each 128 KiB: the split between before and since is good to some per cent.
-            assert near(ours[FROM_BEFORE], before, 0.35), ours
+            # A thousand objects of what was there are followed.
+            assert near(ours[FROM_BEFORE], before, 0.1), ours
             program.ask(f"drop 0 {half}")
             profile = collected(daemon, program)
-            assert by_site(profile, "inuse_space")[FROM_BEFORE] < 0.35 * before
+            assert by_site(profile, "inuse_space")[FROM_BEFORE] < 0.1 * before
             check_in_use(profile, program, seen_from_start=False)
 
 
@@ -166,8 +166,10 @@ def test_garbage_from_before_is_not_in_use(some_minor):
             profile = daemon.profile(program.pid)
             assert near(profile.total("inuse_space"), left, 0.03), (left, now, profile.comments)
             assert any("only estimated" in comment for comment in profile.comments), profile.comments
-            # What is in memory is told as such.
-            assert near(daemon.metrics().sum("goheapd_live_bytes", pid=str(program.pid)), now, 0.05)
+            # What is in memory is told as such; metrics may be those of a moment before.
+            daemon.wait_until(
+                lambda: near(daemon.metrics().sum("goheapd_live_bytes", pid=str(program.pid)), now, 0.05),
+                "live bytes are those in memory")
             profile = collected(daemon, program)
             assert near(profile.total("inuse_space"), program.heap()[0]["heap_alloc"], 0.05)
             assert not any("only estimated" in comment for comment in profile.comments), profile.comments

@@ -209,6 +209,37 @@ TEST_F(SpanLedgerTest, AllIsInUseBeforeTheFirstCollection) {
   EXPECT_GE(values[10].inuse_objects, 9'500);
 }
 
+// Of what was there some objects are followed; what samples explain of the class or not has no say then.
+TEST_F(SpanLedgerTest, FromBeforeIsWhatLivesOfWhatWasThere) {
+  allocate(kClass64, 10'000);
+  SpanReading first = reading();
+  first.census.emplace();
+  first.census->classes[kClass64] = {100, 100 * 64};
+  for (uint64_t i = 0; i < 80; ++i)
+    first.census->alive.push_back({{0x100000 + i * 64, now_, sweepgen_, true}, kClass64, 64});
+  ledger_.apply(first);
+  EXPECT_EQ(ledger_.tracked().size(), 80u);
+  EXPECT_EQ(profile()[0].inuse_objects, 10'000) << "so say the counters: nothing has come since";
+  // Few samples come of what is allocated now.
+  allocate(kClass64, 20'000);
+  free(kClass64, 20'000);
+  ledger_.on_opened(run(0x1000, {10}));
+  ledger_.on_opened(run(0x100000 + 79 * 64, {10}));  // a slot is handed out again
+  collect();
+  SpanReading second = reading();
+  for (uint64_t i = 0; i < 39; ++i) second.liveness.dead.push_back(first.census->alive[i].object);
+  ledger_.apply(second);
+  EXPECT_NEAR(static_cast<double>(profile()[0].inuse_objects), 4000, 1);
+  EXPECT_EQ(ledger_.deaths(), 0u);
+  collect();
+  SpanReading third = reading();
+  for (uint64_t i = 39; i < 79; ++i) third.liveness.out_of_sight.push_back(first.census->alive[i].object);
+  ledger_.apply(third);
+  EXPECT_EQ(profile()[0].inuse_objects, 0);
+  auto values = profile();
+  EXPECT_EQ(values[1].inuse_objects + values[10].inuse_objects, 10'000);
+}
+
 TEST_F(SpanLedgerTest, FromBeforeIsBounded) {
   allocate(kClass64, 1'000'000);
   apply();

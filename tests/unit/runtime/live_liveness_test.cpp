@@ -9,6 +9,7 @@
 #include <stdexcept>
 #include <thread>
 
+#include "daemon/runtime/heap_census.h"
 #include "daemon/runtime/liveness_reader.h"
 #include "tests/unit/runtime/ledger_view.h"
 
@@ -161,6 +162,15 @@ class Observer : public test::LedgerView {
     return tally;
   }
 
+  // Addresses of the objects that the program holds.
+  std::vector<uint64_t> held() {
+    read_table();
+    std::vector<uint64_t> addresses;
+    for (const Entry& entry : entries_)
+      if (entry.is_held() && entry.address != 0) addresses.push_back(entry.address);
+    return addresses;
+  }
+
   size_t followed() const { return followed_.size(); }
 
   LivenessReader reader;
@@ -212,6 +222,32 @@ TEST_P(LiveLiveness, ToTheObject) {
   EXPECT_GT(tally.due_dead, 10'000u) << tally;
   EXPECT_LE(tally.false_live * 1000, tally.due_dead) << tally;
   std::cout << tally << "\n";
+}
+
+TEST_P(LiveLiveness, CensusFindsWhatIsHeld) {
+  Observer program(GetParam(), 20'000);
+  program.ledger.command("percent 0");
+  program.ledger.command("hold 0 20000");
+  program.ledger.command("gc");
+  program.ledger.command("drop 5000 10000");
+  program.ledger.command("hold 5000 6000");  // since the cycle
+  const auto census = take_census(*program.view, 10'000'000);
+  ASSERT_TRUE(census) << to_string(census.error());
+  std::map<uint64_t, uint64_t> found;
+  for (const auto& object : census->alive) found[object.object.address] = object.bytes;
+  const std::vector<uint64_t> held = program.held();
+  EXPECT_GE(held.size(), 15'000u);
+  size_t missing = 0;
+  for (const uint64_t address : held) {
+    auto slot = found.upper_bound(address);
+    if (slot == found.begin()) {
+      ++missing;
+      continue;
+    }
+    --slot;
+    if (address >= slot->first + slot->second) ++missing;
+  }
+  EXPECT_EQ(missing, 0u) << "of " << held.size();
 }
 
 struct Load {

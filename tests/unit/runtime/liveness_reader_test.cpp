@@ -1,68 +1,20 @@
 #include "daemon/runtime/liveness_reader.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <stdexcept>
 
-#include "tests/unit/runtime/fake_runtime.h"
+#include "tests/unit/runtime/fake_heap.h"
 
 namespace goheapd::runtime {
 namespace {
 
-constexpr uint32_t kCycles = 10;
-constexpr uint32_t kNow = 2 * kCycles;  // sweepgen
-constexpr uint64_t kBitmapBytes = 1024;
-
-class LivenessReaderTest : public testing::TestWithParam<int> {
+class LivenessReaderTest : public testing::TestWithParam<int>, protected FakeHeap {
  protected:
-  LivenessReaderTest() {
-    fake_.set_cycles(kCycles);
-    // The fake heap has tables, but no memory of its own at the addresses where Go's heap begins: move it to where it
-    // has some, for marks that lie inside of spans.
-    heap_ = fake_.allocate(16 * gobin::kGoPageSize, gobin::kGoPageSize);
-    layout_ = fake_.layout();
-    layout_.arena_base += heap_ - fake_.span_start(0);
-  }
+  LivenessReaderTest() : FakeHeap(GetParam()) {}
 
-  struct FakeSpan {
-    uint64_t mspan = 0;
-    uint64_t start = 0;
-    uint64_t elemsize = 0;
-    uint64_t alloc_bits = 0;
-    uint64_t mark_bits = 0;
-    uint64_t object(uint64_t index) const { return start + index * elemsize; }
-  };
-
-  // `generation` relative to the heap's.
-  FakeSpan add_span(uint64_t page, uint64_t elemsize, int generation, uint64_t pages = 1) {
-    FakeSpan span;
-    span.mspan = fake_.add_span(page, pages, elemsize);
-    span.start = heap_ + page * gobin::kGoPageSize;
-    span.elemsize = elemsize;
-    span.alloc_bits = fake_.allocate(kBitmapBytes);
-    span.mark_bits = fake_.allocate(kBitmapBytes);
-    set(span, layout_.mspan.start_addr, span.start);
-    set(span, layout_.mspan.nelems, pages * gobin::kGoPageSize / elemsize);
-    set(span, layout_.mspan.alloc_bits, span.alloc_bits);
-    set(span, layout_.mspan.gcmark_bits, span.mark_bits);
-    set(span, layout_.mspan.sweepgen, static_cast<uint32_t>(static_cast<int>(kNow) + generation));
-    return span;
-  }
-  static void set(const FakeSpan& span, gobin::Field field, uint64_t value) {
-    FakeRuntime::write_field(span.mspan, field, value);
-  }
-  static void set_bit(uint64_t bits, uint64_t index) {
-    *reinterpret_cast<uint8_t*>(bits + index / 8) |= static_cast<uint8_t>(1u << index % 8);
-  }
   static model::TrackedObject object(uint64_t address, uint32_t birth = kNow - 2) {
     return {address, 1, birth};
-  }
-
-  RuntimeView view() const {
-    auto memory = process::ProcessMemory::open(::getpid());
-    if (!memory) throw std::runtime_error(to_string(memory.error()));
-    return {*std::move(memory), layout_, fake_.addresses()};
   }
   // Of objects in ascending order, to a reader that has seen the cycle before.
   static model::LivenessReading check(LivenessReader& reader,
@@ -84,10 +36,6 @@ class LivenessReaderTest : public testing::TestWithParam<int> {
     for (const auto& object : objects) result.push_back(object.address);
     return result;
   }
-
-  FakeRuntime fake_{GetParam()};
-  gobin::RuntimeLayout layout_;
-  uint64_t heap_ = 0;
 };
 
 TEST_P(LivenessReaderTest, SweptSpansHaveTheMarksInAllocBits) {
@@ -223,6 +171,27 @@ TEST_P(LivenessReaderTest, MissedCyclesAreCounted) {
   const auto again = check(reader, {object(swept.object(1), kNow - 8)});
   EXPECT_EQ(again.missed_cycles, 0u);
   EXPECT_EQ(again.lost_verdicts, 0u);
+}
+
+// What was there before goheapd came is known to live, or not to: it is in no count of what is missing.
+TEST_P(LivenessReaderTest, OldObjectsGoOutOfSight) {
+  const FakeSpan swept = add_span(0, 1024, 0);
+  const FakeSpan moving = add_span(1, 1024, -1);
+  set_bit(swept.alloc_bits, 1);
+  auto old = [](uint64_t address, uint32_t seen) { return model::TrackedObject{address, 1, seen, true}; };
+  auto reading = check(
+      {old(swept.object(1), kNow - 2), old(swept.object(2), kNow - 2), old(moving.object(1), kNow - 2)});
+  EXPECT_EQ(addresses(reading.dead), std::vector<uint64_t>{swept.object(2)});
+  EXPECT_EQ(addresses(reading.out_of_sight), std::vector<uint64_t>{moving.object(1)});
+  EXPECT_EQ(reading.judged + reading.unknown + reading.due_verdicts + reading.lost_verdicts, 0u);
+  // The cycle before was not looked at: another object may be in the slot, if it is not as old as that.
+  const RuntimeView runtime = view();
+  LivenessReader late(runtime);
+  reading = check(late, {old(swept.object(1), kNow - 4)});
+  EXPECT_EQ(addresses(reading.out_of_sight), std::vector<uint64_t>{swept.object(1)});
+  LivenessReader in_time(runtime);
+  reading = check(in_time, {old(swept.object(1), kNow - 2)});
+  EXPECT_TRUE(reading.out_of_sight.empty());
 }
 
 // A reader's first cycle: what happened since the births, nobody saw.
