@@ -163,6 +163,7 @@ void SpanLedger::estimate_in_use() {
 void SpanLedger::update_in_use() {
   if (!classes_.knows_live()) {
     sum_in_use();
+    if (classes_.has_reading()) estimate_in_use();
   } else if (classes_.live_sweepgen() == sweepgen_) {
     sum_in_use();
     measure_in_use();

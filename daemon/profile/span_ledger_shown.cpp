@@ -166,7 +166,7 @@ void SpanLedger::add_comments(RawSnapshot& snapshot, size_t shared, size_t unres
                        (has_reading() ? text.data() : "its counters were never read") +
                        "; what it allocated later is as large as its samples say");
   }
-  if (classes_.live_is_estimated()) {
+  if (classes_.has_reading() && (!classes_.knows_live() || classes_.live_is_estimated())) {
     comments.emplace_back(
         "the last garbage collection ended before goheapd attached: what it has left is known in sum, and by "
         "size only estimated");

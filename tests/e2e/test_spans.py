@@ -272,12 +272,13 @@ def check_in_use_of_a_cycle(daemon, pid, profile, heap_alloc):
     if comment is None or any("unreliable" in comment for comment in profile.comments):
         return False
     number = int(re.match(r"inuse as of GC cycle (\d+)", comment)[1])
-    marked = [cycle["heap_bytes"]["marked"] for cycle in daemon.get(f"/api/v1/targets/{pid}/gc").json()["cycles"]
-              if cycle["cycle"] == number]
+    cycles = daemon.get(f"/api/v1/targets/{pid}/gc").json()["cycles"]
+    marked = [cycle["heap_bytes"]["marked"] for cycle in cycles if cycle["cycle"] == number]
     if not marked:
         return False
     assert near(in_use, marked[0], 0.1), (in_use, marked, comment)
-    assert in_use <= 1.05 * heap_alloc, (in_use, heap_alloc, comment)
+    if cycles[-1]["cycle"] == number:  # else a later one may have freed much of it
+        assert in_use <= 1.05 * heap_alloc, (in_use, heap_alloc, comment)
     return True
 
 

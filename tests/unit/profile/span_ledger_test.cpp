@@ -209,6 +209,22 @@ TEST_F(SpanLedgerTest, AllIsInUseBeforeTheFirstCollection) {
   EXPECT_GE(values[10].inuse_objects, 9'500);
 }
 
+// Goheapd comes while the garbage of a collection is swept: what that has marked is known all the same.
+TEST_F(SpanLedgerTest, WhatWasMarkedIsInUseBeforeTheFirstSweepIsOver) {
+  allocate(kClass64, 100'000);
+  free(kClass64, 20'000);
+  SpanReading first = reading();
+  first.swept = false;
+  first.heap_marked = 30'000 * 64;
+  ledger_.apply(first);
+  EXPECT_NEAR(static_cast<double>(profile()[0].inuse_objects), 30'000, 1);
+  RawSnapshot snapshot;
+  ledger_.fill(snapshot);
+  EXPECT_TRUE(std::any_of(snapshot.comments.begin(), snapshot.comments.end(), [](const std::string& comment) {
+    return comment.find("only estimated") != std::string::npos;
+  }));
+}
+
 // Of what was there some objects are followed; what samples explain of the class or not has no say then.
 TEST_F(SpanLedgerTest, FromBeforeIsWhatLivesOfWhatWasThere) {
   allocate(kClass64, 10'000);
