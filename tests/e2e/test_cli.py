@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 import signal
+import stat
 import subprocess
 import time
 
@@ -92,6 +93,30 @@ def test_record_to_standard_output():
         assert result.returncode == 0, result.stderr
         assert pprof.decode(result.stdout).samples
         assert result.stderr == b""
+
+
+@pytest.mark.parametrize("kind", ["device", "fifo", "link"])
+def test_record_into_what_is_no_regular_file(kind, tmp_path):
+    """It is written into and stays what it is: a rename would have put a file in the place of the host's device."""
+    output = tmp_path / "output"
+    if kind == "fifo":
+        os.mkfifo(output)
+    else:
+        os.mknod(tmp_path / "device", stat.S_IFCHR | 0o600, os.makedev(1, 3))
+        output.symlink_to("device") if kind == "link" else (tmp_path / "device").rename(output)
+    before = output.stat()
+    with Target.of(24, profile_rate=1024) as target:
+        target.run("direct", 1000)
+        with subprocess.Popen([GOHEAPD, "record", "--pid", str(target.pid), "--duration", "0.1s", "-o", output],
+                              stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+            if kind == "fifo":
+                assert pprof.decode(output.read_bytes()).samples
+            text = process.communicate(timeout=60)[1]
+            assert process.returncode == 0, text
+    after = output.stat()
+    assert (after.st_ino, after.st_mode, after.st_rdev) == (before.st_ino, before.st_mode, before.st_rdev)
+    assert output.is_symlink() == (kind == "link")
+    assert len(list(tmp_path.iterdir())) == (2 if kind == "link" else 1)
 
 
 @contextlib.contextmanager
