@@ -1,8 +1,10 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <exception>
+#include <sstream>
 #include <string>
 
+#include "daemon/base/output_file.h"
 #include "daemon/cli/commands.h"
 #include "daemon/version.h"
 
@@ -34,7 +36,13 @@ int main(int argc, char** argv) {
   try {
     program.parse(argc, argv);
   } catch (const CLI::Success& done) {  // --help, --version
-    return program.exit(done);
+    std::ostringstream text;
+    program.exit(done, text, text);
+    if (auto printed = print(text.str()); !printed) {
+      std::fprintf(stderr, "goheapd: %s\n", to_string(printed.error()).c_str());
+      return cli::kExitFailed;
+    }
+    return cli::kExitDone;
   } catch (const CLI::Error& error) {
     std::fprintf(stderr, "goheapd: %s\nRun with --help to see the flags.\n", error.what());
     return cli::kExitUsage;

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <system_error>
 
+#include "daemon/base/output_file.h"
 #include "daemon/gobin/runtime_layout.h"
 #include "daemon/probe/bpf_object.h"
 
@@ -213,7 +214,10 @@ int run_doctor(const DoctorOptions& options) {
   }
   const Diagnosis diagnosis = diagnose(findings);
   const std::string report = options.json ? to_json(diagnosis) : to_text(diagnosis);
-  std::fwrite(report.data(), 1, report.size(), stdout);
+  if (auto printed = print(report); !printed) {
+    std::fprintf(stderr, "goheapd: %s\n", to_string(printed.error()).c_str());
+    return 1;
+  }
   return diagnosis.can_profile ? 0 : 1;
 }
 

@@ -256,6 +256,17 @@ def test_inspect(minor, variant):
     assert f"go1.{minor}" in plain and "runtime.mallocgc" in plain
 
 
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["serve", "--help"], ["inspect"], ["inspect", "--json"],
+                                       ["doctor"], ["doctor", "--json"]], ids=" ".join)
+def test_what_cannot_be_printed_is_no_success(arguments, tmp_path):
+    os.mknod(tmp_path / "full", stat.S_IFCHR | 0o600, os.makedev(1, 7))
+    file = [golang.build(24)] if arguments[0] == "inspect" else []
+    with open(tmp_path / "full", "wb") as full:
+        result = subprocess.run([GOHEAPD, *arguments, *file], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert result.returncode == 1
+    assert result.stderr == "goheapd: cannot write: standard output: No space left on device\n"
+
+
 def test_inspect_of_a_process():
     with Target.of(24) as target:
         by_pid = json.loads(goheapd("inspect", "--json", "--pid", target.pid).stdout)
