@@ -125,6 +125,16 @@ TEST_F(ServeOptionsTest, ErrorsNameKeyAndLine) {
   EXPECT_FALSE(parse({"--config=/nonexistent/goheapd.yml"}));
 }
 
+TEST_F(ServeOptionsTest, AKeyWithoutAValueIsNamedWithItsOwnLine) {
+  for (const char* rest : {"", "\n", "\n\n# more\nlog.level: info\n"}) {
+    for (const char* key : {"mode:", "exclude:", "modus:"}) {
+      const auto bad = parse({}, std::string(key) + rest);
+      ASSERT_FALSE(bad) << key;
+      EXPECT_NE(to_string(bad.error()).find("(line 1)"), std::string::npos) << to_string(bad.error());
+    }
+  }
+}
+
 // Patterns and addresses, too: of some hundred in a file it must be told which one it is.
 TEST_F(ServeOptionsTest, AValueThatCannotBeReadIsNamedWithKeyAndLine) {
   for (const char* key : {"include", "exclude", "redact", "allow-runtime-sampling"}) {
