@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cmath>
 #include <set>
 
 #include "daemon/base/duration.h"
@@ -84,6 +85,10 @@ std::string to_seconds(std::string& text) {
 void add_overhead_budget_flag(CLI::App& app, double& percent, const std::string& help) {
   app.add_option("--overhead-budget", percent, help)
       ->check(CLI::Range(0.001, 100.0))
+      // No range leaves this one out, since it compares with nothing.
+      ->check([](const std::string& text) {
+        return std::isnan(std::stod(text)) ? text + " is not a number" : std::string();
+      })
       ->type_name("PERCENT")
       ->capture_default_str();
 }

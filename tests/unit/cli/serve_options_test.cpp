@@ -177,6 +177,15 @@ TEST_F(ServeOptionsTest, SaysWhatIsTakenAtStartOnly) {
   EXPECT_TRUE(changed_start_values(*writes, *at_start).empty());
 }
 
+TEST_F(ServeOptionsTest, NumbersAreNumbers) {
+  for (const std::string number : {"nan", "-nan", "NaN", "inf", "-inf", "1e999"}) {
+    EXPECT_FALSE(parse({"--overhead-budget=" + number})) << number;
+    EXPECT_FALSE(parse({}, "overhead-budget: " + number + "\n")) << number;
+    EXPECT_FALSE(parse({"--exited-retention=" + number + "s"})) << number;
+    EXPECT_FALSE(parse({}, "exited-retention: " + number + "s\n")) << number;
+  }
+}
+
 TEST_F(ServeOptionsTest, BadFlagsAreRefused) {
   EXPECT_FALSE(parse({"--mode=fast"}));
   EXPECT_FALSE(parse({"--pid=-3"}));
