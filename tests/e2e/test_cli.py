@@ -297,6 +297,20 @@ def test_doctor_without_rights():
     assert "CAP_" in result.stdout + result.stderr
 
 
+def test_doctor_with_few_descriptors():
+    """Neither the kernel nor the verifier is to blame."""
+    def with_at_most(files):
+        limit = f"--nofile={files}"
+        return subprocess.run(["prlimit", limit, GOHEAPD, "doctor"], capture_output=True, text=True, timeout=60)
+
+    for files in 8, 16, 20, 24:  # by the call that misses one first, the error is another
+        result = with_at_most(files)
+        assert result.returncode == 1 and "verifier" not in result.stdout, result.stdout
+        assert "LimitNOFILE" in re.search(r"^fail  programs .*\n *-> (.*)", result.stdout, re.MULTILINE)[1], result.stdout
+    result = with_at_most(64)
+    assert result.returncode == 0 and re.search("^warn  open files  +at most 64$", result.stdout, re.MULTILINE), result.stdout
+
+
 def test_config_file_has_the_same_keys(tmp_path):
     port = free_port()
     config = tmp_path / "goheapd.yml"
