@@ -244,8 +244,9 @@ void Daemon::on_processes_gone(const std::vector<model::ProcessKey>& keys) {
 // It is sampled by its spans, and from now on its runtime's sampler may be switched on instead. What was allowed `before`
 // was tried then.
 bool Daemon::may_be_switched_on(const Target& target, const TargetSelection& before) const {
-  return runtime_sampling_ && target.spans() != nullptr && !allows_runtime_sampling(before, target.exe()) &&
-         allows_runtime_sampling(options_.settings.selection, target.exe());
+  return runtime_sampling_ && target.spans() != nullptr &&
+         !allows_runtime_sampling(before, target.program_path()) &&
+         allows_runtime_sampling(options_.settings.selection, target.program_path());
 }
 
 // The runtime never frees a record: a program that makes ever new stacks must not pay for that for ever.

@@ -46,7 +46,7 @@ void Daemon::update_pods() {
       spdlog::info("pid {}: detached: {}", target->pid(), target->reason());
     }
     if (target->state() != model::TargetState::ignored ||
-        why_ignored(options_.settings.selection, target->exe()))
+        why_ignored(options_.settings.selection, target->program_path()))
       continue;
     if (verdict.ignored) {
       target->set_state(model::TargetState::ignored, *verdict.ignored);
@@ -67,8 +67,8 @@ bool Daemon::is_wanted(const Target& target, const PodVerdict& verdict) const {
   return (selection.pids.empty() || selection.pids.contains(target.pid())) && !verdict.ignored &&
          target.asked_mode() == verdict.mode.value_or(selection.mode) &&
          (!runtime_sampling_ || !runtime_sampling_->is_enabled(target.key()) ||
-          allows_runtime_sampling(selection, target.exe())) &&
-         !why_ignored(selection, target.exe());
+          allows_runtime_sampling(selection, target.program_path())) &&
+         !why_ignored(selection, target.program_path());
 }
 
 }  // namespace goheapd

@@ -10,6 +10,7 @@
 #include "daemon/daemon.h"
 #include "daemon/early_end.h"
 #include "daemon/profile/symbolized_snapshot.h"
+#include "exporters/target_request.h"
 
 namespace goheapd {
 namespace {
@@ -155,8 +156,7 @@ exporters::SourceResult<Target*> Daemon::find_or_refuse(pid_t pid) {
         SourceError{Refusal::gone_target, "the process has exited, and no profile of it is kept"});
   }
   if (target == nullptr) {
-    return tl::unexpected(SourceError{
-        Refusal::unknown_target, "no Go process with pid " + std::to_string(pid) + "; see /api/v1/targets"});
+    return tl::unexpected(exporters::unknown_target(pid));
   }
   return target;
 }

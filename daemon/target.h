@@ -43,7 +43,7 @@ class Target {
   model::TargetState state() const { return status_.state; }
   const std::string& reason() const { return status_.reason; }
   model::Mode mode() const { return status_.mode; }
-  const std::string& exe() const { return status_.exe; }
+  const std::string& program_path() const { return status_.program_path; }
   const std::string& pod_uid() const { return status_.pod_uid; }
   const std::string& container_id() const { return status_.container_id; }
   size_t most_sites() const { return most_sites_; }

@@ -42,11 +42,11 @@ std::string why_sampler_is_off(const gobin::GoBinary& binary) {
 
 }  // namespace
 
-std::optional<std::string> why_ignored(const TargetSelection& selection, const std::string& exe) {
-  if (!selection.include.empty() && !matches_any(exe, selection.include)) {
+std::optional<std::string> why_ignored(const TargetSelection& selection, const std::string& path) {
+  if (!selection.include.empty() && !matches_any(path, selection.include)) {
     return "no --include pattern matches the executable's path";
   }
-  if (matches_any(exe, selection.exclude)) return "an --exclude pattern matches the executable's path";
+  if (matches_any(path, selection.exclude)) return "an --exclude pattern matches the executable's path";
   return std::nullopt;
 }
 
@@ -64,8 +64,8 @@ process::Interest judge_sighting(const process::ProcFs& proc, const process::Pro
   return gobin::may_be_go(**file) ? Interest::watch : Interest::ignore_file;
 }
 
-bool allows_runtime_sampling(const TargetSelection& selection, const std::string& exe) {
-  return matches_any(exe, selection.allow_runtime_sampling);
+bool allows_runtime_sampling(const TargetSelection& selection, const std::string& path) {
+  return matches_any(path, selection.allow_runtime_sampling);
 }
 
 model::Mode effective_mode(const TargetSelection& selection) {
@@ -102,6 +102,7 @@ OpenedTarget open_target(const process::ProcFs& proc, const model::ProcessKey& k
   if (!stat || stat->start_time != key.start_time) return target;  // gone meanwhile
   target.status.comm = stat->comm;
   target.status.exe = proc.exe_path(key.pid).value_or("");
+  target.status.program_path = proc.program_path(key.pid).value_or("");
   target.status.started_wall_ns = wall_time_of_boot(boot_time_of_ticks(key.start_time));
   const PodContext pod = find_pod(pods, k8s::placement_of(proc.cgroup_paths(key.pid)));
   describe_pod(pod, target.status);
@@ -116,7 +117,7 @@ OpenedTarget open_target(const process::ProcFs& proc, const model::ProcessKey& k
   target.status.pie = info.pie;
   if (!selection.pids.empty() && !selection.pids.contains(key.pid))
     return refused(std::move(target), TargetState::ignored, "it is none of those that --pid names");
-  if (auto reason = why_ignored(selection, target.status.exe)) {
+  if (auto reason = why_ignored(selection, target.status.program_path)) {
     return refused(std::move(target), TargetState::ignored, std::move(*reason));
   }
   PodVerdict verdict = judge_pod(selection.pods, pod, allows_probes(selection));
@@ -154,7 +155,7 @@ OpenedTarget open_target(const process::ProcFs& proc, const model::ProcessKey& k
       return target;
     }
     std::string not_enabled;  // why the sampler could not be switched on
-    if (sampling != nullptr && allows_runtime_sampling(selection, target.status.exe) &&
+    if (sampling != nullptr && allows_runtime_sampling(selection, target.status.program_path) &&
         (*rate == 0 || sampling->is_enabled(key))) {
       if (!probe::check_still_runs(target.program))
         return OpenedTarget();  // not into another program's memory

@@ -35,9 +35,9 @@ struct TargetSelection {
 process::Interest judge_sighting(const process::ProcFs& proc, const process::ProcessSighting& sighting,
                                  const TargetSelection& selection);
 // Why the selection leaves out a program at this path; nullopt = it does not.
-std::optional<std::string> why_ignored(const TargetSelection& selection, const std::string& exe);
+std::optional<std::string> why_ignored(const TargetSelection& selection, const std::string& path);
 // May MemProfileRate of this program be written to? Asks for the path only.
-bool allows_runtime_sampling(const TargetSelection& selection, const std::string& exe);
+bool allows_runtime_sampling(const TargetSelection& selection, const std::string& path);
 // The mode that the selection means for every target it takes, and the one that a pod asks for, if it does.
 model::Mode effective_mode(const TargetSelection& selection);
 model::Mode effective_mode(const TargetSelection& selection, const PodVerdict& verdict);

@@ -2,6 +2,7 @@
 
 #include <charconv>
 #include <optional>
+#include <string>
 #include <utility>
 
 namespace goheapd::exporters {
@@ -41,7 +42,12 @@ tl::expected<model::TargetStatus, http::Response> find_target(ProfileSource& sou
       latest = std::move(candidate);
   }
   if (latest) return std::move(*latest);
-  return tl::unexpected(http::error_response(404, "no such target; /api/v1/targets lists those there are"));
+  return tl::unexpected(refusal_response(unknown_target(*pid)));
+}
+
+SourceError unknown_target(pid_t pid) {
+  return {Refusal::unknown_target,
+          "no Go process with pid " + std::to_string(pid) + "; /api/v1/targets lists those there are"};
 }
 
 http::Response refusal_response(const SourceError& error) {

@@ -19,6 +19,9 @@ tl::expected<pid_t, http::Response> parse_pid(std::string_view text);
 tl::expected<model::TargetStatus, http::Response> find_target(ProfileSource& source,
                                                               std::string_view pid_text);
 
+// That of a pid that no Go process has.
+SourceError unknown_target(pid_t pid);
+
 // 404, 409, 410 or 503 with the reason.
 http::Response refusal_response(const SourceError& error);
 

@@ -12,6 +12,8 @@
 #include <memory>
 #include <utility>
 
+#include "daemon/base/utf8.h"
+
 namespace goheapd {
 namespace {
 
@@ -46,10 +48,10 @@ std::string_view journal_prefix(spdlog::level::level_enum level) {
   }
 }
 
-// Quotes for logfmt and JSON alike; what a log message holds (paths, comms) may be hostile.
+// Quotes for logfmt and JSON alike; what a log message holds (paths, comms) may be hostile, or cut within a character.
 void append_quoted(std::string_view text, spdlog::memory_buf_t& line) {
   line.push_back('"');
-  for (const char c : text) {
+  for (const char c : well_formed_utf8(text)) {
     if (c == '"' || c == '\\') {
       line.push_back('\\');
       line.push_back(c);

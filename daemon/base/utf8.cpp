@@ -52,6 +52,16 @@ std::string clean_utf8(std::string_view text, size_t max_bytes) {
   return clean;
 }
 
+std::string well_formed_utf8(std::string_view text) {
+  std::string well_formed;
+  while (!text.empty()) {
+    const size_t length = character_length(text);
+    well_formed.append(length == 0 ? kReplacement : text.substr(0, length));
+    text.remove_prefix(length == 0 ? 1 : length);
+  }
+  return well_formed;
+}
+
 std::optional<size_t> line_of_unprintable(std::string_view text) {
   size_t line = 1;
   while (!text.empty()) {

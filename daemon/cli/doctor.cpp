@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <system_error>
 
+#include "daemon/base/output_file.h"
 #include "daemon/gobin/runtime_layout.h"
 #include "daemon/probe/bpf_object.h"
 
@@ -58,7 +59,9 @@ Check check_btf(const probe::HostSupport& host) {
 Check check_ring_buffer(const probe::HostSupport& host) {
   if (host.ring_buffer) return {"ring buffer", Verdict::good, "available", ""};
   return {"ring buffer", Verdict::broken, "a map of this type cannot be made",
-          host.bpf_syscall ? "goheapd needs Linux 5.8 or newer" : "see bpf()"};
+          host.ring_buffer_errno == EMFILE ? probe::explain_load_error(EMFILE, host)
+          : host.bpf_syscall               ? "goheapd needs Linux 5.8 or newer"
+                                           : "see bpf()"};
 }
 
 Check check_bpf(const probe::HostSupport& host) {
@@ -82,7 +85,9 @@ Check check_attach(const probe::HostSupport& host) {
             "uprobe_multi: " + errno_text(host.uprobe_multi_errno) +
                 "; perf uprobes: " + errno_text(host.perf_uprobe_errno) +
                 "; kernel.perf_event_paranoid: " + std::to_string(host.perf_event_paranoid),
-            "Linux 6.6 or newer needs CAP_BPF and CAP_PERFMON for it, older kernels CAP_SYS_ADMIN"};
+            host.uprobe_multi_errno == EMFILE || host.perf_uprobe_errno == EMFILE
+                ? probe::explain_load_error(EMFILE, host)
+                : "Linux 6.6 or newer needs CAP_BPF and CAP_PERFMON for it, older kernels CAP_SYS_ADMIN"};
   switch (*host.method) {
     case AttachMethod::uprobe_multi:
       return {"attaching", Verdict::good, "uprobe_multi links", ""};
@@ -103,6 +108,17 @@ Check check_programs(const DoctorFindings& findings) {
           probe::explain_load_error(findings.load_error->errno_value, findings.host)};
 }
 
+Check check_open_files(const probe::HostSupport& host) {
+  // What kernels give at least where nobody has set another limit, and enough for dozens of programs.
+  constexpr uint64_t kUsual = 1024;
+  if (!host.open_files_limit || *host.open_files_limit >= kUsual)
+    return {"open files", Verdict::good, "room for dozens of programs", ""};
+  return {
+      "open files", Verdict::worse, "at most " + std::to_string(*host.open_files_limit),
+      "goheapd has dozens open, and several for each program: raise LimitNOFILE= of its service, or ulimit "
+      "-n"};
+}
+
 Check check_hit_cost(const DoctorFindings& findings) {
   if (findings.hit_cost) {
     // A warning by what it means: at 10 microseconds a hit, 1 % of a CPU is a thousand hits a second.
@@ -119,8 +135,11 @@ Check check_hit_cost(const DoctorFindings& findings) {
     return {"cost of a hit", Verdict::good, "as on bare metal", ""};
   }
   if (findings.hit_cost_error)
-    return {"cost of a hit", Verdict::broken, to_string(*findings.hit_cost_error),
-            "a probe in goheapd itself does not work: is another tool or a security module in the way?"};
+    return {
+        "cost of a hit", Verdict::broken, to_string(*findings.hit_cost_error),
+        findings.hit_cost_error->errno_value == EMFILE
+            ? probe::explain_load_error(EMFILE, findings.host)
+            : "a probe in goheapd itself does not work: is another tool or a security module in the way?"};
   return {"cost of a hit", Verdict::broken, "not measured, since no probe can be attached", ""};
 }
 
@@ -138,6 +157,7 @@ Diagnosis diagnose(const DoctorFindings& findings) {
       check_bpf(host),
       check_btf(host),
       check_memlock(host),
+      check_open_files(host),
       check_ring_buffer(host),
       {"tracefs", Verdict::good,
        host.tracefs                                ? *host.tracefs
@@ -213,7 +233,10 @@ int run_doctor(const DoctorOptions& options) {
   }
   const Diagnosis diagnosis = diagnose(findings);
   const std::string report = options.json ? to_json(diagnosis) : to_text(diagnosis);
-  std::fwrite(report.data(), 1, report.size(), stdout);
+  if (auto printed = print(report); !printed) {
+    std::fprintf(stderr, "goheapd: %s\n", to_string(printed.error()).c_str());
+    return 1;
+  }
   return diagnosis.can_profile ? 0 : 1;
 }
 

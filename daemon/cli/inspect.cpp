@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "daemon/base/output_file.h"
 #include "daemon/cli/process_check.h"
 #include "daemon/process/proc_fs.h"
 #include "daemon/runtime/runtime_view.h"
@@ -168,15 +169,20 @@ std::string advice(const Error& error) {
 
 int run_inspect(const InspectOptions& options) {
   const auto found = inspect(options);
-  if (!found) {
-    const std::string path = options.pid ? "pid " + std::to_string(*options.pid) : options.file;
-    if (options.json) std::fputs(refusal_to_json(path, found.error()).c_str(), stdout);
-    std::fprintf(stderr, "goheapd: %s%s\n", to_string(found.error()).c_str(), advice(found.error()).c_str());
+  std::string report;
+  if (found) {
+    report = options.json ? to_json(*found) : to_text(*found, options.verbose);
+  } else if (options.json) {
+    report =
+        refusal_to_json(options.pid ? "pid " + std::to_string(*options.pid) : options.file, found.error());
+  }
+  if (auto printed = print(report); !printed) {
+    std::fprintf(stderr, "goheapd: %s\n", to_string(printed.error()).c_str());
     return 1;
   }
-  const std::string report = options.json ? to_json(*found) : to_text(*found, options.verbose);
-  std::fwrite(report.data(), 1, report.size(), stdout);
-  return 0;
+  if (found) return 0;
+  std::fprintf(stderr, "goheapd: %s%s\n", to_string(found.error()).c_str(), advice(found.error()).c_str());
+  return 1;
 }
 
 }  // namespace goheapd::cli

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <fstream>
 #include <memory>
 #include <optional>
 #include <string>
@@ -13,6 +12,7 @@
 #include <vector>
 
 #include "daemon/base/logging.h"
+#include "daemon/base/output_file.h"
 #include "daemon/cli/commands.h"
 #include "daemon/cli/process_check.h"
 #include "daemon/cli/redaction.h"
@@ -126,39 +126,20 @@ std::optional<std::string> why_early(const Recording& recording, const RecordOpt
                      by_signal ? "stopped by a signal" : process_has_ended(options.pid));
 }
 
-// Beside the target and renamed, so that a full disk leaves no half profile under the name asked for.
-std::string temporary_name(const std::string& path) { return path + ".part"; }
+Expected<void> of_profile(Expected<void> written) {
+  if (!written) written.error().what = "cannot write the profile";
+  return written;
+}
 
 // "-" is standard output.
 Expected<void> check_writable(const std::string& path) {
-  if (path == "-") {
-    if (::isatty(STDOUT_FILENO) != 0) return fail("a terminal cannot show a profile: use -o FILE or a pipe");
-    return {};
-  }
-  const std::string temporary = temporary_name(path);
-  const bool opened = std::ofstream(temporary, std::ios::binary | std::ios::trunc).is_open();
-  if (!opened) return fail("cannot write the profile", path, errno);
-  std::remove(temporary.c_str());
+  if (path != "-") return of_profile(check_output_file(path));
+  if (::isatty(STDOUT_FILENO) != 0) return fail("a terminal cannot show a profile: use -o FILE or a pipe");
   return {};
 }
 
-Expected<void> write_file(const std::string& path, const std::string& bytes) {
-  if (path == "-") {
-    const bool written = std::fwrite(bytes.data(), 1, bytes.size(), stdout) == bytes.size();
-    if (!written || std::fflush(stdout) != 0)
-      return fail("cannot write the profile", "standard output", errno);
-    return {};
-  }
-  const std::string temporary = temporary_name(path);
-  std::ofstream file(temporary, std::ios::binary | std::ios::trunc);
-  file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-  file.close();
-  if (!file || std::rename(temporary.c_str(), path.c_str()) != 0) {
-    const int error = errno;
-    std::remove(temporary.c_str());
-    return fail("cannot write the profile", path, error);
-  }
-  return {};
+Expected<void> write_profile(const std::string& path, const std::string& bytes) {
+  return of_profile(path == "-" ? print(bytes) : write_output_file(path, bytes));
 }
 
 int record(const RecordOptions& options) {
@@ -200,7 +181,7 @@ int record(const RecordOptions& options) {
   if (early) recorded.comments.push_back(*early);
   using exporters::pprof::Profile;
   const Profile profile = options.type == "allocs" ? Profile::allocs : Profile::heap;
-  auto written = write_file(options.output, exporters::pprof::encode_gzip(recorded, profile));
+  auto written = write_profile(options.output, exporters::pprof::encode_gzip(recorded, profile));
   if (!written) return report(to_string(written.error()));
   if (early) std::fprintf(stderr, "goheapd: %s\n", early->c_str());
   if (options.output != "-") {
@@ -229,7 +210,8 @@ void add_record(CLI::App& program, Action& action) {
       ->type_name("TIME")
       ->default_str("10s");
   command
-      ->add_option("-o,--output", options->output, "the file to write, gzipped pprof; - is standard output")
+      ->add_option("-o,--output", options->output,
+                   "the file to write, gzipped pprof; - is standard output, a device or FIFO is written into")
       ->required()
       ->type_name("FILE");
   command->add_option("--mode", options->mode, "auto, sampled, exact or buckets")

@@ -1,6 +1,5 @@
 #include <malloc.h>
 #include <spdlog/spdlog.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 
 #include <CLI/CLI.hpp>
@@ -81,14 +80,6 @@ Expected<UniqueFd> take_signals() {
   return fd;
 }
 
-// A target takes several descriptors; services start with a soft limit of 1024 for the sake of programs that use select().
-void raise_descriptor_limit() {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
-  limit.rlim_cur = limit.rlim_max;
-  if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) spdlog::warn("cannot raise the limit of open files");
-}
-
 // Profiles and answers of megabytes come and go on a hundred threads. By itself malloc soon keeps such memory in the arena
 // of whichever thread had it, which is as much again as what is in use.
 void give_large_memory_back() {
@@ -126,7 +117,6 @@ int serve(int argc, const char* const* argv) {
   }
   set_up_logging_for(*options);
   log_remarks(*options);
-  raise_descriptor_limit();
   give_large_memory_back();
   auto signals = take_signals();
   if (!signals) return report(signals.error());

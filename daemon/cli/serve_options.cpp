@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cmath>
 #include <set>
 
 #include "daemon/base/duration.h"
@@ -18,7 +19,9 @@ constexpr int kMaxPid = 4 * 1024 * 1024;
 
 constexpr size_t kMaxConfigBytes = size_t{1} << 20;
 
-Expected<std::vector<std::string>> values_of(const std::string& key, const YAML::Node& node) {
+// `place` is where an error is.
+Expected<std::vector<std::string>> values_of(const std::string& key, const YAML::Node& node,
+                                             const std::string& place) {
   std::vector<std::string> values;
   if (node.IsScalar()) {
     values.push_back(node.Scalar());
@@ -28,20 +31,27 @@ Expected<std::vector<std::string>> values_of(const std::string& key, const YAML:
       values.push_back(item.Scalar());
     }
   } else {
-    return fail("must be a value or a list of values" + on_line(node.Mark()), key);
+    return fail("must be a value or a list of values" + place, key);
   }
   return values;
 }
 
-Expected<void> apply_key(CLI::App& app, const std::string& key, const YAML::Node& node) {
+Expected<void> apply_key(CLI::App& app, const YAML::Node& key_node, const YAML::Node& node) {
+  const std::string& key = key_node.Scalar();
+  // Where nothing follows a key, the parser has looked for it in the lines below.
+  const std::string place = on_line(node.IsNull() ? key_node.Mark() : node.Mark());
   CLI::Option* option = app.get_option_no_throw("--" + key);
   if (option == nullptr || key == "config" || key == "help")
-    return fail("unknown key" + on_line(node.Mark()), key);
+    return fail("unknown key" + on_line(key_node.Mark()), key);
   if (option->count() > 0) return {};  // the command line wins
-  auto values = values_of(key, node);
+  auto values = values_of(key, node, place);
   if (!values) return tl::unexpected(values.error());
-  if (values->size() > 1 && option->get_items_expected_max() == 1) {
-    return fail("takes one value" + on_line(node.Mark()), key);
+  const bool is_list = option->get_items_expected_max() > 1;
+  if (values->size() != 1 && !is_list) return fail("takes one value" + place, key);
+  if (values->empty()) {
+    // None, which is what a list without a default has anyway; the parser of flags knows no empty ones.
+    if (option->get_default_str().empty()) return {};
+    return fail("needs at least one value" + place, key);
   }
   try {
     for (const std::string& value : *values) option->add_result(value);
@@ -50,7 +60,7 @@ Expected<void> apply_key(CLI::App& app, const std::string& key, const YAML::Node
     std::string what = error.what();
     // The caller names the key.
     if (const std::string flag = "--" + key + ": "; what.starts_with(flag)) what.erase(0, flag.size());
-    return fail(what + on_line(node.Mark()), key);
+    return fail(what + place, key);
   }
   return {};
 }
@@ -75,6 +85,10 @@ std::string to_seconds(std::string& text) {
 void add_overhead_budget_flag(CLI::App& app, double& percent, const std::string& help) {
   app.add_option("--overhead-budget", percent, help)
       ->check(CLI::Range(0.001, 100.0))
+      // No range leaves this one out, since it compares with nothing.
+      ->check([](const std::string& text) {
+        return std::isnan(std::stod(text)) ? text + " is not a number" : std::string();
+      })
       ->type_name("PERCENT")
       ->capture_default_str();
 }
@@ -168,7 +182,7 @@ Expected<void> apply_config_file(CLI::App& app, const std::string& path) {
     if (!entry.first.IsScalar()) return bad("a key must be a flag's name" + on_line(entry.first.Mark()));
     const std::string& key = entry.first.Scalar();
     if (!seen.insert(key).second) return bad(key + " is there twice" + on_line(entry.first.Mark()));
-    if (auto applied = apply_key(app, key, entry.second); !applied)
+    if (auto applied = apply_key(app, entry.first, entry.second); !applied)
       return bad(applied.error().subject + ": " + applied.error().what);
   }
   return {};

@@ -47,7 +47,8 @@ struct VerdictTotals {
 struct TargetStatus {
   ProcessKey process;
   std::string comm;
-  std::string exe;
+  std::string exe;           // as the kernel shows it, " (deleted)" behind it if it was when we looked
+  std::string program_path;  // without that: what patterns are matched with
   std::string go_version;
   std::string module;
   bool stripped = false;

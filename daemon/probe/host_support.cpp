@@ -153,17 +153,25 @@ HostSupport inspect_host(std::span<const AttachMethod> methods) {
   const UniqueFd program_fd(program >= 0 ? program : -1);
   const UniqueFd ring(bpf_map_create(BPF_MAP_TYPE_RINGBUF, "goheapd_try", 0, 0, 4096, nullptr));
   host.ring_buffer = static_cast<bool>(ring);
+  if (!ring) host.ring_buffer_errno = errno;
   host.tracefs = find_tracefs();
   find_method(host, methods);
   std::ifstream("/proc/sys/kernel/perf_event_paranoid") >> host.perf_event_paranoid;
   rlimit limit{};
   if (::getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
     host.memlock_limit = limit.rlim_cur;
+  if (::getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max != RLIM_INFINITY)
+    host.open_files_limit = limit.rlim_max;
   host.maps_count_as_locked = version_below(host.kernel_release, 5, 11);
   return host;
 }
 
 std::string explain_load_error(int errno_value, const HostSupport& host) {
+  // With few descriptors libbpf may also believe that the kernel lacks what it could not try, and fail for want of that.
+  constexpr uint64_t kFilesToLoad = 64;
+  if (errno_value == EMFILE || (host.open_files_limit && *host.open_files_limit < kFilesToLoad))
+    return "goheapd needs more file descriptors than it may have: raise LimitNOFILE= of its service, or "
+           "ulimit -n";
   // EACCES is also what the verifier says to a program that it finds unsafe.
   const bool may_load = host.bpf_syscall && host.capabilities.bpf && host.capabilities.perfmon;
   if (errno_value == EPERM || (errno_value == EACCES && !may_load)) {

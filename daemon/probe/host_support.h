@@ -30,6 +30,7 @@ struct HostSupport {
   bool bpf_syscall = false;  // a minimal program loads
   int bpf_errno = 0;         // why not
   bool ring_buffer = false;
+  int ring_buffer_errno = 0;
   // The way in which probes will be attached: the first of those asked for that works. Those before it have been tried
   // in vain, those after it have not been tried.
   std::optional<AttachMethod> method;
@@ -40,6 +41,8 @@ struct HostSupport {
   // Bytes that may be locked, which limits maps on kernels before 5.11; nullopt = unlimited.
   std::optional<uint64_t> memlock_limit;
   bool maps_count_as_locked = false;  // such a kernel
+  // Files that we may have open; the commands raise their limit as far as this.
+  std::optional<uint64_t> open_files_limit;  // nullopt = unlimited
   std::string libbpf_version;
 };
 inline constexpr std::array kAllMethods = {AttachMethod::uprobe_multi, AttachMethod::tracefs_event,

@@ -25,6 +25,9 @@ constexpr size_t kMapsLimit = 32u << 20;
 // /proc/stat has a line for each CPU and a number for each interrupt.
 constexpr size_t kSystemStatLimit = 4u << 20;
 
+// What the kernel puts behind the path of a file that is no longer there.
+constexpr std::string_view kDeleted = " (deleted)";
+
 std::string relative_path(pid_t pid, std::string_view name) {
   std::string path = std::to_string(pid);
   path += '/';
@@ -117,6 +120,25 @@ Expected<std::string> ProcFs::exe_path(pid_t pid) const {
       ::readlinkat(directory_.get(), relative_path(pid, "exe").c_str(), buffer.data(), buffer.size());
   if (length < 0) return fail("cannot read the link", path(pid, "exe"), errno);
   return std::string(buffer.data(), static_cast<size_t>(length));
+}
+
+Expected<std::string> ProcFs::program_path(pid_t pid) const {
+  auto path = exe_path(pid);
+  // Not by its links alone: a file that an upgrade has put aside still has one.
+  if (path && path->ends_with(kDeleted) && !runs_file_at(pid, *path))
+    path->resize(path->size() - kDeleted.size());
+  return path;
+}
+
+bool ProcFs::runs_file_at(pid_t pid, const std::string& file) const {
+  struct stat own {};
+  if (::fstatat(directory_.get(), relative_path(pid, "exe").c_str(), &own, 0) != 0) return false;
+  const auto is_at = [&own](const std::string& place) {
+    struct stat found {};
+    return ::stat(place.c_str(), &found) == 0 && found.st_dev == own.st_dev && found.st_ino == own.st_ino;
+  };
+  // The kernel counts from our root directory where that leads to the file, else from that of its mount namespace.
+  return own.st_nlink != 0 && (is_at(path(pid, "root") + file) || is_at(file));
 }
 
 Expected<std::vector<pid_t>> ProcFs::namespace_pids(pid_t pid) const {

@@ -53,6 +53,8 @@ class ProcFs {
   Expected<ExeIdentity> exe(pid_t pid) const;
   // The path of the program as its own mount namespace sees it, " (deleted)" behind it if it is gone.
   Expected<std::string> exe_path(pid_t pid) const;
+  // The same without what the kernel has put behind it; a file whose own name ends so keeps it.
+  Expected<std::string> program_path(pid_t pid) const;
   Expected<std::vector<pid_t>> namespace_pids(pid_t pid) const;
   // See parse_cgroup_paths; empty where the process is gone.
   std::vector<std::string> cgroup_paths(pid_t pid) const;
@@ -79,6 +81,8 @@ class ProcFs {
 
  private:
   ProcFs(std::string root, UniqueFd directory) : root_(std::move(root)), directory_(std::move(directory)) {}
+  // Whether the program is the file at this path, in its own root directory or in ours.
+  bool runs_file_at(pid_t pid, const std::string& path) const;
   // How many entries a directory of a process has; nullopt: not readable for us.
   std::optional<uint64_t> count_entries(pid_t pid, std::string_view name) const;
   std::optional<uint64_t> boot_time_seconds() const;

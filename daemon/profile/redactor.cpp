@@ -147,8 +147,8 @@ void Redactor::redact(model::TargetStatus& status) const {
   const std::lock_guard lock(mutex_);
   if (patterns_.empty()) return;
   const auto hide = [this](std::string& name) { name = redact_locked(name); };
-  for (std::string* name :
-       {&status.comm, &status.exe, &status.module, &status.pod, &status.namespace_name, &status.container})
+  for (std::string* name : {&status.comm, &status.exe, &status.program_path, &status.module, &status.pod,
+                            &status.namespace_name, &status.container})
     hide(*name);
   status.reason = redact_text_locked(status.reason);
   for (std::string& site : status.uncertain_sites) hide(site);

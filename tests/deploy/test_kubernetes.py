@@ -221,6 +221,8 @@ def test_chart_refuses_mistakes(setting):
 def test_chart_wants_a_place_for_notes():
     output = run(HELM, "template", "probe", CHART, "--set", "config.allow-runtime-sampling={^/app/}", fails=True)
     assert "needs dataDir.hostPath" in output
+    # An empty list allows nothing.
+    run(HELM, "template", "probe", CHART, "--set-json", "config.allow-runtime-sampling=[]", "--set-json", "config.exclude=[]")
 
 
 def test_chart_knows_every_key_of_the_configuration():

@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 import signal
+import stat
 import subprocess
 import time
 
@@ -92,6 +93,30 @@ def test_record_to_standard_output():
         assert result.returncode == 0, result.stderr
         assert pprof.decode(result.stdout).samples
         assert result.stderr == b""
+
+
+@pytest.mark.parametrize("kind", ["device", "fifo", "link"])
+def test_record_into_what_is_no_regular_file(kind, tmp_path):
+    """It is written into and stays what it is: a rename would have put a file in the place of the host's device."""
+    output = tmp_path / "output"
+    if kind == "fifo":
+        os.mkfifo(output)
+    else:
+        os.mknod(tmp_path / "device", stat.S_IFCHR | 0o600, os.makedev(1, 3))
+        output.symlink_to("device") if kind == "link" else (tmp_path / "device").rename(output)
+    before = output.stat()
+    with Target.of(24, profile_rate=1024) as target:
+        target.run("direct", 1000)
+        with subprocess.Popen([GOHEAPD, "record", "--pid", str(target.pid), "--duration", "0.1s", "-o", output],
+                              stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+            if kind == "fifo":
+                assert pprof.decode(output.read_bytes()).samples
+            text = process.communicate(timeout=60)[1]
+            assert process.returncode == 0, text
+    after = output.stat()
+    assert (after.st_ino, after.st_mode, after.st_rdev) == (before.st_ino, before.st_mode, before.st_rdev)
+    assert output.is_symlink() == (kind == "link")
+    assert len(list(tmp_path.iterdir())) == (2 if kind == "link" else 1)
 
 
 @contextlib.contextmanager
@@ -231,6 +256,17 @@ def test_inspect(minor, variant):
     assert f"go1.{minor}" in plain and "runtime.mallocgc" in plain
 
 
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["serve", "--help"], ["inspect"], ["inspect", "--json"],
+                                       ["doctor"], ["doctor", "--json"]], ids=" ".join)
+def test_what_cannot_be_printed_is_no_success(arguments, tmp_path):
+    os.mknod(tmp_path / "full", stat.S_IFCHR | 0o600, os.makedev(1, 7))
+    file = [golang.build(24)] if arguments[0] == "inspect" else []
+    with open(tmp_path / "full", "wb") as full:
+        result = subprocess.run([GOHEAPD, *arguments, *file], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert result.returncode == 1
+    assert result.stderr == "goheapd: cannot write: standard output: No space left on device\n"
+
+
 def test_inspect_of_a_process():
     with Target.of(24) as target:
         by_pid = json.loads(goheapd("inspect", "--json", "--pid", target.pid).stdout)
@@ -259,6 +295,20 @@ def test_doctor_without_rights():
                             text=True, timeout=60)
     assert result.returncode == 1, result.stdout + result.stderr
     assert "CAP_" in result.stdout + result.stderr
+
+
+def test_doctor_with_few_descriptors():
+    """Neither the kernel nor the verifier is to blame."""
+    def with_at_most(files):
+        limit = f"--nofile={files}"
+        return subprocess.run(["prlimit", limit, GOHEAPD, "doctor"], capture_output=True, text=True, timeout=60)
+
+    for files in 8, 16, 20, 24:  # by the call that misses one first, the error is another
+        result = with_at_most(files)
+        assert result.returncode == 1 and "verifier" not in result.stdout, result.stdout
+        assert "LimitNOFILE" in re.search(r"^fail  programs .*\n *-> (.*)", result.stdout, re.MULTILINE)[1], result.stdout
+    result = with_at_most(64)
+    assert result.returncode == 0 and re.search("^warn  open files  +at most 64$", result.stdout, re.MULTILINE), result.stdout
 
 
 def test_config_file_has_the_same_keys(tmp_path):

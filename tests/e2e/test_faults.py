@@ -153,7 +153,8 @@ def test_no_descriptors_left(tmp_path):
         used = len(os.listdir(f"/proc/{daemon.process.pid}/fd"))
         resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE, (used + 12, hard))
         late = [stack.enter_context(Target(binary)) for _ in range(10)]
-        time.sleep(2)
+        daemon.wait_until(lambda: any("LimitNOFILE" in (row["reason"] or "") for row in daemon.targets().values()),
+                          "no reason says what to raise")
         resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE, (soft, hard))
 
         def all_attached():

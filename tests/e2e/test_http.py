@@ -124,7 +124,9 @@ def test_text_form_has_the_end_of_each_stack(mode):
     ("/api/v1/targets?state=attached", 400, "state"),
     ("/targets/nonsense/debug/pprof/heap", 400, "pid"),
     ("/targets/1/debug/pprof/heap", 404, "1"),
-    ("/targets/4194304/debug/pprof/heap", 404, "4194304"),
+    *((path, 404, "no Go process with pid 4194304; /api/v1/targets lists those there are")
+      for path in ("/targets/4194304", "/targets/4194304/debug/pprof/heap", "/targets/4194304/metrics",
+                   "/targets/4194304/gctrace", "/api/v1/targets/4194304/gc")),
     ("/debug/pprof/heap", 400, "pid"),
     ("/debug/pprof/heap?pid=x", 400, "pid"),
     ("/nowhere", 404, ""),

@@ -1,6 +1,7 @@
 """SIGHUP: what the file says from now on, and what is taken at start only."""
 import os
 import pathlib
+import re
 import shutil
 import signal
 
@@ -54,6 +55,27 @@ def test_a_bad_file_leaves_all_as_it_was(reloadable):
     assert "overhead-budget is there twice" in daemon.log()
     assert daemon.metrics().sum("goheapd_overhead_budget_ratio") == pytest.approx(0.01)
     assert daemon.targets()[target.pid]["state"] == "attached"
+
+
+@pytest.mark.parametrize("upgrade", [False, True], ids=["deleted", "replaced"])
+def test_patterns_know_a_program_whose_file_is_gone(upgrade, tmp_path):
+    """The kernel puts " (deleted)" behind its path, which patterns that end in $ would not match."""
+    config = tmp_path / "goheapd.yml"
+    config.write_text("exclude: ['/tool$']\n")
+    binary = tmp_path / "tool"
+    shutil.copy(golang.build(24), binary)
+    with Target(binary, profile_rate=1024) as target:
+        binary.unlink()
+        if upgrade:
+            shutil.copy(golang.build(24), binary)
+        with Daemon(arguments=["--config", config, "--include", f"^{re.escape(str(tmp_path))}/[a-z]+$"]) as daemon:
+            row = daemon.wait_until(lambda: daemon.targets().get(target.pid), "it is never seen")
+            assert row["state"] == "ignored" and "--exclude" in row["reason"], row
+            assert row["exe"] == f"{binary} (deleted)"
+            for text, state in ("", "attached"), ("exclude: ['/tool$']\n", "ignored"):
+                config.write_text(text)
+                daemon.process.send_signal(signal.SIGHUP)
+                daemon.wait_for_state(target.pid, state)
 
 
 def cpu_seconds(pid):

@@ -41,6 +41,18 @@ TEST(Logging, JournaldIsToldThePriority) {
   EXPECT_TRUE(logged(LogFormat::json, 0).ends_with("\n<3>{\"level\":\"error\",\"msg\":\"e\"}\n"));
 }
 
+// The kernel cuts a comm at 15 bytes, wherever that is.
+TEST(Logging, LinesAreUtf8WhateverTheyName) {
+  for (const auto format : {LogFormat::logfmt, LogFormat::json}) {
+    testing::internal::CaptureStderr();
+    set_up_logging("debug", format);
+    spdlog::info("pid 1 (Gr\xc3\xb6\xc3): \x1b \xff");
+    const std::string line = testing::internal::GetCapturedStderr();
+    EXPECT_NE(line.find("\"pid 1 (Gr\xc3\xb6\xef\xbf\xbd): \\u001b \xef\xbf\xbd\""), std::string::npos)
+        << line;
+  }
+}
+
 // As in a shell of a session that a service has started.
 TEST(Logging, AStreamThatIsNotStderrDoesNotCount) {
   for (const auto off : {std::optional<uint64_t>(1), std::optional<uint64_t>()}) {

@@ -33,6 +33,13 @@ TEST(CleanUtf8, CutsAtACharacter) {
   EXPECT_EQ(clean_utf8("abc", 3), "abc");
 }
 
+TEST(WellFormedUtf8, ReplacesOnlyWhatIsNoCharacter) {
+  const std::string text = "Gr\xc3\xb6\xc3\x9f\x65\t\x1b\x7f\n";
+  EXPECT_EQ(well_formed_utf8(text), text);
+  EXPECT_EQ(well_formed_utf8("a\xff\xc3\xb6\xc3"), "a\xef\xbf\xbd\xc3\xb6\xef\xbf\xbd");
+  EXPECT_EQ(well_formed_utf8(""), "");
+}
+
 TEST(LineOfUnprintable, NamesTheFirstLineThatNoTextHas) {
   EXPECT_EQ(line_of_unprintable(""), std::nullopt);
   EXPECT_EQ(line_of_unprintable("a: \xe2\x82\xac\r\n\tb\n"), std::nullopt);

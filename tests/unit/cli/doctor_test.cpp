@@ -102,6 +102,28 @@ TEST(Doctor, LimitsAreWarningsOnly) {
   EXPECT_EQ(check_named(diagnose(findings), "memlock").verdict, Verdict::worse);
 }
 
+TEST(Doctor, TooFewDescriptorsAreNoFaultOfTheKernel) {
+  DoctorFindings findings = healthy();
+  findings.host.open_files_limit = 40;
+  EXPECT_TRUE(diagnose(findings).can_profile);
+  EXPECT_EQ(check_named(diagnose(findings), "open files").verdict, Verdict::worse);
+  findings.host.open_files_limit = 524288;
+  EXPECT_EQ(check_named(diagnose(findings), "open files").verdict, Verdict::good);
+
+  findings.host.ring_buffer = false;
+  findings.host.ring_buffer_errno = EMFILE;
+  findings.host.method.reset();
+  findings.host.uprobe_multi_errno = EMFILE;
+  findings.load_error = Error{"cannot load", "", EMFILE};
+  findings.hit_cost.reset();
+  findings.hit_cost_error = Error{"cannot attach", "", EMFILE};
+  for (const char* name : {"ring buffer", "attaching", "programs", "cost of a hit"}) {
+    const Check check = check_named(diagnose(findings), name);
+    EXPECT_EQ(check.verdict, Verdict::broken) << name;
+    EXPECT_NE(check.remedy.find("LimitNOFILE"), std::string::npos) << name << ": " << check.remedy;
+  }
+}
+
 // Mode sampled has no budget, and buckets is not for all programs.
 TEST(Doctor, WhereTrapsAreDearModeAutoIsTheOne) {
   DoctorFindings findings = healthy();

@@ -62,6 +62,31 @@ exited-retention: 2m
   EXPECT_DOUBLE_EQ(options->exited_retention_seconds, 120);
 }
 
+TEST_F(ServeOptionsTest, AnEmptyListIsNone) {
+  for (const char* key :
+       {"pid", "include", "exclude", "redact", "allow-runtime-sampling", "kubernetes.namespace",
+        "kubernetes.exclude-namespace", "kubernetes.pod-selector"}) {
+    const auto options = parse({}, std::string(key) + ": []\nmode: exact\n");
+    ASSERT_TRUE(options) << key << ": " << to_string(options.error());
+    EXPECT_TRUE(options->pids.empty() && options->include.empty() && options->exclude.empty() &&
+                options->redact.empty() && options->allow_runtime_sampling.empty() &&
+                options->namespaces.empty() && options->excluded_namespaces.empty() &&
+                options->pod_selectors.empty())
+        << key;
+    EXPECT_EQ(options->parsed_mode(), model::Mode::exact) << key;
+  }
+  EXPECT_EQ(parse({"--exclude=a"}, "exclude: []\n")->exclude, std::vector<std::string>{"a"});
+  const auto nowhere = parse({}, "mode: exact\nweb.listen-address: []\n");
+  ASSERT_FALSE(nowhere);
+  EXPECT_NE(to_string(nowhere.error()).find("web.listen-address: needs at least one value (line 2)"),
+            std::string::npos)
+      << to_string(nowhere.error());
+  const auto single = parse({}, "mode: []\n");
+  ASSERT_FALSE(single);
+  EXPECT_NE(to_string(single.error()).find("mode: takes one value (line 1)"), std::string::npos)
+      << to_string(single.error());
+}
+
 TEST_F(ServeOptionsTest, ATimeNeedsAUnit) {
   const auto options = parse({}, "exited-retention: 600\n");
   ASSERT_FALSE(options);
@@ -98,6 +123,16 @@ TEST_F(ServeOptionsTest, ErrorsNameKeyAndLine) {
   EXPECT_FALSE(parse({}, "mode: [\n"));
   EXPECT_FALSE(parse({}, "mode: exact\nmode: exact\n"));
   EXPECT_FALSE(parse({"--config=/nonexistent/goheapd.yml"}));
+}
+
+TEST_F(ServeOptionsTest, AKeyWithoutAValueIsNamedWithItsOwnLine) {
+  for (const char* rest : {"", "\n", "\n\n# more\nlog.level: info\n"}) {
+    for (const char* key : {"mode:", "exclude:", "modus:"}) {
+      const auto bad = parse({}, std::string(key) + rest);
+      ASSERT_FALSE(bad) << key;
+      EXPECT_NE(to_string(bad.error()).find("(line 1)"), std::string::npos) << to_string(bad.error());
+    }
+  }
 }
 
 // Patterns and addresses, too: of some hundred in a file it must be told which one it is.
@@ -140,6 +175,15 @@ TEST_F(ServeOptionsTest, SaysWhatIsTakenAtStartOnly) {
   ASSERT_TRUE(writes);
   EXPECT_EQ(changed_start_values(*at_start, *writes), std::vector<std::string>{"allow-runtime-sampling"});
   EXPECT_TRUE(changed_start_values(*writes, *at_start).empty());
+}
+
+TEST_F(ServeOptionsTest, NumbersAreNumbers) {
+  for (const std::string number : {"nan", "-nan", "NaN", "inf", "-inf", "1e999"}) {
+    EXPECT_FALSE(parse({"--overhead-budget=" + number})) << number;
+    EXPECT_FALSE(parse({}, "overhead-budget: " + number + "\n")) << number;
+    EXPECT_FALSE(parse({"--exited-retention=" + number + "s"})) << number;
+    EXPECT_FALSE(parse({}, "exited-retention: " + number + "s\n")) << number;
+  }
 }
 
 TEST_F(ServeOptionsTest, BadFlagsAreRefused) {

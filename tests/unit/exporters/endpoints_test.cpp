@@ -99,7 +99,7 @@ TEST_F(Endpoints, RefusalsSayWhatToDo) {
     const char* message;
   };
   for (const Case& c : {
-           Case{"/targets/999/debug/pprof/heap", 404, "no Go process"},
+           Case{"/targets/999/debug/pprof/heap", 404, "no Go process with pid 999; /api/v1/targets"},
            Case{"/targets/103/debug/pprof/heap", 409, "older than 1.19"},
            Case{"/targets/105/debug/pprof/heap", 410, "exited"},
            Case{"/targets/abc/debug/pprof/heap", 400, "positive integer"},
@@ -121,7 +121,7 @@ TEST_F(Endpoints, RefusalsSayWhatToDo) {
            Case{"/targets/101?n=5", 400, "no parameter n"},
            Case{"/targets/101/debug/pprof/?n=5", 400, "no parameter n"},
            Case{"/?n=5", 400, "no parameter n"},
-           Case{"/targets/999", 404, "/api/v1/targets"},
+           Case{"/targets/999", 404, "no Go process with pid 999; /api/v1/targets"},
            Case{"/targets/x", 400, "positive integer"},
            Case{"/api/v1/targets?pid=101", 400, "no parameter pid"},
            Case{"/api/v1/sd?x", 400, "no parameter x"},

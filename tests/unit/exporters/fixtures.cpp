@@ -11,6 +11,8 @@
 #include <random>
 #include <thread>
 
+#include "exporters/target_request.h"
+
 namespace goheapd::exporters::fixtures {
 namespace {
 
@@ -275,7 +277,7 @@ SourceResult<model::HeapSnapshotPtr> FixedSource::heap(pid_t pid) {
   };
   if (pid == 103) return refuse(Refusal::unsupported_target, "Go 1.12 is older than 1.19");
   if (pid == 105) return refuse(Refusal::gone_target, "the process exited more than 10 minutes ago");
-  if (pid < 101 || pid > 106) return refuse(Refusal::unknown_target, "no Go process has this pid");
+  if (pid < 101 || pid > 106) return tl::unexpected(unknown_target(pid));
   auto s = snapshot();
   s.process.pid = pid;
   if (pid == 102) {

@@ -45,6 +45,11 @@ TEST(LoadErrors, NameWhatIsMissing) {
   EXPECT_NE(explain_load_error(EPERM, host).find("CAP_BPF"), std::string::npos);
   host = good_host();
   EXPECT_NE(explain_load_error(EPERM, host).find("seccomp"), std::string::npos);
+  EXPECT_NE(explain_load_error(EMFILE, host).find("LimitNOFILE"), std::string::npos);
+  host.open_files_limit = 24;
+  EXPECT_NE(explain_load_error(EINVAL, host).find("LimitNOFILE"), std::string::npos);
+  host.open_files_limit = 64;
+  EXPECT_NE(explain_load_error(EINVAL, host).find("verifier"), std::string::npos);
   host.maps_count_as_locked = true;
   host.memlock_limit = 65536;
   host.capabilities.sys_resource = false;

@@ -4,13 +4,16 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <link.h>
+#include <spawn.h>
 #include <sys/auxv.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <csignal>
 #include <ctime>
 
 #include "daemon/base/clock.h"
@@ -201,6 +204,53 @@ TEST(ProcFs, BrokenFilesAreErrors) {
   EXPECT_FALSE(proc.stat(kPid));
   EXPECT_TRUE(proc.cgroup_paths(kPid).empty());
   EXPECT_EQ(proc.namespace_pids(kPid).error().errno_value, EFBIG);
+}
+
+class ProgramPath : public ::testing::Test {
+ protected:
+  // A process that runs a copy of a program, of this name.
+  pid_t start(const std::string& name) {
+    path_ = directory_.executable(name);
+    std::filesystem::copy_file("/bin/sleep", path_, std::filesystem::copy_options::overwrite_existing);
+    std::string path = path_;
+    std::string argument = "60";
+    char* const arguments[] = {path.data(), argument.data(), nullptr};
+    EXPECT_EQ(::posix_spawn(&pid_, path_.c_str(), nullptr, nullptr, arguments, environ), 0);
+    return pid_;
+  }
+  ~ProgramPath() override {
+    if (pid_ <= 0) return;
+    ::kill(pid_, SIGKILL);
+    ::waitpid(pid_, nullptr, 0);
+  }
+
+  FakeProc directory_;
+  std::string path_;
+  pid_t pid_ = 0;
+  const ProcFs proc_ = open_proc();
+};
+
+TEST_F(ProgramPath, IsThatOfAFileThatIsGone) {
+  const pid_t pid = start("tool");
+  EXPECT_EQ(proc_.program_path(pid).value_or(""), path_);
+  std::filesystem::remove(path_);
+  EXPECT_EQ(proc_.exe_path(pid).value_or(""), path_ + " (deleted)");
+  EXPECT_EQ(proc_.program_path(pid).value_or(""), path_);
+}
+
+TEST_F(ProgramPath, IsThatOfAFileThatWasReplaced) {
+  const pid_t pid = start("tool");
+  std::filesystem::create_hard_link(path_, path_ + ".old");
+  std::filesystem::copy_file("/bin/sleep", path_ + ".new");
+  std::filesystem::rename(path_ + ".new", path_);
+  EXPECT_EQ(proc_.program_path(pid).value_or(""), path_);
+}
+
+TEST_F(ProgramPath, MayEndLikeThatOfAFileThatIsGone) {
+  const pid_t pid = start("tool (deleted)");
+  EXPECT_EQ(proc_.program_path(pid).value_or(""), path_);
+  std::filesystem::remove(path_);
+  EXPECT_EQ(proc_.program_path(pid).value_or(""), path_);
 }
 
 TEST(ProcFs, ExeTellsFilesApart) {
