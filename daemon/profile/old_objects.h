@@ -1,9 +1,10 @@
 // How much of what was in the heap when goheapd came lives on: some objects of each size class, chosen at random then, are
 // followed as those are that were sampled since.
 //
-//   alive part of a class = bytes of the followed that are known to live / bytes of all that were chosen
+//   least alive part of a class = bytes of the followed that are known to live / bytes of all that were chosen
+//   most                        = the same with those that were out of sight for a cycle, and may be others by now
 //
-// It never grows. Objects that were out of sight for a cycle may be others by now, and do not count as alive.
+// Neither ever grows.
 #pragma once
 
 #include <array>
@@ -24,15 +25,27 @@ class OldObjects {
   void add_to(std::vector<model::TrackedObject>& objects) const;
   // It has died, or its slot was given to another.
   void forget(uint64_t address);
-  // Of a size class, 0 to 1; nullopt: nothing was chosen of it.
-  std::optional<double> alive_part(size_t size_class) const;
+  // One of them may have died, and its slot may have another object.
+  void lose_sight(uint64_t address);
+  // 0 to 1.
+  struct Part {
+    double least = 0;
+    double most = 0;
+  };
+  // Of a size class; nullopt: nothing was chosen of it.
+  std::optional<Part> alive_part(size_t size_class) const;
 
  private:
   struct Amount {
     uint64_t chosen = 0;
     uint64_t alive = 0;
+    uint64_t uncertain = 0;
   };
-  std::unordered_map<uint64_t, model::HeapCensus::Object> alive_;  // by address
+  struct Followed {
+    model::HeapCensus::Object object;
+    bool is_certain = true;
+  };
+  std::unordered_map<uint64_t, Followed> followed_;  // by address
   std::array<Amount, kSpanSizeClasses> bytes_{};
 };
 

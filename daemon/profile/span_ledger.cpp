@@ -226,7 +226,7 @@ std::vector<model::TrackedObject> SpanLedger::tracked() const {
 
 void SpanLedger::judge(const model::LivenessReading& reading) {
   if (reading.sweepgen != sweepgen_) dying_.clear();
-  for (const model::TrackedObject& old : reading.out_of_sight) old_.forget(old.address);
+  for (const model::TrackedObject& old : reading.out_of_sight) old_.lose_sight(old.address);
   for (const model::TrackedObject& dead : reading.dead) {
     if (dead.is_old) {
       old_.forget(dead.address);

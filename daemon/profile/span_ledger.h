@@ -88,6 +88,7 @@ class SpanLedger {
   // delivered before.
   void set_recording(bool on, uint64_t time_ns) {
     reach_.set_recording(on, time_ns);
+    recording_ = on;
     if (on) ++stretches_;
   }
   void on_cycle(const model::GcProfileFlush& flush);
@@ -315,6 +316,7 @@ class SpanLedger {
   // `live`: of the class. Bytes of it that are `from_before`.
   void divide_book(size_t size_class, const ClassAmount& live, double from_before);
   bool samples_in_slices() const { return slice_weight_ > 1; }
+  bool samples_all_the_time() const { return recording_ && !samples_in_slices(); }
   void average_holders();
   // Of each account.
   std::vector<ClassAmount> allocations() const;
@@ -371,6 +373,7 @@ class SpanLedger {
   std::deque<FreshRun> fresh_;
   uint64_t admitted_ = 0;  // id of the first of these
   uint32_t stretches_ = 0;
+  bool recording_ = true;
   std::array<ClassBook, kSpanSizeClasses> books_{};
   // What another source has counted since the first reading, and what it and the runtime had counted at the last one.
   std::array<ClassAmount, kSpanSizeClasses> elsewhere_{};

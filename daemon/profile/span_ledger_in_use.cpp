@@ -74,13 +74,21 @@ double SpanLedger::measure_from_before(size_t size_class) const {
   const double most = std::min(classes_.most_from_before(size_class).bytes, room);
   // More than was allocated since cannot be from since.
   const double least = (classes_.live(size_class) - classes_.allocated(size_class)).bytes;
-  const std::optional<double> alive = old_.alive_part(size_class);
-  const double from_before = alive ? std::min(*alive * classes_.held_before(size_class).bytes, most)
-                                   : guess_from_before(size_class, most);
+  double from_before = 0;
+  if (const auto alive = old_.alive_part(size_class)) {
+    // What may be from before is so where samples could explain it if it were not; else nobody knows whose it is.
+    const double held = classes_.held_before(size_class).bytes;
+    const double known = std::min(alive->least * held, most);
+    from_before = samples_all_the_time()
+                      ? std::max(known, guess_from_before(size_class, std::min(alive->most * held, most)))
+                      : known;
+  } else {
+    from_before = guess_from_before(size_class, most);
+  }
   return std::max(from_before, least);
 }
 
-// Where nothing of the class was found when we came: what the samples do not explain is from before, if that much can be.
+// What the samples do not explain is from before, if that much can be.
 double SpanLedger::guess_from_before(size_t size_class, double most) const {
   const ClassBook& book = books_[size_class];
   const double live = classes_.live(size_class).bytes;
@@ -139,7 +147,8 @@ void SpanLedger::estimate_in_use() {
     // No cycle was ever measured: what was there when we came may all be.
     if (!in_use_measured_) book.from_before = classes_.most_from_before(i);
     if (const auto alive = old_.alive_part(i); alive && classes_.held_before(i).bytes > 0) {
-      const ClassAmount left = classes_.held_before(i) * *alive;
+      const ClassAmount left =
+          classes_.held_before(i) * (samples_all_the_time() ? alive->most : alive->least);
       if (left.bytes < book.from_before.bytes) book.from_before = left;
     }
     const double ours =

@@ -250,7 +250,9 @@ TEST_F(SpanLedgerTest, FromBeforeIsWhatLivesOfWhatWasThere) {
   collect();
   SpanReading third = reading();
   for (uint64_t i = 39; i < 79; ++i) third.liveness.out_of_sight.push_back(first.census->alive[i].object);
+  ledger_.set_recording(false, now_);
   ledger_.apply(third);
+  // Whether it lives is not known any more, and no samples are taken that could tell.
   EXPECT_EQ(profile()[0].inuse_objects, 0);
   auto values = profile();
   EXPECT_EQ(values[1].inuse_objects + values[10].inuse_objects, 10'000);
