@@ -40,6 +40,11 @@ Expected<void> apply_key(CLI::App& app, const std::string& key, const YAML::Node
   if (option->count() > 0) return {};  // the command line wins
   auto values = values_of(key, node);
   if (!values) return tl::unexpected(values.error());
+  if (values->empty()) {
+    // No pattern, no name: as if the key were not there. Without a value CLI11 reads one of a flag all the same.
+    if (option->get_items_expected_max() > 1 && option->get_default_str().empty()) return {};
+    return fail("takes a value, not none" + on_line(node.Mark()), key);
+  }
   if (values->size() > 1 && option->get_items_expected_max() == 1) {
     return fail("takes one value" + on_line(node.Mark()), key);
   }

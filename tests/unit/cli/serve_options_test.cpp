@@ -62,6 +62,24 @@ exited-retention: 2m
   EXPECT_DOUBLE_EQ(options->exited_retention_seconds, 120);
 }
 
+TEST_F(ServeOptionsTest, AnEmptyListIsNoneOfThem) {
+  for (const char* key :
+       {"include", "exclude", "redact", "allow-runtime-sampling", "pid", "kubernetes.namespace",
+        "kubernetes.exclude-namespace", "kubernetes.pod-selector"}) {
+    const auto options = parse({}, std::string(key) + ": []\n");
+    EXPECT_TRUE(options) << key << ": " << to_string(options.error());
+  }
+  EXPECT_TRUE(parse({}, "include: []\n")->include.empty());
+  for (const char* key :
+       {"mode", "live-heap", "top-sites", "seccomp.off", "web.listen-address", "data-dir"}) {
+    const auto options = parse({}, std::string(key) + ": []\n");
+    ASSERT_FALSE(options) << key;
+    EXPECT_NE(to_string(options.error()).find(std::string(key) + ": takes a value, not none (line 1)"),
+              std::string::npos)
+        << to_string(options.error());
+  }
+}
+
 TEST_F(ServeOptionsTest, ATimeNeedsAUnit) {
   const auto options = parse({}, "exited-retention: 600\n");
   ASSERT_FALSE(options);
