@@ -1,6 +1,7 @@
 """SIGHUP: what the file says from now on, and what is taken at start only."""
 import os
 import pathlib
+import re
 import shutil
 import signal
 
@@ -83,3 +84,30 @@ def test_a_program_that_is_being_looked_at_is_judged_by_the_new_configuration(tm
             assert row["state"] == "ignored", row
             assert "exclude" in row["reason"]
             assert daemon.stop()[0] == 0
+
+
+def test_a_bad_web_config_is_told(tmp_path):
+    """Nobody reads the log of a daemon whose certificate could not be renewed."""
+    config, web = tmp_path / "goheapd.yml", tmp_path / "web.yml"
+    config.write_text("mode: buckets\n")
+    web.write_text("http_server_config: {headers: {X-Frame-Options: deny}}\n")
+    with Daemon(os.getpid(), arguments=["--config", config, "--web.config.file", web]) as daemon:
+        def told():
+            metrics = daemon.metrics()
+            return [metrics.sum(f"goheapd_{name}_successful") for name in ("config_last_reload", "web_config_last_load")]
+
+        def reload(expected):
+            daemon.process.send_signal(signal.SIGHUP)
+            daemon.wait_until(lambda: told() == expected, "the reload is not told of")
+        assert told() == [1, 1]
+        web.write_text("http_server_configs: {}\n")
+        daemon.wait_until(lambda: told() == [1, 0], "a broken file goes unnoticed")
+        config.write_text("mode: buckets\noverhead-budget: 3\n")
+        reload([0, 0])
+        assert re.search(r"level=error .*configuration not reloaded.*http_server_configs", daemon.log())
+        assert "configuration reloaded" not in daemon.log()
+        assert daemon.metrics().sum("goheapd_overhead_budget_ratio") == pytest.approx(0.01)
+        assert daemon.get("/-/ready").headers["X-Frame-Options"] == "deny"
+        web.write_text("{}\n")
+        reload([1, 1])
+        assert daemon.metrics().sum("goheapd_overhead_budget_ratio") == pytest.approx(0.03)
