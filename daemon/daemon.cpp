@@ -39,6 +39,7 @@ Daemon::Daemon(DaemonOptions options, process::ProcFs proc)
     : options_(std::move(options)),
       proc_(std::move(proc)),
       redactor_(options_.settings.redact),
+      denied_(probe::own_capabilities().sys_ptrace),
       workers_(kWorkers) {}
 
 Expected<std::unique_ptr<Daemon>> Daemon::create(DaemonOptions options) {
@@ -260,6 +261,8 @@ void Daemon::publish(uint64_t now_ns) {
   status.lost_events.push_back({"span_sample_unfollowed", untracked_runs_});
   status.lost_events.push_back({"profile_dropped", dropped_profiles_});
   status.lost_events.push_back({"file_page_vanished", MappedFile::vanished_pages()});
+  status.denied_processes = denied_.count();
+  status.why_denied = denied_.why();
   if (pods_) status.kubernetes = pods_->status();
   status.refused_samplers =
       runtime_sampling_ ? runtime_sampling_->refusals() : RuntimeSampling::no_refusals();

@@ -31,6 +31,7 @@
 #include "daemon/base/pattern.h"
 #include "daemon/base/task_queue.h"
 #include "daemon/base/unique_fd.h"
+#include "daemon/denied_processes.h"
 #include "daemon/gobin/binary_cache.h"
 #include "daemon/k8s/pod_source.h"
 #include "daemon/opening_schedule.h"
@@ -132,6 +133,8 @@ class Daemon final : public exporters::ProfileSource {
   void on_stack(model::ExactStack stack);
   void take_exec_hints();
   void scan_processes();
+  void note_denied_processes();
+  void warn_of_missing_pids() const;
   void take_changes(const std::vector<process::ProcessChange>& changes);
   size_t sites_of_new_target() const;
   void open_later(const model::ProcessKey& key, uint32_t attempt);
@@ -228,6 +231,7 @@ class Daemon final : public exporters::ProfileSource {
   std::optional<probe::HitCost> hit_cost_;             // none: not measured
   std::unique_ptr<RuntimeSampling> runtime_sampling_;  // null: never asked for. Refers to proc_
   std::optional<process::Discovery> discovery_;
+  DeniedProcesses denied_;
   std::map<model::ProcessKey, std::unique_ptr<Target>> targets_;
   std::unordered_map<pid_t, model::ProcessKey> current_;                     // the present life of each pid
   std::multimap<uint64_t, std::pair<model::ProcessKey, uint32_t>> retries_;  // by time: process and attempt

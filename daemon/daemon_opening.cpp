@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "daemon/base/clock.h"
+#include "daemon/base/open_file.h"
 #include "daemon/daemon.h"
 
 namespace goheapd {
@@ -30,11 +31,34 @@ void Daemon::scan_processes() {
     return;
   }
   take_changes(*changes);
-  if (has_scanned_.exchange(true)) return;
+  note_denied_processes();
+  if (!has_scanned_.exchange(true)) warn_of_missing_pids();
+}
+
+void Daemon::note_denied_processes() {
+  std::vector<pid_t> pids = discovery_->denied();
+  size_t others = discovery_->programs();
+  if (const auto& asked = options_.settings.selection.pids; !asked.empty()) {
+    std::erase_if(pids, [&asked](pid_t pid) { return !asked.contains(pid); });
+    others = 0;  // are none of our business then
+  }
+  if (const auto line = denied_.update(pids.size(), others)) spdlog::warn("{}", *line);
+}
+
+void Daemon::warn_of_missing_pids() const {
   for (const pid_t pid : options_.settings.selection.pids) {
-    if (!current_.contains(pid))
+    if (current_.contains(pid)) continue;
+    const auto path = proc_.exe_path(pid);
+    const auto file = OpenFile::open(proc_.path(pid, "exe"));
+    if (!path && process::is_forbidden(path.error())) {
+      spdlog::warn("pid {} of --pid may not be looked at: {}", pid, denied_.why());
+    } else if (!file && process::is_forbidden(file.error())) {
+      spdlog::warn(
+          "pid {} of --pid runs a file that goheapd may not read: let it, or grant CAP_DAC_READ_SEARCH", pid);
+    } else {
       spdlog::warn("pid {} of --pid is no Go program, or there is no such process; goheapd waits for it",
                    pid);
+    }
   }
 }
 

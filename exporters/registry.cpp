@@ -1,5 +1,7 @@
 #include "exporters/registry.h"
 
+#include <utility>
+
 #include "exporters/api/endpoints.h"
 #include "exporters/gctrace/endpoints.h"
 #include "exporters/go_metrics/endpoints.h"
@@ -17,15 +19,15 @@ constexpr AddRoutes kExporters[] = {
     gctrace::add_routes,     // garbage collections
     go_metrics::add_routes,  // memory statistics of one program
     pprof::add_routes,       // profiles
-    prometheus_text::add_routes,
     web::add_routes,
 };
 
 }  // namespace
 
-http::Router all_routes(ProfileSource& source) {
+http::Router all_routes(ProfileSource& source, http::AskWebConfig web_config) {
   http::Router router;
   for (const AddRoutes add_routes : kExporters) add_routes(router, source);
+  prometheus_text::add_routes(router, source, std::move(web_config));
   return router;
 }
 

@@ -2,11 +2,12 @@
 #pragma once
 
 #include "exporters/http/router.h"
+#include "exporters/http/web_config.h"
 #include "exporters/source.h"
 
 namespace goheapd::exporters {
 
-// The routes of every exporter. `source` must outlive the router.
-http::Router all_routes(ProfileSource& source);
+// The routes of every exporter. `source` must outlive the router; `web_config` is asked for each answer to /metrics.
+http::Router all_routes(ProfileSource& source, http::AskWebConfig web_config = {});
 
 }  // namespace goheapd::exporters

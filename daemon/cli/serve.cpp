@@ -93,11 +93,18 @@ bool writes_to_targets(const ServeOptions& options) {
          (!options.data_dir.empty() && RuntimeSampling::has_journal(options.data_dir));
 }
 
-void reload(Daemon& daemon, const ServeOptions& at_start, int argc, const char* const* argv) {
+// All or nothing; but what is good in the web config is in force all the same, since each connection looks after it.
+void reload(Daemon& daemon, exporters::http::Server& server, const ServeOptions& at_start, int argc,
+            const char* const* argv) {
   auto options = parse_serve_options(argc, argv);
-  if (!options) {
+  const auto web = server.reload_web_config();
+  if (!options || !web) {
     daemon.reject_configuration();
-    spdlog::error("configuration not reloaded, the old one stays: {}", to_string(options.error()));
+    const auto log = [](const Error& error) {
+      spdlog::error("configuration not reloaded, the old one stays: {}", to_string(error));
+    };
+    if (!options) log(options.error());
+    if (!web) log(web.error());
     return;
   }
   set_up_logging_for(*options);
@@ -135,7 +142,9 @@ int serve(int argc, const char* const* argv) {
                                 .data_dir = options->data_dir,
                                 .on_round = [&manager](uint64_t now_ns) { manager->beat(now_ns); }});
   if (!daemon) return report(daemon.error());
-  if (auto serving = (*server)->serve(exporters::all_routes(**daemon)); !serving)
+  if (auto serving = (*server)->serve(
+          exporters::all_routes(**daemon, [&web = **server] { return web.web_config_status(); }));
+      !serving)
     return report(serving.error());
   for (const std::string& address : (*server)->addresses()) {
     spdlog::info("goheapd {} serves {}://{}/", kVersion, (*server)->uses_tls() ? "https" : "http", address);
@@ -149,7 +158,7 @@ int serve(int argc, const char* const* argv) {
     while (::read(fd, &info, sizeof info) == static_cast<ssize_t>(sizeof info)) {
       if (info.ssi_signo == SIGHUP) {
         manager->reloading();
-        reload(**daemon, *options, argc, argv);
+        reload(**daemon, **server, *options, argc, argv);
         manager->ready(serving);
         continue;
       }

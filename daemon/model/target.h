@@ -141,6 +141,8 @@ struct DaemonStatus {
   // Of the configuration: whether the last attempt to load it succeeded, and when one last did.
   bool config_loaded = true;
   int64_t config_loaded_wall_ns = 0;
+  uint64_t denied_processes = 0;  // that we may not look at, so nobody knows whether they are Go programs
+  std::string why_denied;         // and what to do, where there are some
   std::optional<KubernetesStatus> kubernetes;  // nullopt: no Kubernetes here
 };
 

@@ -4,6 +4,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 
@@ -92,6 +93,30 @@ std::vector<ProcessChange> Discovery::take_exits() {
   return changes;
 }
 
+std::vector<pid_t> Discovery::denied() const {
+  std::vector<pid_t> pids;
+  for (const auto& [pid, entry] : entries_) {
+    if (entry.denied) pids.push_back(pid);
+  }
+  return pids;
+}
+
+size_t Discovery::programs() const {
+  return static_cast<size_t>(std::count_if(entries_.begin(), entries_.end(),
+                                           [](const auto& entry) { return entry.second.has_program; }));
+}
+
+// That the file's own file system refuses (FUSE does, even root) is no matter of ours: the link to it can be read then.
+// Kernel threads and zombies have no program, but who may not look at them is not told so by that link.
+bool Discovery::is_denied(pid_t pid, const Error& of_exe) const {
+  if (!is_forbidden(of_exe)) return false;
+  const auto path = proc_->exe_path(pid);
+  if (path || !is_forbidden(path.error())) return false;
+  const auto stat = proc_->stat(pid);
+  if (!stat) return is_forbidden(stat.error());  // mounted with hidepid
+  return !stat->kernel_thread && stat->state != 'Z' && stat->state != 'X';
+}
+
 // Looks at one process and brings its entry up to date. `exec_known`: it has executed a program since the
 // entry's last check, even if nothing else shows it.
 void Discovery::check(pid_t pid, bool exec_known, std::vector<ProcessChange>& changes) {
@@ -106,9 +131,10 @@ void Discovery::check(pid_t pid, bool exec_known, std::vector<ProcessChange>& ch
   if (!exe) {
     // A zombie's exit, and that of a process that vanished just now, is told by its pidfd or by the next
     // scan.
-    if (!is_gone(exe.error())) ++counters_.denied;
+    entry.denied = is_denied(pid, exe.error());
     return;
   }
+  entry.denied = false;
   // The common case, and the one that must be cheap: nobody watches it and it still runs the same file.
   // Whether it is the same process does not matter, since both would be ignored... unless the judge ignored
   // only the process.

@@ -63,7 +63,6 @@ class Discovery {
     uint64_t scans = 0;
     uint64_t checks = 0;               // processes looked at (stat of /proc/PID/exe)
     uint64_t judged = 0;               // calls of the judge
-    uint64_t denied = 0;               // executables that we may not see: CAP_SYS_PTRACE is missing
     uint64_t without_exit_notice = 0;  // no pidfd to be had: their exit is noticed by the next scan
   };
 
@@ -87,6 +86,10 @@ class Discovery {
 
   const Counters& counters() const { return counters_; }
   size_t processes() const { return entries_.size(); }
+  // Of these, programs that we may not look at, as of the last look at each.
+  std::vector<pid_t> denied() const;
+  // ... and those that we have looked at.
+  size_t programs() const;
 
  private:
   struct Entry {
@@ -97,6 +100,7 @@ class Discovery {
     uint32_t checks = 0;
     bool has_program = false;  // false: kernel thread, zombie, or not visible to us
     bool watched = false;
+    bool denied = false;
     UniqueFd pidfd;  // only of watched processes
   };
 
@@ -104,6 +108,7 @@ class Discovery {
       : proc_(&proc), judge_(std::move(judge)), epoll_(std::move(epoll)) {}
 
   bool due(const Entry& entry, pid_t pid) const;
+  bool is_denied(pid_t pid, const Error& of_exe) const;
   void check(pid_t pid, bool exec_known, std::vector<ProcessChange>& changes);
   bool may_be_between_fork_and_exec(const ExeIdentity& exe, pid_t parent) const;
   void adopt(Entry& entry, std::vector<ProcessChange>& changes);

@@ -114,16 +114,32 @@ std::shared_ptr<const AccessControl::Current> AccessControl::current() {
   bool changed = false;
   for (const Stamp& stamp : stamps_) changed = changed || stamp_of(stamp.path) != stamp;
   if (!changed) return current_;
-  auto loaded = load(path_, stamps_);
-  if (!loaded) {
-    spdlog::error("web config file not taken over, the old one stays in force: {}",
-                  to_string(loaded.error()));
-  } else if ((loaded->tls != nullptr) != uses_tls_) {
-    spdlog::error("web config file not taken over: switching TLS on or off needs a restart");
-  } else {
-    current_ = std::make_shared<const Current>(std::move(*loaded));
-  }
+  if (const auto taken = take_over(); !taken) spdlog::error("{}", to_string(taken.error()));
   return current_;
+}
+
+Expected<void> AccessControl::take_over() {
+  auto loaded = load(path_, stamps_);
+  taken_over_ = loaded && (loaded->tls != nullptr) == uses_tls_;
+  if (!loaded) {
+    return fail("web config file not taken over, the old one stays in force: " + loaded.error().what,
+                loaded.error().subject, loaded.error().errno_value);
+  }
+  if (!taken_over_) return fail("web config file not taken over: switching TLS on or off needs a restart");
+  current_ = std::make_shared<const Current>(std::move(*loaded));
+  return {};
+}
+
+Expected<void> AccessControl::reload() {
+  const std::lock_guard lock(file_mutex_);
+  return path_.empty() ? Expected<void>() : take_over();
+}
+
+std::optional<WebConfigStatus> AccessControl::status() {
+  if (path_.empty()) return std::nullopt;
+  const auto now = current();  // as every connection does: what has changed counts
+  const std::lock_guard lock(file_mutex_);
+  return WebConfigStatus{taken_over_, now->tls ? certificate_end(*now->tls) : std::nullopt};
 }
 
 bool AccessControl::password_matches(const std::string& hash, const std::string& password,

@@ -33,6 +33,10 @@ class AccessControl {
   // Whether connections speak TLS. Decided by the file at start; a change needs a restart.
   bool uses_tls() const { return uses_tls_; }
   std::shared_ptr<const Current> current();
+  // Reads the file again, changed or not. Error: why the last good one stays in force.
+  Expected<void> reload();
+  // nullopt: there is no file.
+  std::optional<WebConfigStatus> status();
 
   // The answer that a request gets instead of what it asked for: 429, 401, or 503 when the client leaves or the server
   // stops while the request waits for its turn. nullopt: it may pass.
@@ -55,13 +59,15 @@ class AccessControl {
   // Also on failure, `stamps` has every file that was looked at: the next change of one is the time to try
   // again.
   static Expected<Current> load(const std::string& path, std::vector<Stamp>& stamps);
+  Expected<void> take_over();  // file_mutex_ is held
   bool password_matches(const std::string& hash, const std::string& password, std::stop_token stop);
 
   const std::string path_;
   bool uses_tls_ = false;
 
-  std::mutex file_mutex_;  // guards the two below
+  std::mutex file_mutex_;  // guards the three below
   std::shared_ptr<const Current> current_;
+  bool taken_over_ = true;  // what the file said when it was last read
   std::vector<Stamp> stamps_;
 
   // bcrypt is slow on purpose: one at a time, so that guessing cannot take every core, and good ones

@@ -19,7 +19,7 @@ using BeastRequest = boost::beast::http::request<boost::beast::http::empty_body>
 std::optional<Response> answer_to_bad_head(const boost::system::error_code& error);
 
 // Our request, as far as it is in the head; or the answer that it gets, because HTTP asks for more than Beast
-// checks: one Host header, a target that is a valid path.
+// checks: one Host header, a target that is a valid path, a Transfer-Encoding that tells where the body ends.
 tl::expected<Request, Response> to_request(const BeastRequest& message);
 
 // Status line and headers of the answer to a request of that HTTP version (10 or 11); the body follows unless

@@ -111,6 +111,7 @@ class Server::Impl {
 
   const std::vector<std::string>& addresses() const { return addresses_; }
   bool uses_tls() const { return access_->uses_tls(); }
+  AccessControl& access() const { return *access_; }
 
  private:
   void take_steps() {
@@ -226,6 +227,8 @@ Expected<std::unique_ptr<Server>> Server::start(const ServerOptions& options, Ro
 
 const std::vector<std::string>& Server::addresses() const { return impl_->addresses(); }
 bool Server::uses_tls() const { return impl_->uses_tls(); }
+Expected<void> Server::reload_web_config() { return impl_->access().reload(); }
+std::optional<WebConfigStatus> Server::web_config_status() const { return impl_->access().status(); }
 void Server::stop() { impl_->stop(); }
 
 }  // namespace goheapd::exporters::http

@@ -12,12 +12,14 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "daemon/base/expected.h"
 #include "exporters/http/limits.h"
 #include "exporters/http/router.h"
+#include "exporters/http/web_config.h"
 
 namespace goheapd::exporters::http {
 
@@ -44,6 +46,12 @@ class Server {
   // As the kernel bound them, e.g. "127.0.0.1:9786", in the order of the options.
   const std::vector<std::string>& addresses() const;
   bool uses_tls() const;
+
+  // Reads the web configuration file again, which each connection does only when it has changed. Error: why the last good one
+  // stays in force.
+  Expected<void> reload_web_config();
+  // nullopt: there is no such file.
+  std::optional<WebConfigStatus> web_config_status() const;
 
   // Ends running requests, closes everything and joins every thread; handlers that wait see Request::stop.
   // A second call does nothing.

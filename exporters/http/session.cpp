@@ -158,7 +158,10 @@ class SessionOver : public Session, public std::enable_shared_from_this<SessionO
     const BeastRequest& message = parser_->get();
     version_ = message.version();
     head_only_ = message.method() == beast::http::verb::head;
-    keep_alive_ = message.keep_alive() && parser_->is_done() && answered_ + 1 < kMaxRequests;
+    // Whatever Beast makes of it, a Transfer-Encoding is about a body.
+    const bool has_body =
+        !parser_->is_done() || message.find(beast::http::field::transfer_encoding) != message.end();
+    keep_alive_ = message.keep_alive() && !has_body && answered_ + 1 < kMaxRequests;
     auto request = to_request(message);
     parser_.reset();
     if (!request) return send(std::move(request.error()), false);

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <ctime>
 #include <fstream>
 #include <iterator>
 #include <string>
@@ -228,6 +229,13 @@ Expected<SslContext> make_tls_context(const TlsSettings& settings) {
   return use_certificate(std::move(context), settings)
       .and_then([&](SslContext&& ready) { return use_client_ca(std::move(ready), settings); })
       .and_then([&](SslContext&& ready) { return set_algorithms(std::move(ready), settings); });
+}
+
+std::optional<int64_t> certificate_end(const SSL_CTX& context) {
+  const X509* const leaf = SSL_CTX_get0_certificate(&context);
+  std::tm end{};
+  if (leaf == nullptr || ASN1_TIME_to_tm(X509_get0_notAfter(leaf), &end) != 1) return std::nullopt;
+  return ::timegm(&end);
 }
 
 bool peer_is_allowed(SSL& connection, const TlsSettings& settings) {

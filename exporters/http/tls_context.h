@@ -3,7 +3,9 @@
 
 #include <openssl/ssl.h>
 
+#include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "daemon/base/expected.h"
 #include "exporters/http/web_config.h"
@@ -18,6 +20,9 @@ using SslContext = std::unique_ptr<SSL_CTX, FreeSslContext>;
 // Reads certificate, key and CA. Fails on anything that could not serve: a key of another certificate, an
 // unknown cipher suite or curve, a CA file without certificates.
 Expected<SslContext> make_tls_context(const TlsSettings& settings);
+
+// When the server's certificate ends to be valid, in seconds since 1970.
+std::optional<int64_t> certificate_end(const SSL_CTX& context);
 
 // After the handshake: whether the client's certificate has one of client_allowed_sans (true where none are
 // given).

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -51,6 +52,15 @@ struct WebConfig {
   std::map<std::string, std::string> headers;
   RateLimit rate_limit;
 };
+
+// How the file in force does.
+struct WebConfigStatus {
+  bool taken_over = true;                          // what it said when it was last read
+  std::optional<int64_t> certificate_ends_wall_s;  // seconds since 1970; nullopt: plain HTTP
+};
+
+// nullopt: there is no file.
+using AskWebConfig = std::function<std::optional<WebConfigStatus>()>;
 
 // `directory` is where relative paths start. Unknown and repeated keys are errors, as in the toolkit: a
 // typing error must not leave a server open. http2 is accepted and means nothing: every client can also speak

@@ -312,6 +312,10 @@ std::vector<MetricFamily> TargetCollector::Collect() const {
   families.push_back(single("goheapd_targets_without_series",
                             "Attached processes that have no series of their own because there are too many.",
                             MetricType::Gauge, static_cast<double>(attached - targets.size())));
+  families.push_back(single("goheapd_processes_denied",
+                            "Processes that goheapd may not look at, mostly for want of CAP_SYS_PTRACE: Go "
+                            "programs among them are not found.",
+                            MetricType::Gauge, static_cast<double>(status.denied_processes)));
   families.push_back(single("goheapd_overhead_budget_ratio",
                             "The share of a target's CPU time that probes may take, as configured, 0 to 1.",
                             MetricType::Gauge, status.overhead_budget_ratio));

@@ -151,6 +151,10 @@ http::Response serve_page(ProfileSource& source, const http::Request& request) {
   std::string& html = response.body;
   html = http::html_head("goheapd") + "<h1>goheapd " + text(status.version) + "</h1>\n";
   if (health.not_ready) html += "<p><strong>Not ready:</strong> " + text(*health.not_ready) + "</p>\n";
+  if (status.denied_processes != 0) {
+    html += "<p><strong>Processes that may not be looked at, so that Go programs among them are not found: " +
+            std::to_string(status.denied_processes) + ".</strong> " + text(status.why_denied) + "</p>\n";
+  }
   if (!targets.empty() && targets.front().state == model::TargetState::attached) {
     html += "<p>Try</p>\n<pre>go tool pprof -top " + own_address(request) + "/targets/" +
             std::to_string(targets.front().process.pid) + "/debug/pprof/heap</pre>\n";

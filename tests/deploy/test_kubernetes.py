@@ -2,6 +2,7 @@
 import json
 import re
 import shutil
+import subprocess
 
 import pytest
 import yaml
@@ -14,6 +15,8 @@ HELM = OPERATIONS / "helm" / "helm"
 KUBECTL = OPERATIONS / "helm" / "kubectl"
 OVERLAYS = sorted(file.parent.name for file in (DEPLOY / "kubernetes").glob("*/kustomization.yaml"))
 VALUES = sorted(file.name for file in (CHART / "ci").glob("*-values.yaml"))
+# As the values of everything-values.yaml, with the other one of the two monitors.
+OTHER_MONITOR = ["--set", "prometheus.podMonitor.enabled=false,prometheus.serviceMonitor.enabled=true"]
 LEAST = ["BPF", "PERFMON", "SYS_PTRACE"]
 
 
@@ -33,6 +36,10 @@ def daemon_set(text):
 
 def flags():
     return set(re.findall(r"--([a-z][a-z.-]*)", run(GOHEAPD, "serve", "--help")))
+
+
+# What has a value of its own in the chart, or no place in a file.
+ELSEWHERE = {"web.listen-address", "web.config.file", "config", "pid", "data-dir", "kubernetes", "version", "help"}
 
 
 def check_daemon_set(text):
@@ -140,7 +147,10 @@ def test_chart_options_have_effect():
     text = rendered("everything-values.yaml")
     objects = {(o["kind"], o["metadata"]["name"]): o for o in yaml.safe_load_all(text) if o}
     kinds = {kind for kind, _ in objects}
-    assert {"PodMonitor", "ServiceMonitor", "PrometheusRule", "NetworkPolicy", "Service"} <= kinds
+    assert {"PodMonitor", "PrometheusRule", "NetworkPolicy", "Service"} <= kinds and "ServiceMonitor" not in kinds
+    others = rendered("everything-values.yaml", *OTHER_MONITOR)
+    assert not any(o["kind"] == "PodMonitor" for o in yaml.safe_load_all(others) if o)
+    objects |= {(o["kind"], o["metadata"]["name"]): o for o in yaml.safe_load_all(others) if o}
     pod = daemon_set(text)["spec"]["template"]
     container, = pod["spec"]["containers"]
     assert container["image"].startswith("registry.example/team/goheapd@sha256:")
@@ -179,7 +189,7 @@ def test_alerts_know_the_monitors_jobs():
     cases = [(renamed, "goheapd"), (rendered("everything-values.yaml", "--set", "prometheus.job=a.b"), "a.b"),
              (rendered("everything-values.yaml", "--set", "prometheus.rules.job=one|goheapd"), "goheapd")]
     for text, job in cases:
-        assert jobs_of_monitors(text) == [job, job]
+        assert jobs_of_monitors(text) == [job]
         assert re.fullmatch(watched(text), job)
     assert not re.fullmatch(watched(cases[1][0]), "acb")
     in_file = (DEPLOY / "prometheus" / "goheapd-alerts.rules.yml").read_text()
@@ -218,6 +228,75 @@ def test_chart_refuses_mistakes(setting):
     assert "schema" in output
 
 
+@pytest.mark.parametrize("setting", ["nameOverride=Heap", "nameOverride=heap-", "fullnameOverride=a.b", "fullnameOverride=" + 64 * "x",
+                                     "resources.requests.cpu=fast", "resources.requests.memory=128MB", "resources.limits.memory=-1Gi",
+                                     "resources.limits.memory={1Gi}"])
+def test_chart_refuses_what_kubernetes_would(setting):
+    assert "schema" in run(HELM, "template", "probe", CHART, "--set", setting, fails=True)
+
+
+def test_chart_takes_names_and_quantities():
+    run(HELM, "template", "probe", CHART, "--set", f"nameOverride=1h,fullnameOverride={63 * 'x'},resources.requests.cpu=0.5,"
+        "resources.requests.memory=1.5Gi,resources.limits.cpu=2,resources.limits.memory=1e9,resources.limits.ephemeral-storage=100M")
+
+
+def test_chart_wants_one_monitor():
+    assert "not both" in run(HELM, "template", "probe", CHART, "-f", CHART / "ci/everything-values.yaml", "--set",
+                             "prometheus.serviceMonitor.enabled=true", fails=True)
+
+
+# By key: what goheapd takes, and what the chart finds wrong before goheapd does.
+VALUES_OF_KEYS = {
+    "mode": (["auto", "buckets", ["exact"]], ["Auto", "", ["auto", "exact"], [], {"a": "b"}, 1]),
+    "live-heap": ([True, False, "true", "YES", "off", 1, 0, "1", [True]], ["maybe", "", []]),
+    "include": (["^/usr/", "", [], ["a", "b"], [1, True], 5], [{"a": "b"}, [["a"]], [None]]),
+    "exclude": ([[], "x"], [{}]),
+    "allow-runtime-sampling": ([["^/app/"], []], [{}]),
+    "runtime-sampling-memory": ([2, 1048576, "16", "0x10", "+16", " 16", [16]], [1, 1048577, 1.5, True, "1.5", "", [], "1_000"]),
+    "overhead-budget": ([0.001, 1, 100, "1", ".5", "1e1", "1.", [2]], [0.0001, 101, True, "1%", "", "inf", []]),
+    "log.level": (["debug", "warn"], ["trace", "INFO", "warning"]),
+    "log.format": (["json", "logfmt"], ["text"]),
+    "exited-retention": (["10m", "1m30s", "1m 30s", "1 h", ".5s", "0", 0, "0s", "-0s", "+5s", "5us", "5µs", " 5 m s", ["10m"]],
+                         [5, 0.5, "5", "1d", "", "m", True, [], ["1m", "2m"]]),
+    "top-sites": ([0, 1000, "5"], [-1, 1001, "", "many", 0.5]),
+    "redact": ([[], ["acme/[a-z]+"]], [{}]),
+    "seccomp.off": (["", "an older kernel", 5], [["a", "b"], []]),
+    "kubernetes.node": (["n", ""], [["a", "b"], {}]),
+    "kubernetes.api-server": (["https://a", "https://a:1/", "https://[::1]:6443", ""], ["http://a", "a", "https://", "https://a/b"]),
+    "kubernetes.token-file": (["/x"], [[]]),
+    "kubernetes.ca-file": (["/x"], [[]]),
+    "kubernetes.log-dir": (["/x"], [[]]),
+    "kubernetes.namespace": ([[], "a", ["a", "b"], 5], [{}]),
+    "kubernetes.exclude-namespace": ([["a"], []], [[{}]]),
+    "kubernetes.pod-selector": ([[], "app in (a, b)", ["a=b", "!c"]], [{}]),
+}
+
+
+def takes(key, value, folder):
+    """Whether goheapd would start with it: then it is this file that it misses."""
+    (folder / "goheapd.yml").write_text(yaml.safe_dump({key: value}, allow_unicode=True))
+    result = subprocess.run([GOHEAPD, "serve", "--config", folder / "goheapd.yml", "--web.config.file", folder / "none",
+                             "--data-dir", folder], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    assert result.returncode in (1, 2), (key, value, result)
+    assert (result.returncode == 1) == ("web config file cannot be read" in result.stderr), (key, value, result.stderr)
+    return result.returncode == 1
+
+
+@pytest.mark.parametrize("key", VALUES_OF_KEYS)
+def test_chart_judges_values_as_goheapd_does(key, tmp_path):
+    good, bad = VALUES_OF_KEYS[key]
+
+    def template(value, **how):
+        (tmp_path / "values.yaml").write_text(yaml.safe_dump({"config": {key: value}, "dataDir": {"hostPath": "/d"}}, allow_unicode=True))
+        return run(HELM, "template", "probe", CHART, "-f", tmp_path / "values.yaml", **how)
+    for value in good:
+        assert takes(key, value, tmp_path), (key, value)
+        template(value)
+    for value in bad:
+        assert not takes(key, value, tmp_path), (key, value)
+        assert "schema" in template(value, fails=True), (key, value)
+
+
 def test_chart_wants_a_place_for_notes():
     output = run(HELM, "template", "probe", CHART, "--set", "config.allow-runtime-sampling={^/app/}", fails=True)
     assert "needs dataDir.hostPath" in output
@@ -227,10 +306,8 @@ def test_chart_wants_a_place_for_notes():
 
 def test_chart_knows_every_key_of_the_configuration():
     schema = json.loads((CHART / "values.schema.json").read_text())
-    # What has a value of its own, or no place in a file.
-    elsewhere = {"web.listen-address", "web.config.file", "config", "pid", "data-dir", "kubernetes", "version", "help"}
-    assert elsewhere <= flags()
-    assert set(schema["properties"]["config"]["propertyNames"]["enum"]) == flags() - elsewhere
+    assert ELSEWHERE <= flags()
+    assert set(schema["properties"]["config"]["properties"]) == set(VALUES_OF_KEYS) == flags() - ELSEWHERE
 
 
 def test_one_version():

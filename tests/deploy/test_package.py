@@ -100,7 +100,16 @@ def test_installs_where_no_systemd_runs(package, tmp_path):
     assert (root / "etc/systemd/system/multi-user.target.wants/goheapd.service").is_symlink()
     run(*chroot, "goheapd", "--version")
     run(*chroot, "getent", "group", "goheapd")
-    run(*chroot, "dpkg", "--purge", "goheapd")
+    # What somebody has put there is theirs, and keeps its group: the number of one that is gone is the next one's.
+    key = root / "etc/goheapd/web.key"
+    key.write_text("private")
+    run(*chroot, "chgrp", "goheapd", "/etc/goheapd/web.key")
+    assert "the group goheapd stays" in run(*chroot, "dpkg", "--purge", "goheapd")
+    assert key.read_text() == "private"
+    run(*chroot, "getent", "group", "goheapd")
+    key.unlink()
+    run(*chroot, "dpkg", "-i", "/goheapd.deb")
+    assert "stays" not in run(*chroot, "dpkg", "--purge", "goheapd")
     run(*chroot, "getent", "group", "goheapd", fails=True)
     assert not [file for file in root.rglob("*goheapd*") if file.name != "goheapd.deb"]
     shutil.rmtree(root)

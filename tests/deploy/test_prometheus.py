@@ -17,7 +17,8 @@ RULES = sorted((DEPLOY / "prometheus").glob("*.rules.yml"))
 DASHBOARDS = sorted((DEPLOY / "grafana").glob("*.json"))
 RULE_TESTS = sorted((TREE / "tests/deploy/prometheus").glob("*.test.yml"))
 # There only where a cgroup sets a limit, or is not the root.
-MAY_BE_MISSING = {"goheapd_memory_limit_bytes", "goheapd_memory_usage_bytes"}
+MAY_BE_MISSING = {"goheapd_memory_limit_bytes", "goheapd_memory_usage_bytes",
+                  "goheapd_web_certificate_not_after_timestamp_seconds"}   # without TLS
 FROM_PROMETHEUS = {"up"}
 NAME = re.compile(r"\b(?:[a-z]+:)?(?:goheapd|process|go)_[a-z0-9_]+(?::[a-z0-9_]+)?\b|\bup\b")
 
@@ -52,6 +53,7 @@ def fleet(tmp_path_factory):
                                   "http_sd_configs": [{"url": f"http://127.0.0.1:{daemon_port}/api/v1/sd",
                                                        "refresh_interval": "1s"}]},
                                  {"job_name": "itself", "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}]}
+    (folder / "web.yml").write_text("{}")
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
     log = open(folder / "log", "w")
     prometheus = subprocess.Popen(
@@ -59,7 +61,8 @@ def fleet(tmp_path_factory):
          f"--web.listen-address=127.0.0.1:{port}"], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
         env={**os.environ, "GOMEMLIMIT": "4GiB"})   # what is shown of a limit needs one
     try:
-        with Daemon(prometheus.pid, arguments=["--web.listen-address", f"127.0.0.1:{daemon_port}"]) as daemon:
+        with Daemon(prometheus.pid, arguments=["--web.listen-address", f"127.0.0.1:{daemon_port}",
+                                               "--web.config.file", folder / "web.yml"]) as daemon:
             daemon.wait_for_state(prometheus.pid)
 
             def ask(expression):
@@ -199,7 +202,8 @@ def test_every_rule_can_be_evaluated(fleet):
     _, ask = fleet
     for rule in rules():
         ask(rule["expr"])
-    for healthy in ("GoheapdDown", "GoheapdConfigReloadFailed", "GoheapdCannotAttach", "GoheapdTargetsWithoutSeries"):
+    for healthy in ("GoheapdDown", "GoheapdConfigReloadFailed", "GoheapdCannotAttach", "GoheapdMayNotLook",
+                    "GoheapdTargetsWithoutSeries"):
         assert not ask(next(rule["expr"] for rule in rules() if rule.get("alert") == healthy)), healthy
 
 

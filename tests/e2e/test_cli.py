@@ -7,11 +7,13 @@ import re
 import signal
 import stat
 import subprocess
+import tempfile
 import time
+import urllib.error
 
 import pytest
-from harness import golang, pprof
-from harness.daemon import GOHEAPD, free_port
+from harness import golang, pprof, waiting
+from harness.daemon import GOHEAPD, Metrics, fetch, free_port
 from harness.target import Target
 
 
@@ -50,6 +52,65 @@ def test_version():
                                        ["serve", "--pid", "x"], ["record"], ["inspect"]])
 def test_usage_errors(arguments):
     fails_with(2, *arguments)
+
+
+@contextlib.contextmanager
+def serving(*arguments, prefix=()):
+    """`goheapd serve` under a command that takes something away from it, and what it logs."""
+    url = f"http://127.0.0.1:{free_port()}"
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen([*prefix, GOHEAPD, "serve", "--web.listen-address", url.removeprefix("http://"), *map(str, arguments)],
+                                   stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+
+        def logged():
+            log.seek(0)
+            return log.read()
+
+        def ready():
+            assert process.poll() is None, logged()
+            try:
+                return fetch(url + "/-/ready").status == 200
+            except (urllib.error.URLError, ConnectionError):
+                return False
+        try:
+            waiting.wait_for(ready, "goheapd does not become ready", 60)
+            yield url, logged
+        finally:
+            process.kill()
+            process.wait()
+
+
+WITHOUT_PTRACE = ["setpriv", "--bounding-set", "-all,+bpf,+perfmon", "--inh-caps", "-all"]
+
+
+def denied_by(url):
+    return Metrics.parse(fetch(url + "/metrics").text).sum("goheapd_processes_denied")
+
+
+def wait_for_denied(url):
+    """It publishes anew what is older than a tenth of a second."""
+    waiting.wait_for(lambda: denied_by(url), "no process is denied", 20)
+    return denied_by(url)
+
+
+def test_serve_that_may_not_look_says_so():
+    """It would find nothing and look as if there were nothing to find."""
+    with Target.of(24) as target, serving("--mode", "buckets", "--include", "^/nowhere/", prefix=WITHOUT_PTRACE) as (url, logged):
+        wait_for_denied(url)
+        page = fetch(url + "/").text
+        assert "may not be looked at" in page and "CAP_SYS_PTRACE" in page, page
+        warnings = [line for line in logged().splitlines() if "CAP_SYS_PTRACE" in line]
+        assert len(warnings) == 1 and "level=warn" in warnings[0], logged()
+        with serving("--mode", "buckets", "--pid", target.pid, prefix=WITHOUT_PTRACE) as (one, told):
+            assert f"pid {target.pid} of --pid may not be looked at" in told() and "is no Go program" not in told(), told()
+            assert wait_for_denied(one) == 1
+
+
+def test_serve_that_may_look_says_nothing_of_it():
+    with serving("--mode", "buckets", "--include", "^/nowhere/") as (url, logged):
+        time.sleep(0.5)   # more scans than one are not needed, and what they say is published by then
+        assert denied_by(url) == 0
+        assert "looked at" not in logged() + fetch(url + "/").text
 
 
 def test_address_in_use():

@@ -1,4 +1,5 @@
 """SIGHUP: what the file says from now on, and what is taken at start only."""
+import contextlib
 import os
 import pathlib
 import re
@@ -83,25 +84,56 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def test_a_program_that_is_being_looked_at_is_judged_by_the_new_configuration(tmp_path):
-    """A worker has the configuration of when it began; here it needs a second or more for it."""
+def test_programs_that_are_being_looked_at_are_judged_by_the_new_configuration(tmp_path):
+    """A worker has the configuration of when it began; many programs at once keep the workers busy for a while."""
     config = tmp_path / "goheapd.yml"
-    slow = "/(a+)+b$|/a+$"   # tries every way to divide the name below, before it matches
     config.write_text("mode: sampled\n")
-    binary = tmp_path / ("a" * 24)
-    shutil.copy(golang.build(24), binary)
-    with Daemon(arguments=["--config", config, "--include", slow]) as daemon:
+    binaries = [tmp_path / f"program-{i}" for i in range(40)]  # each file is looked into anew
+    for binary in binaries:
+        shutil.copy(golang.build(24), binary)
+    with Daemon(arguments=["--config", config, "--include", f"^{tmp_path}/program-"]) as daemon:
         def reloaded():
             return daemon.metrics().sum("goheapd_config_last_reload_success_timestamp_seconds")
 
         loaded_first = reloaded()
+        config.write_text("mode: sampled\nexclude: ['/program-[0-9]+$']\n")
         before = cpu_seconds(daemon.process.pid)
-        with Target(binary) as target:
-            daemon.wait_until(lambda: cpu_seconds(daemon.process.pid) > before + 0.3, "the program is not looked at")
-            config.write_text("mode: sampled\nexclude: ['/a+$']\n")
+        with contextlib.ExitStack() as stack:
+            pids = [stack.enter_context(Target(binary)).pid for binary in binaries]
+            daemon.wait_until(lambda: cpu_seconds(daemon.process.pid) > before + 0.05, "nothing is looked at")
             daemon.process.send_signal(signal.SIGHUP)
             daemon.wait_until(lambda: reloaded() > loaded_first, "it does not reload")
-            row = daemon.wait_until(lambda: daemon.targets().get(target.pid), "it is never seen", timeout=60)
-            assert row["state"] == "ignored", row
-            assert "exclude" in row["reason"]
+
+            def are_ignored():
+                rows = daemon.targets()
+                return all(pid in rows and rows[pid]["state"] == "ignored" and "exclude" in rows[pid]["reason"]
+                           for pid in pids)
+            daemon.wait_until(are_ignored, "some are not judged anew", timeout=60)
             assert daemon.stop()[0] == 0
+
+
+def test_a_bad_web_config_is_told(tmp_path):
+    """Nobody reads the log of a daemon whose certificate could not be renewed."""
+    config, web = tmp_path / "goheapd.yml", tmp_path / "web.yml"
+    config.write_text("mode: buckets\n")
+    web.write_text("http_server_config: {headers: {X-Frame-Options: deny}}\n")
+    with Daemon(os.getpid(), arguments=["--config", config, "--web.config.file", web]) as daemon:
+        def told():
+            metrics = daemon.metrics()
+            return [metrics.sum(f"goheapd_{name}_successful") for name in ("config_last_reload", "web_config_last_load")]
+
+        def reload(expected):
+            daemon.process.send_signal(signal.SIGHUP)
+            daemon.wait_until(lambda: told() == expected, "the reload is not told of")
+        assert told() == [1, 1]
+        web.write_text("http_server_configs: {}\n")
+        daemon.wait_until(lambda: told() == [1, 0], "a broken file goes unnoticed")
+        config.write_text("mode: buckets\noverhead-budget: 3\n")
+        reload([0, 0])
+        assert re.search(r"level=error .*configuration not reloaded.*http_server_configs", daemon.log())
+        assert "configuration reloaded" not in daemon.log()
+        assert daemon.metrics().sum("goheapd_overhead_budget_ratio") == pytest.approx(0.01)
+        assert daemon.get("/-/ready").headers["X-Frame-Options"] == "deny"
+        web.write_text("{}\n")
+        reload([1, 1])
+        assert daemon.metrics().sum("goheapd_overhead_budget_ratio") == pytest.approx(0.03)

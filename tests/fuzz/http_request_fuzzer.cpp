@@ -39,7 +39,9 @@ std::vector<std::string> seeds() {
        {"Accept: text/plain;version=0.0.4;q=0.3,application/openmetrics-text;q=1.5, */*;q=\r\n",
         "Accept-Encoding: gzip;q=0, identity;q=0\r\n", "Accept-Encoding: , ;q, gzip ; q = 1\r\n",
         "Authorization: Basic \r\nAuthorization: Bearer x\r\n", "Content-Length: 18446744073709551616\r\n",
-        "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n", "Expect: 100-continue\r\n",
+        "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n", "Transfer-Encoding: gzip, ,chunked\r\n",
+        "Transfer-Encoding: xchunked\r\n",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: gzip;a=\",chunked\r\n", "Expect: 100-continue\r\n",
         "Connection: close, upgrade\r\nUpgrade: h2c\r\n", "X: a\r\n b\r\n", "Host: other\r\n"})
     add("GET /metrics HTTP/1.1", fields);
   for (const char* first_line :

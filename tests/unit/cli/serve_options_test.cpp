@@ -81,10 +81,13 @@ TEST_F(ServeOptionsTest, AnEmptyListIsNone) {
   EXPECT_NE(to_string(nowhere.error()).find("web.listen-address: needs at least one value (line 2)"),
             std::string::npos)
       << to_string(nowhere.error());
-  const auto single = parse({}, "mode: []\n");
-  ASSERT_FALSE(single);
-  EXPECT_NE(to_string(single.error()).find("mode: takes one value (line 1)"), std::string::npos)
-      << to_string(single.error());
+  for (const char* key : {"mode", "live-heap", "top-sites", "seccomp.off", "data-dir"}) {
+    const auto single = parse({}, std::string(key) + ": []\n");
+    ASSERT_FALSE(single) << key;
+    EXPECT_NE(to_string(single.error()).find(std::string(key) + ": takes one value (line 1)"),
+              std::string::npos)
+        << to_string(single.error());
+  }
 }
 
 TEST_F(ServeOptionsTest, ATimeNeedsAUnit) {

@@ -266,6 +266,8 @@ model::DaemonStatus FixedSource::status() {
   status.refused_samplers = {{"address", 0}, {"journal", 1}};
   status.kubernetes = {110, 2, true, 3, 41, {{"connection", 5}, {"denied", 0}}};
   status.overhead_budget_ratio = 0.01;
+  status.denied_processes = 3;
+  status.why_denied = "CAP_SYS_PTRACE is missing: grant it";
   status.config_loaded = false;
   status.config_loaded_wall_ns = 1'795'000'000'500'000'000;
   return status;

@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <map>
 
@@ -296,6 +297,48 @@ TEST_F(RealWorld, ExitIsToldAtOnce) {
   EXPECT_EQ(exits[0].kind, Kind::exited);
   EXPECT_EQ(exits[0].process.key, (*changes)[0].process.key);
   EXPECT_FALSE(readable(discovery.exit_fd(), 0));
+}
+
+// Under another user, who has no capabilities: 0 if what it finds denied is right, else which of the checks was not.
+int what_is_wrong_as_nobody(const ProcFs& proc, pid_t of_root, pid_t zombie, const std::string& hidden_file) {
+  if (::geteuid() == 0 && (::setresgid(65534, 65534, 65534) != 0 || ::setresuid(65534, 65534, 65534) != 0))
+    return 2;
+  auto discovery = Discovery::create(proc, [](const auto&) { return Interest::ignore_process; });
+  if (!discovery || !discovery->scan()) return 3;
+  const auto denied = discovery->denied();
+  const auto has = [&denied](pid_t pid) {
+    return std::find(denied.begin(), denied.end(), pid) != denied.end();
+  };
+  if (!has(of_root)) return 4;
+  if (has(zombie) || has(::getpid())) return 5;
+  for (const pid_t pid : denied) {
+    const auto stat = proc.stat(pid);
+    if (stat && stat->kernel_thread) return 6;
+  }
+  // A file that its own file system hides, as FUSE does from root, too.
+  FakeProc fake;
+  fake.put(kPid, {.exe = hidden_file});
+  const ProcFs other = *ProcFs::open(fake.root());
+  if (const auto exe = other.exe(kPid); exe || !is_forbidden(exe.error())) return 7;
+  auto of_fake = Discovery::create(other, [](const auto&) { return Interest::ignore_process; });
+  return of_fake && of_fake->scan() && of_fake->denied().empty() ? 0 : 8;
+}
+
+TEST_F(RealWorld, WhatMayNotBeLookedAtIsKnown) {
+  const pid_t zombie = ::fork();
+  if (zombie == 0) ::_exit(0);
+  siginfo_t info{};
+  ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(zombie), &info, WEXITED | WNOWAIT), 0);
+  FakeProc hidden;  // a directory that nobody else may enter
+  const std::string file = hidden.executable("hidden");
+  const pid_t of_root = ::geteuid() == 0 ? ::getpid() : 1;
+  const pid_t nobody = ::fork();
+  if (nobody == 0) ::_exit(what_is_wrong_as_nobody(proc_, of_root, zombie, file));
+  int status = 0;
+  ASSERT_EQ(::waitpid(nobody, &status, 0), nobody);
+  EXPECT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 0);
+  ::waitpid(zombie, nullptr, 0);
 }
 
 TEST_F(RealWorld, ManyExitsAtOnce) {

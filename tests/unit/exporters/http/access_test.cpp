@@ -8,6 +8,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <csignal>
+#include <ctime>
 #include <mutex>
 #include <thread>
 
@@ -129,6 +130,49 @@ TEST_F(HttpAccess, ABrokenOrMissingFileDoesNotOpenTheDoor) {
   EXPECT_EQ(basic_status("alice", "secret"), 200);
   directory_.write("web.yml", "{}\n");
   EXPECT_EQ(basic_status("nobody", ""), 200);
+}
+
+TEST_F(HttpAccess, ItIsToldWhetherTheFileWasTakenOver) {
+  write_server_certificate(server_);
+  const std::string good = "tls_server_config: {cert_file: server.crt, key_file: server.key}\n";
+  const auto server = start(good);
+  ASSERT_TRUE(server);
+  const auto taken_over = [&server] { return server->web_config_status()->taken_over; };
+  EXPECT_TRUE(taken_over());
+  // Test certificates are good for an hour.
+  const std::time_t now = std::time(nullptr);
+  EXPECT_GT(server->web_config_status()->certificate_ends_wall_s.value_or(0), now + 3000);
+  EXPECT_LT(server->web_config_status()->certificate_ends_wall_s.value_or(0), now + 3700);
+  // Without anybody who connects, told to read it or not; and until it is mended.
+  directory_.write("web.yml", "tls_server_configs: {}\n");
+  EXPECT_FALSE(taken_over());
+  for (int i = 0; i < 2; ++i) {
+    const auto reloaded = server->reload_web_config();
+    ASSERT_FALSE(reloaded);
+    EXPECT_NE(to_string(reloaded.error()).find("tls_server_configs"), std::string::npos);
+    EXPECT_FALSE(taken_over());
+  }
+  directory_.write("web.yml", good);
+  EXPECT_TRUE(taken_over());
+  directory_.write("server.key", client_.key_pem());  // of another certificate
+  EXPECT_FALSE(taken_over());
+  EXPECT_TRUE(tls_client()->Get("/hello"));
+  write_server_certificate(server_);
+  EXPECT_TRUE(server->reload_web_config());
+  EXPECT_TRUE(taken_over());
+  directory_.write("web.yml", "{}\n");  // TLS off wants a restart
+  EXPECT_FALSE(server->reload_web_config());
+  EXPECT_FALSE(taken_over());
+}
+
+TEST_F(HttpAccess, WithoutAFileNothingIsToldOfIt) {
+  const auto server = Server::start({{"127.0.0.1:0"}, "", 16}, Router());
+  ASSERT_TRUE(server);
+  EXPECT_FALSE((*server)->web_config_status());
+  EXPECT_TRUE((*server)->reload_web_config());
+  const auto clear = start("{}\n");
+  EXPECT_TRUE(clear->web_config_status()->taken_over);
+  EXPECT_FALSE(clear->web_config_status()->certificate_ends_wall_s);
 }
 
 TEST_F(HttpAccess, ConfiguredHeadersAreOnEveryAnswer) {

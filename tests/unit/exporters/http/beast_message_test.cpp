@@ -53,6 +53,30 @@ TEST(HttpHead, IsRefusedWhenItIsNotHttp) {
   EXPECT_EQ(status_of("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"), 400);
 }
 
+// RFC 9112 6.3: else nobody knows where the body ends, and it may be taken for the next request.
+TEST(HttpHead, IsRefusedWhereABodysEndIsNotTold) {
+  const auto status = [](const std::string& codings, const char* version = "1.1") {
+    return status_of(std::string("POST / HTTP/") + version + "\r\nHost: h\r\n" + codings + "\r\n");
+  };
+  for (const char* codings :
+       {"Transfer-Encoding: chunked\r\n", "Transfer-Encoding: gzip,\tChunked \r\n",
+        "Transfer-Encoding: chunked,, \r\n", "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n"}) {
+    EXPECT_EQ(status(codings), 200) << codings;
+    EXPECT_EQ(status(codings, "1.0"), 400) << codings;
+  }
+  for (const char* codings :
+       {"Transfer-Encoding: xchunked\r\n", "Transfer-Encoding: chunkedx\r\n",
+        "Transfer-Encoding: chunked, gzip\r\n", "Transfer-Encoding: chunked;q=1\r\n",
+        "Transfer-Encoding: gzip\r\n", "Transfer-Encoding: identity\r\n", "Transfer-Encoding:\r\n",
+        "Transfer-Encoding: ,\r\n", "Transfer-Encoding: \"chunked\"\r\n", "Transfer-Encoding: \vchunked\r\n",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: gzip\r\n",
+        "Transfer-Encoding: chunked, chunked\r\n", "Transfer-Encoding: gzip;a=\",chunked\r\n",
+        "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+        "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"}) {
+    EXPECT_EQ(status(codings), 400) << codings;
+  }
+}
+
 TEST(HttpHead, IsBounded) {
   EXPECT_EQ(status_of("GET /" + std::string(kMaxTargetBytes - 1, 'a') + " HTTP/1.1\r\nHost: h\r\n\r\n"), 200);
   EXPECT_EQ(status_of("GET /" + std::string(kMaxTargetBytes, 'a') + " HTTP/1.1\r\nHost: h\r\n\r\n"), 414);

@@ -98,6 +98,25 @@ TEST_F(HttpServer, KeepsAndClosesConnections) {
   EXPECT_EQ(body.find("HTTP/1.1 200 OK", 1), std::string::npos);
 }
 
+TEST_F(HttpServer, TakesNoBodyForARequest) {
+  const auto server = start({});
+  const std::string next = std::string("GET /hello HTTP/1.1\r\n") + kClose;
+  for (const char* coding : {"xchunked", "chunked, gzip", "gzip", "chunked;q=1", "gzip;a=\",chunked"}) {
+    const std::string answers = raw_exchange(
+        server->addresses().front(),
+        std::string("GET /hello HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: ") + coding + "\r\n\r\n" + next);
+    EXPECT_TRUE(answers.starts_with("HTTP/1.1 400 ")) << coding << ": " << answers;
+    EXPECT_EQ(answers.find("HTTP/1.1", 1), std::string::npos) << coding << ": " << answers;
+  }
+  for (const char* version : {"1.0", "1.1"}) {
+    const std::string answers = raw_exchange(
+        server->addresses().front(),
+        std::string("GET /hello HTTP/") + version +
+            "\r\nHost: h\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n" + next);
+    EXPECT_EQ(answers.find("HTTP/1.1", 1), std::string::npos) << version << ": " << answers;
+  }
+}
+
 TEST_F(HttpServer, RefusesWhatItCannotTake) {
   const auto server = start({});
   const std::string address = server->addresses().front();
