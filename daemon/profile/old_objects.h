@@ -10,7 +10,6 @@
 #include <array>
 #include <cstdint>
 #include <optional>
-#include <unordered_map>
 #include <vector>
 
 #include "daemon/model/liveness.h"
@@ -41,11 +40,21 @@ class OldObjects {
     uint64_t alive = 0;
     uint64_t uncertain = 0;
   };
+  enum class State : unsigned char { alive, uncertain, dead };
+  // Small: a thousand of them for each of some hundred processes.
   struct Followed {
-    model::HeapCensus::Object object;
-    bool is_certain = true;
+    uint64_t address = 0;
+    uint64_t bytes = 0;
+    uint8_t size_class = 0;
+    State state = State::alive;
   };
-  std::unordered_map<uint64_t, Followed> followed_;  // by address
+  std::vector<Followed>::iterator find(uint64_t address);
+  // Of an object of this state, so far.
+  uint64_t& sum_of(const Followed& object);
+
+  model::TrackedObject seen_;       // when and in which cycle they were chosen
+  std::vector<Followed> followed_;  // ascending by address
+  size_t dead_ = 0;                 // of these
   std::array<Amount, kSpanSizeClasses> bytes_{};
 };
 
