@@ -2,6 +2,8 @@
 
 #include <string>
 
+#include "exporters/http/content_coding.h"
+
 namespace goheapd::exporters::http {
 namespace {
 
@@ -33,13 +35,14 @@ void AnswerBudget::leave(Kind kind) {
   turn_is_free_.notify_all();  // they wait for turns of different kinds
 }
 
-void AnswerBudget::hold(Response& response, const std::stop_token& stop) {
+void AnswerBudget::hold(const Request& request, Response& response) {
+  apply_content_coding(request, response);
   const size_t bytes = response.body.size();
   if (bytes <= kSmallBytes) return;
   std::unique_lock lock(mutex_);
   // One that is larger than all that may be held is held alone.
   const auto may_be_held = [&] { return held_bytes_ == 0 || held_bytes_ + bytes <= max_held_bytes_; };
-  if (!bytes_are_free_.wait_for(lock, stop, kHoldPatience, may_be_held)) {
+  if (!bytes_are_free_.wait_for(lock, request.stop, kHoldPatience, may_be_held)) {
     response = busy("too many large answers wait for their clients to read them; try later");
     return;
   }

@@ -30,9 +30,9 @@ class AnswerBudget {
 
   // Waits; null: it took too long, or was told to stop.
   Turn enter(Kind kind, const std::stop_token& stop);
-  // Counts the answer's body as held for as long as Response::held lives. Where others hold too much and do not let go of
-  // it soon, the answer becomes busy().
-  void hold(Response& response, const std::stop_token& stop);
+  // Counts the answer's body, packed where `request` likes it so (apply_content_coding()), as held for as long as
+  // Response::held lives. Where others hold too much and do not let go of it soon, the answer becomes busy().
+  void hold(const Request& request, Response& response);
   // More than half of what may be held is: who reads slowly gets less time.
   bool is_scarce() const;
 

@@ -11,6 +11,7 @@
 #include <sstream>
 #include <utility>
 
+#include "exporters/http/field_value.h"
 #include "exporters/http/limits.h"
 #include "exporters/http/target.h"
 
@@ -26,24 +27,10 @@ std::string_view view_of(const BoostView& text) {
   return {text.data(), text.size()};
 }
 
-std::string lower_case(std::string_view text) {
-  std::string lower(text);
-  for (char& c : lower) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return lower;
-}
-
 // Header values are ours or from the web config file; a line break in one would be a header of its own.
 std::string one_line(std::string text) {
   std::erase_if(text, [](char c) { return c == '\r' || c == '\n'; });
   return text;
-}
-
-std::string_view trimmed(std::string_view text) {
-  const auto begin = text.find_first_not_of(" \t");
-  if (begin == std::string_view::npos) return {};
-  return text.substr(begin, text.find_last_not_of(" \t") - begin + 1);
 }
 
 // RFC 9112 6.3: the end of a body is known where exactly the last of its codings is `chunked`. Beast takes a request

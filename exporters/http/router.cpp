@@ -4,6 +4,8 @@
 #include <optional>
 #include <utility>
 
+#include "exporters/http/content_coding.h"
+
 namespace goheapd::exporters::http {
 namespace {
 
@@ -64,7 +66,7 @@ Handler Router::limited(AnswerBudget::Kind kind, Handler handler) {
     const auto turn = budget.enter(kind, request.stop);
     if (!turn) return busy("too many large answers are being made; try later");
     Response response = handler(request);
-    budget.hold(response, request.stop);
+    budget.hold(request, response);
     return response;
   };
 }
@@ -86,7 +88,9 @@ Response Router::route(Request request) const {
       if (auto refused = refuse_unknown(request.query, *row.parameters)) return std::move(*refused);
     }
     request.captures = std::move(*captures);
-    return row.handler(request);
+    Response response = row.handler(request);
+    apply_content_coding(request, response);
+    return response;
   }
   return error_response(404, "there is nothing at " + request.path + "; GET / lists what there is");
 }

@@ -10,8 +10,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "daemon/base/gzip.h"
 #include "daemon/base/utf8.h"
-#include "exporters/pprof/gzip.h"
 
 namespace goheapd::exporters::pprof {
 namespace {

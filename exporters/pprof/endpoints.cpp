@@ -125,7 +125,7 @@ http::Response serve_profile(ProfileSource& source, http::AnswerBudget& budget, 
                             : source.heap(*pid);
   if (!snapshot) return refusal_response(snapshot.error());
   http::Response response = encoded(source, **snapshot, *parameters, profile);
-  budget.hold(response, request.stop);
+  budget.hold(request, response);
   return response;
 }
 

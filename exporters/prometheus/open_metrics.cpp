@@ -4,9 +4,10 @@
 #include <array>
 #include <charconv>
 #include <cmath>
-#include <cstdlib>
 #include <ostream>
 #include <string>
+
+#include "exporters/http/field_value.h"
 
 namespace goheapd::exporters::prometheus_text {
 namespace {
@@ -115,25 +116,6 @@ std::string_view type_name(MetricType type) {
   }
 }
 
-std::string_view trim(std::string_view text) {
-  const auto first = text.find_first_not_of(" \t");
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(" \t") - first + 1);
-}
-
-// q of one element of an Accept header, 1 where it has none (RFC 9110 12.4.2).
-double quality(std::string_view parameters) {
-  while (!parameters.empty()) {
-    const auto end = parameters.find(';');
-    const auto parameter = trim(parameters.substr(0, end));
-    if (parameter.starts_with("q=") || parameter.starts_with("Q=")) {
-      return std::strtod(std::string(parameter.substr(2)).c_str(), nullptr);
-    }
-    parameters = end == std::string_view::npos ? std::string_view{} : parameters.substr(end + 1);
-  }
-  return 1;
-}
-
 }  // namespace
 
 void OpenMetricsSerializer::Serialize(std::ostream& out, const std::vector<MetricFamily>& families) const {
@@ -152,18 +134,12 @@ void OpenMetricsSerializer::Serialize(std::ostream& out, const std::vector<Metri
 Format negotiate(std::string_view accept) {
   double open_metrics = 0;
   double text = 0;
-  while (!accept.empty()) {
-    const auto end = accept.find(',');
-    const auto element = accept.substr(0, end);
-    const auto semicolon = element.find(';');
-    const auto media = trim(element.substr(0, semicolon));
-    const double q = semicolon == std::string_view::npos ? 1 : quality(element.substr(semicolon + 1));
-    if (media == "application/openmetrics-text") {
-      open_metrics = std::max(open_metrics, q);
-    } else if (media == "text/plain" || media == "text/*") {
-      text = std::max(text, q);
+  for (const http::Preference& preference : http::preferences(accept)) {
+    if (preference.name == "application/openmetrics-text") {
+      open_metrics = std::max(open_metrics, preference.quality);
+    } else if (preference.name == "text/plain" || preference.name == "text/*") {
+      text = std::max(text, preference.quality);
     }
-    accept = end == std::string_view::npos ? std::string_view{} : accept.substr(end + 1);
   }
   return open_metrics > 0 && open_metrics >= text ? Format::open_metrics : Format::text;
 }

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "exporters/pprof/gzip.h"
+#include "daemon/base/gzip.h"
 #include "tests/unit/exporters/fixtures.h"
 #include "tests/unit/exporters/pprof/decode.h"
 

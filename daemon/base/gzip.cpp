@@ -1,4 +1,4 @@
-#include "exporters/pprof/gzip.h"
+#include "daemon/base/gzip.h"
 
 #include <zlib.h>
 
@@ -6,7 +6,7 @@
 #include <limits>
 #include <new>
 
-namespace goheapd::exporters::pprof {
+namespace goheapd {
 
 std::string gzip(std::string_view bytes) {
   z_stream stream{};
@@ -41,4 +41,4 @@ std::string gzip(std::string_view bytes) {
   return packed;
 }
 
-}  // namespace goheapd::exporters::pprof
+}  // namespace goheapd
