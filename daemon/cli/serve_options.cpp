@@ -167,6 +167,8 @@ void bind_serve_flags(CLI::App& app, ServeOptions& options) {
                  "reason is logged")
       ->type_name("REASON");
   bind_kubernetes_flags(app, options);
+  // Else the parser takes each word behind a flag with a list for one more value of it.
+  for (CLI::Option* option : app.get_options()) option->allow_extra_args(false);
 }
 
 Expected<void> apply_config_file(CLI::App& app, const std::string& path) {
