@@ -54,6 +54,7 @@
 #include "daemon/profile/raw_snapshot.h"
 #include "daemon/profile/sampling_reach.h"
 #include "daemon/profile/site_board.h"
+#include "daemon/profile/slice_shares.h"
 #include "daemon/profile/span_classes.h"
 #include "daemon/profile/survival.h"
 
@@ -88,6 +89,7 @@ class SpanLedger {
   // delivered before.
   void set_recording(bool on, uint64_t time_ns) {
     reach_.set_recording(on, time_ns);
+    if (!on && samples_all_the_time()) keep_holders();
     recording_ = on;
     if (on) ++stretches_;
   }
@@ -233,10 +235,11 @@ class SpanLedger {
     ClassAmount settled;  // of the runtime's counters, what settled accounts have
     Sampled open;         // sum of the accounts
     Sampled in_use;
-    double squares_in_use = 0;  // sum of squares of what samples stand for that vary by themselves, in bytes
-    double squares_open = 0;    // the same of what is open
-    uint32_t slice = 0;         // in which the last of that was sampled; 0: in none
-    double slice_bytes = 0;     // of what is open, sampled in it
+    SliceShares slices_in_use;
+    double squares_open =
+        0;               // sum of squares of what open samples stand for that vary by themselves, in bytes
+    uint32_t slice = 0;  // in which the last of that was sampled; 0: in none
+    double slice_bytes = 0;  // of what is open, sampled in it
     uint32_t open_runs = 0;
     uint64_t full_ns = 0;         // when these were enough to be settled; 0: they are not
     uint64_t first_open_run = 0;  // id of it: all before are settled
@@ -317,6 +320,7 @@ class SpanLedger {
   void divide_book(size_t size_class, const ClassAmount& live, double from_before);
   bool samples_in_slices() const { return slice_weight_ > 1; }
   bool samples_all_the_time() const { return recording_ && !samples_in_slices(); }
+  void keep_holders();
   void average_holders();
   // Of each account.
   std::vector<ClassAmount> allocations() const;

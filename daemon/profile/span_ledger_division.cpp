@@ -303,9 +303,20 @@ std::vector<SpanLedger::LivingHolder> SpanLedger::holders_of(uint32_t span_class
   return holders;
 }
 
+// What was known when samples were taken all the time is the beginning of the mean.
+void SpanLedger::keep_holders() {
+  averaged_cycles_ = mean_cycles_;
+  for (const auto& [span_class, ids] : class_accounts_) {
+    const ClassMixture* mixture = mixture_of(span_class);
+    if (mixture == nullptr) continue;
+    const std::vector<LivingHolder> now = holders_of(span_class, *mixture);
+    for (size_t i = 0; i < ids.size(); ++i) accounts_[ids[i]].holder = now[i].holder;
+  }
+}
+
 // Where samples are taken in slices: what each holder has had in some cycles.
 void SpanLedger::average_holders() {
-  if (!samples_in_slices()) {
+  if (samples_all_the_time()) {
     averaged_cycles_ = 0;
     return;
   }

@@ -8,6 +8,13 @@
 #include "daemon/profile/span_ledger.h"
 
 namespace goheapd::profile {
+namespace {
+
+// A mean of cycles varies by so many standard deviations: with more, what was filled while nobody looked would be given to
+// those who are sampled; with fewer, a good part of what these hold all the time would be given to nobody.
+constexpr double kSigmasOfMean = 1;
+
+}  // namespace
 
 // In slices a cycle finds all of what is younger than a slice, or nothing. Some cycles of some slices must be in the mean,
 // but no more than two minutes: programs change.
@@ -16,14 +23,17 @@ void SpanLedger::begin_cycle_of_mean() {
   constexpr double kMostCycles = 256;
   constexpr double kLongestNs = 120e9;
   const double cycle_ns = static_cast<double>(reading_ns_ - std::exchange(mean_ns_, reading_ns_));
-  if (!samples_in_slices()) {
-    // What was sampled all the time is as good as many cycles.
-    mean_cycles_ = births_ > 0 ? kMostCycles : 0;
+  if (samples_all_the_time()) {
+    // Each cycle is the whole truth. As long as slices tell little, all goes on as it was, the longer the longer it was so.
+    mean_cycles_ = births_ > 0 ? std::min(mean_cycles_ + 1, kMostCycles) : 0;
     part_of_mean_ = 1;
     return;
   }
+  part_of_mean_ = std::min(1.0, cycle_ns / kLongestNs);
+  // Before the first slice nothing is known of what is new, and what is missing is made up for by no weight.
+  if (!samples_in_slices()) return;
   mean_cycles_ = std::min({mean_cycles_ + 1, kCyclesPerWeight * slice_weight_, kMostCycles});
-  part_of_mean_ = std::min(1.0, std::max(1 / mean_cycles_, cycle_ns / kLongestNs));
+  part_of_mean_ = std::max(part_of_mean_, 1 / mean_cycles_);
 }
 
 void SpanLedger::sum_in_use() {
@@ -37,8 +47,10 @@ void SpanLedger::sum_in_use() {
   }
   for (ClassBook& book : books_) {
     book.in_use = {};
-    book.squares_in_use = 0;
+    if (is_new) book.slices_in_use.begin_cycle();
+    book.slices_in_use.set_part(part);
   }
+  std::array<double, kSpanSizeClasses> squares{};
   std::map<std::pair<size_t, uint32_t>, double> of_slices;
   for (const auto& [address, run] : live_) {
     Account& account = accounts_[run.account];
@@ -49,14 +61,14 @@ void SpanLedger::sum_in_use() {
     }
     account.in_use += Sampled{amount.weighed * part, amount.alone};
     const double bytes = amount.weighed.bytes;
-    ClassBook& book = books_[account.size_class()];
-    // What was sampled in one slice is there or not there together.
     if (run.stretch == 0)
-      book.squares_in_use += bytes * bytes;
+      squares[account.size_class()] += bytes * bytes;
     else
       of_slices[{account.size_class(), run.stretch}] += bytes;
   }
-  for (const auto& [slice, bytes] : of_slices) books_[slice.first].squares_in_use += bytes * bytes;
+  for (size_t i = 0; i < kSpanSizeClasses; ++i)
+    if (squares[i] > 0) books_[i].slices_in_use.add(0, std::sqrt(squares[i]));
+  for (const auto& [slice, bytes] : of_slices) books_[slice.first].slices_in_use.add(slice.second, bytes);
   for (Account& account : accounts_) {
     Sampled& in_use = account.in_use;
     if (in_use.weighed.bytes < in_use.alone.bytes) in_use.weighed = in_use.alone;
@@ -127,7 +139,8 @@ void SpanLedger::divide_book(size_t size_class, const ClassAmount& live, double 
   if (is_counted(size_class))
     least = ours - out_of_reach(size_class).bytes;
   else
-    most += SamplingReach::kSigmas * factor * std::sqrt(book.squares_in_use);
+    most += (samples_in_slices() ? kSigmasOfMean : SamplingReach::kSigmas) * factor *
+            std::sqrt(book.slices_in_use.variance());
   const double seen = std::clamp(most, std::max(0.0, least), std::max(0.0, ours));
   book.unseen_in_use = {(ours - seen) * per_byte, ours - seen};
   book.unsampled = book.ours;

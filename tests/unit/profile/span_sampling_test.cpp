@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <deque>
 #include <map>
 #include <optional>
 #include <random>
@@ -67,6 +68,72 @@ TEST_F(SpanSampling, WhoHoldsWhatIsAMeanOfManySlices) {
   EXPECT_NEAR(most, 2000, 700);
   EXPECT_NEAR(least, 2000, 700);
 }
+
+// A stack that fills a ring from the first moment on, of which samples are taken for a second and then in slices of 100 ms:
+// from one slice to the next it holds what it held, also before the first of them, and although all its samples are dead.
+class RingInSlices : public SpanLedgerTest, public testing::WithParamInterface<uint64_t> {
+ protected:
+  static constexpr uint64_t kObjectsPerMs = 2000;
+  static constexpr uint64_t kTurnMs = 250;
+  static constexpr uint64_t kRing = kObjectsPerMs * kTurnMs;
+
+  void record(bool on) {
+    ledger_.set_recording(on, now_);
+    recording_ = on;
+    apply();
+  }
+  void allocate_for_a_millisecond(double times) {
+    allocate(kClass64, kObjectsPerMs);
+    for (uint64_t i = 0; recording_ && i < kObjectsPerMs * 64; i += kMean) {
+      auto opened = run(address_ += 8192, {10});
+      opened.mean_distance = 1;  // each run is a sample of itself
+      opened.planned_objects = static_cast<uint32_t>(kMean / 64);
+      ledger_.on_opened(opened, times);
+      samples_.emplace_back(tracked(opened), ms_);
+    }
+  }
+  void collect_ring() {
+    ledger_.on_cycle({1, ++now_, false});
+    sweepgen_ += 2;
+    auto& counters = counters_.small[kClass64];
+    counters.frees = counters.allocs - std::min(counters.allocs, kRing);
+    std::vector<model::TrackedObject> dead;
+    for (; !samples_.empty() && samples_.front().second + kTurnMs < ms_; samples_.pop_front())
+      dead.push_back(samples_.front().first);
+    apply(std::move(dead));
+  }
+
+  std::deque<std::pair<model::TrackedObject, uint64_t>> samples_;  // with the time of birth
+  uint64_t address_ = 0x10000;
+  uint64_t ms_ = 0;
+  bool recording_ = true;
+};
+
+TEST_P(RingInSlices, HoldsWhatItHeld) {
+  std::mt19937_64 random(GetParam());
+  apply();
+  uint64_t covered = 1000;
+  uint64_t slice = 0;
+  double times = 1;
+  const uint64_t start = now_;
+  for (ms_ = 1; ms_ <= 20'000; ++ms_) {
+    now_ = start + ms_ * kMillisecond;
+    if (recording_ && ms_ >= 1000 && (slice == 0 || ms_ == slice + 100)) {
+      record(false);
+      covered = ms_;
+      slice = ms_ + 1500 + random() % 3000;
+    } else if (ms_ == slice) {
+      times = static_cast<double>(slice + 100 - covered) / 100;
+      record(true);
+    }
+    allocate_for_a_millisecond(times);
+    if (ms_ % 60 == 0) collect_ring();
+    if (ms_ % 500 == 0 && ms_ > kTurnMs) {
+      EXPECT_GE(profile()[10].inuse_objects, kRing * 8 / 10) << ms_;
+    }
+  }
+}
+INSTANTIATE_TEST_SUITE_P(Seeds, RingInSlices, testing::Range<uint64_t>(1, 6));
 
 // Random runs of three stacks, sampled as the probes do: each stack gets its share, the sum is exact, and differences
 // of two moments are too, however long ago the first samples were.
