@@ -194,6 +194,10 @@ TEST_F(ServeOptionsTest, BadFlagsAreRefused) {
   EXPECT_FALSE(parse({"--pid=-3"}));
   EXPECT_FALSE(parse({"--overhead-budget=0"}));
   EXPECT_FALSE(parse({"--include=("}));
+  // A shell may have made more words of a pattern than was meant.
+  EXPECT_FALSE(parse({"--include", "a", "b"}));
+  EXPECT_FALSE(parse({"--kubernetes.namespace", "a", "b"}));
+  EXPECT_EQ(parse({"--include", "a", "--include", "b"})->include, (std::vector<std::string>{"a", "b"}));
   EXPECT_FALSE(parse({"--no-such-flag"}));
   EXPECT_FALSE(parse({"--web.listen-address=nonsense"}));
 }
