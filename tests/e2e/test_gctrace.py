@@ -118,7 +118,14 @@ def test_json_and_profile_tell_of_the_same_cycle(tmp_path):
         daemon.wait_for_state(program.pid)
         program.run()
         same_moment(daemon, program)
-        cycles = daemon.get(f"/api/v1/targets/{program.pid}/gc").json()["cycles"]
+
+        def told_at_once():
+            def cycles():
+                return daemon.get(f"/api/v1/targets/{program.pid}/gc").json()["cycles"]
+            before, profile, after = cycles(), daemon.profile(program.pid), cycles()
+            return (after, profile) if before[-1]["cycle"] == after[-1]["cycle"] else None
+
+        cycles, profile = daemon.wait_until(told_at_once, "the program collects all the time")
         assert [cycle["cycle"] for cycle in cycles] == list(range(cycles[0]["cycle"], cycles[0]["cycle"] + len(cycles)))
         assert len(cycles) >= SHORT_RUN[1]
         for cycle in cycles:
@@ -127,7 +134,7 @@ def test_json_and_profile_tell_of_the_same_cycle(tmp_path):
             # Both are turned into times of day by two readings of clocks, between which goheapd may have to wait for a CPU.
             assert abs((ended - began).total_seconds() - parts) < 1
         ends = {cycle["cycle"]: cycle["ended_at"] for cycle in cycles}
-        [comment] = [c for c in daemon.profile(program.pid).comments if "GC cycle" in c]
+        [comment] = [c for c in profile.comments if "GC cycle" in c]
         cycle, end = re.fullmatch(r"inuse as of GC cycle (\d+), which ended at (\S+)", comment).groups()
         # What a cycle frees is published by the end of the next.
         assert int(cycle) == cycles[-1]["cycle"] - 1
