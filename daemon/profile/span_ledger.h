@@ -265,7 +265,8 @@ class SpanLedger {
   // What windows say of a span class.
   struct Measured {
     ClassMixture mixture;
-    double opened_bytes = 0;  // of the class, when the last window came
+    double opened_bytes = 0;     // of the class, when the last window came
+    double averaged_cycles = 0;  // of slices, in the holders of its accounts; 0: these say nothing
   };
   using Runs = std::unordered_map<uint64_t, Run>;  // by address
 
@@ -413,7 +414,6 @@ class SpanLedger {
   double mean_cycles_ = 0;        // so many cycles are in what the accounts have in use
   double part_of_mean_ = 1;       // of them, the last
   uint64_t mean_ns_ = 0;          // when it was the last's
-  double averaged_cycles_ = 0;    // of slices, in the accounts' holders; 0: these say nothing
   uint64_t finished_ns_ = 0;      // 0: the process lives
   bool in_use_measured_ = false;  // ever, by the counters
   bool from_before_measured_ = false;

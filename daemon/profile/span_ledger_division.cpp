@@ -303,34 +303,6 @@ std::vector<SpanLedger::LivingHolder> SpanLedger::holders_of(uint32_t span_class
   return holders;
 }
 
-// What was known when samples were taken all the time is the beginning of the mean.
-void SpanLedger::keep_holders() {
-  averaged_cycles_ = mean_cycles_;
-  for (const auto& [span_class, ids] : class_accounts_) {
-    const ClassMixture* mixture = mixture_of(span_class);
-    if (mixture == nullptr) continue;
-    const std::vector<LivingHolder> now = holders_of(span_class, *mixture);
-    for (size_t i = 0; i < ids.size(); ++i) accounts_[ids[i]].holder = now[i].holder;
-  }
-}
-
-// Where samples are taken in slices: what each holder has had in some cycles.
-void SpanLedger::average_holders() {
-  if (samples_all_the_time()) {
-    averaged_cycles_ = 0;
-    return;
-  }
-  const double part = std::max(part_of_mean_, 1 / ++averaged_cycles_);
-  for (const auto& [span_class, ids] : class_accounts_) {
-    const ClassMixture* mixture = mixture_of(span_class);
-    if (mixture == nullptr) continue;
-    const std::vector<LivingHolder> now = holders_of(span_class, *mixture);
-    for (size_t i = 0; i < ids.size(); ++i)
-      accounts_[ids[i]].holder =
-          part == 1 ? now[i].holder : accounts_[ids[i]].holder * (1 - part) + now[i].holder * part;
-  }
-}
-
 double SpanLedger::divide_in_use_of(size_t size_class, std::vector<ClassAmount>& in_use) const {
   const double factor = factor_of_all(size_class);
   std::vector<uint32_t> ids;
@@ -356,7 +328,7 @@ double SpanLedger::divide_in_use_of(size_t size_class, std::vector<ClassAmount>&
     }
     if (mixture == nullptr) continue;
     ids.insert(ids.end(), accounts->second.begin(), accounts->second.end());
-    if (averaged_cycles_ > 0) {
+    if (measured_.at(span_class).averaged_cycles > 0) {
       for (const uint32_t id : accounts->second) holders.push_back(accounts_[id].holder * factor);
     } else {
       for (const LivingHolder& living : holders_of(span_class, *mixture))

@@ -80,6 +80,35 @@ void SpanLedger::sum_in_use() {
   if (is_new) average_holders();
 }
 
+// What was known when samples were taken all the time is the beginning of the mean.
+void SpanLedger::keep_holders() {
+  for (auto& [span_class, measured] : measured_) {
+    if (!measured.mixture.is_measured()) continue;
+    measured.averaged_cycles = mean_cycles_;
+    const std::vector<uint32_t>& ids = class_accounts_.at(span_class);
+    const std::vector<LivingHolder> now = holders_of(span_class, measured.mixture);
+    for (size_t i = 0; i < ids.size(); ++i) accounts_[ids[i]].holder = now[i].holder;
+  }
+}
+
+// Where samples are taken in slices: what each holder has had in some cycles. A class that was counted later than others
+// has fewer of them.
+void SpanLedger::average_holders() {
+  for (auto& [span_class, measured] : measured_) {
+    if (samples_all_the_time()) {
+      measured.averaged_cycles = 0;
+      continue;
+    }
+    if (!measured.mixture.is_measured()) continue;
+    const double part = std::max(part_of_mean_, 1 / ++measured.averaged_cycles);
+    const std::vector<uint32_t>& ids = class_accounts_.at(span_class);
+    const std::vector<LivingHolder> now = holders_of(span_class, measured.mixture);
+    for (size_t i = 0; i < ids.size(); ++i)
+      accounts_[ids[i]].holder =
+          part == 1 ? now[i].holder : accounts_[ids[i]].holder * (1 - part) + now[i].holder * part;
+  }
+}
+
 double SpanLedger::measure_from_before(size_t size_class) const {
   const double live = classes_.live(size_class).bytes;
   const double room = std::max(0.0, live - books_[size_class].in_use.alone.bytes);
