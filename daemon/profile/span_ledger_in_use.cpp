@@ -117,10 +117,12 @@ double SpanLedger::measure_from_before(size_t size_class) const {
   const double least = (classes_.live(size_class) - classes_.allocated(size_class)).bytes;
   double from_before = 0;
   if (const auto alive = old_.alive_part(size_class)) {
-    // What may be from before is so as far as samples do not explain it.
+    // What may be from before is so where samples could explain it if it were not; else nobody knows whose it is.
     const double held = classes_.held_before(size_class).bytes;
     const double known = std::min(alive->least * held, most);
-    from_before = std::max(known, guess_from_before(size_class, std::min(alive->most * held, most)));
+    from_before = samples_all_the_time()
+                      ? std::max(known, guess_from_before(size_class, std::min(alive->most * held, most)))
+                      : known;
   } else {
     from_before = guess_from_before(size_class, most);
   }

@@ -11,7 +11,7 @@ from harness import golang, pprof
 from harness.child import Answering
 from harness.cost_log import cpu_seconds
 from harness.daemon import Daemon
-from harness.pprof import UNSAMPLED
+from harness.pprof import FROM_BEFORE, UNSAMPLED
 
 BUDGET = 5  # percent; several programs share this machine, where what a hit takes is overrated at times
 # The runtime's own sampler so dense that it breaks the budget in a storm.
@@ -117,6 +117,13 @@ def unsampled(profile):
             if UNSAMPLED in sample.functions()}
 
 
+def large_from_before(profile):
+    """Bytes of large objects that were allocated before goheapd came"""
+    index = profile.column("alloc_space")
+    return sum(sample.values[index] for sample in profile.samples
+               if FROM_BEFORE in sample.functions() and not sample.labels.get("bytes", 0))
+
+
 def books(daemon, program):
     """What a program that is idle says of itself, and what goheapd says of it."""
     sites = program.sites()
@@ -126,15 +133,16 @@ def books(daemon, program):
 
 def check_counted(daemon, program, before, after):
     """At level exact every object of every function counts. With source spans the first counts also say how what was sampled
-    before is divided among functions that share a size class: one or two of these move from one to another."""
+    before is divided among functions that share a size class: some of these move from one to another, in parts of an object,
+    and each function's sum is a whole number."""
     truth = {site: objects - before[0][site][0] for site, (objects, _, _) in after[0].items()}
     began, ended = (by_function(profile, sites) for sites, profile in (before, after))
     ours = {site: ended[site] - began[site] for site in truth}
     told = (program.name, ours, truth, before[1].comments, after[1].comments, daemon.lost_events(), daemon.log())
     for size in {size for _, _, size in after[0].values()}:
         alike = [site for site, (_, _, other) in after[0].items() if other == size]
-        assert sum(ours[site] for site in alike) == sum(truth[site] for site in alike), told
-        may_move = 2 if program.has_spans and len(alike) > 1 else 0
+        may_move = 4 if program.has_spans and len(alike) > 1 else 0
+        assert abs(sum(ours[site] - truth[site] for site in alike)) <= may_move / 4, told
         assert all(abs(ours[site] - truth[site]) <= may_move for site in alike), told
     assert sum(truth.values()) > COUNTED, truth
 
@@ -205,6 +213,9 @@ def check_held(daemon, program, profile):
         if site in doubtful:
             continue
         bound = 5 * math.sqrt(sum(held.values()) * (RUN if program.has_spans else DENSE_RATE))
+        if sites[site][2] > LARGEST_CLASS and any("collections were missed" in comment for comment in profile.comments):
+            # Nobody knows any more whether what was there before is the same: a table of the program's start looks like this.
+            bound += large_from_before(profile)
         assert abs(ours[site] - size) < bound, (program.name, site, ours[site], size, bound, profile.comments)
 
 

@@ -11,13 +11,13 @@ from conftest import FEW_VERSIONS, LONG
 from harness import golang
 from harness.daemon import Daemon, Metrics, free_port
 from harness.life_ledger import SITES, LifeLedger
+from harness.pprof import FROM_BEFORE
 from harness.span_books import by_site, check_allocations, check_in_use, near
 
 PROGRAMS = golang.CACHE / "programs"  # tests/tools/fetch-programs
 OBJECTS = 100_000
 MANY = 400_000
 SOME_VERSIONS = golang.VERSIONS if LONG else FEW_VERSIONS
-FROM_BEFORE = "[goheapd: allocated before goheapd attached]"
 
 
 def collected(daemon, program):

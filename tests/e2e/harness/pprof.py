@@ -7,6 +7,7 @@ import gzip
 
 # Of source spans: what stands where no stack can be given what was allocated.
 UNSAMPLED = "[goheapd: allocated while nothing of this size was sampled]"
+FROM_BEFORE = "[goheapd: allocated before goheapd attached]"
 
 
 @dataclasses.dataclass(frozen=True)
