@@ -68,6 +68,7 @@ Span parse(const gobin::RuntimeLayout& layout, uint64_t mspan, ByteView record) 
   return span;
 }
 
+// The process says how many there are, so no more memory is taken than for those that are looked at.
 Expected<std::vector<uint64_t>> read_span_table(const RuntimeView& view, Random& random) {
   const uint64_t table = view.addresses().mheap + view.layout().mheap.allspans.offset;
   const auto begin = view.memory().read<uint64_t>(table);
@@ -75,12 +76,21 @@ Expected<std::vector<uint64_t>> read_span_table(const RuntimeView& view, Random&
   const auto count = view.memory().read<uint64_t>(table + sizeof(uint64_t));
   if (!count) return Unexpected(count.error());
   if (*count > kMaxSpanTable / sizeof(uint64_t)) return fail("the heap's table of spans makes no sense");
-  std::vector<uint64_t> mspans(*count);
-  if (auto done = view.memory().read(*begin, std::as_writable_bytes(std::span(mspans))); !done)
+  std::vector<uint64_t> mspans(std::min<uint64_t>(*count, kMostSpans));
+  if (*count > kMostSpans) {
+    std::vector<uint64_t> entries(kMostSpans);
+    std::uniform_int_distribution<uint64_t> any(0, *count - 1);
+    for (uint64_t& entry : entries) entry = *begin + any(random) * sizeof(uint64_t);
+    std::sort(entries.begin(), entries.end());
+    entries.erase(std::unique(entries.begin(), entries.end()), entries.end());
+    mspans.clear();
+    auto done = RecordGather(view.memory(), sizeof(uint64_t)).read(entries, [&mspans](size_t, ByteView word) {
+      if (const auto mspan = word.read<uint64_t>(0)) mspans.push_back(*mspan);
+      return true;
+    });
+    if (!done) return Unexpected(done.error());
+  } else if (auto done = view.memory().read(*begin, std::as_writable_bytes(std::span(mspans))); !done) {
     return Unexpected(done.error());
-  if (mspans.size() > kMostSpans) {
-    std::shuffle(mspans.begin(), mspans.end(), random);
-    mspans.resize(kMostSpans);
   }
   std::sort(mspans.begin(), mspans.end());
   return mspans;

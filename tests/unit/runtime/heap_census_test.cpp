@@ -1,9 +1,12 @@
 #include "daemon/runtime/heap_census.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <set>
+#include <span>
+#include <vector>
 
 #include "tests/unit/runtime/fake_heap.h"
 
@@ -115,6 +118,29 @@ TEST_P(HeapCensusTest, TableThatMakesNoSense) {
   EXPECT_FALSE(take_census(view(), kAll));
   FakeRuntime::write(count, uint64_t{0});
   EXPECT_TRUE(census().alive.empty());
+}
+
+// However many spans the process says that it has: what it says must not cost us memory.
+TEST_P(HeapCensusTest, OfATableThatIsTooLargeSomeEntries) {
+  const FakeSpan first = add(0, 8, 0);
+  const FakeSpan second = add(1, 8, 0);
+  const uint64_t table = fake_.addresses().mheap + layout_.mheap.allspans.offset;
+  const auto entries =
+      std::span(reinterpret_cast<const uint64_t*>(*view().memory().read<uint64_t>(table)), 2);
+  std::vector<uint64_t> many(100'000);
+  for (size_t i = 0; i < many.size(); ++i) many[i] = entries[i % 2];
+  FakeRuntime::write(table, reinterpret_cast<uint64_t>(many.data()));
+  FakeRuntime::write(table + 8, uint64_t{many.size()});
+  const auto found = alive(census());
+  EXPECT_TRUE(found.contains(first.object(0)) && found.contains(second.object(0)));
+
+  rusage before{};
+  rusage after{};
+  ::getrusage(RUSAGE_SELF, &before);
+  FakeRuntime::write(table + 8, uint64_t{1} << 29);
+  take_census(view(), kAll);  // whatever it makes of what lies behind the table
+  ::getrusage(RUSAGE_SELF, &after);
+  EXPECT_LT(after.ru_maxrss - before.ru_maxrss, 256 * 1024);  // KiB
 }
 
 INSTANTIATE_TEST_SUITE_P(Go, HeapCensusTest, testing::Values(19, 22, 24, 26, 27));
