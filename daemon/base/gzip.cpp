@@ -38,6 +38,7 @@ std::string gzip(std::string_view bytes) {
   }
   deflateEnd(&stream);
   packed.resize(given);
+  packed.shrink_to_fit();  // what is packed may wait for long: for whoever reads it
   return packed;
 }
 

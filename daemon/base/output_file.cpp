@@ -80,7 +80,7 @@ Expected<Destination> destination_of(const path& file) {
   return Destination{*std::move(end), true};
 }
 
-// Beside `file`, open for writing; its mode is as for any new file.
+// Beside `file`, open for writing.
 class TemporaryFile {
  public:
   static Expected<TemporaryFile> beside(const path& file) {
@@ -105,7 +105,15 @@ class TemporaryFile {
     if (!name_.empty()) ::unlink(name_.c_str());
   }
 
+  // Takes over the mode and the owner of what is there: a file that was made private stays so.
   Expected<void> become(const path& file, std::string_view bytes) {
+    struct stat found {};
+    if (::stat(file.c_str(), &found) == 0) {
+      // Not the mode for a group that is another one.
+      const bool is_theirs = ::fchown(fd_.get(), found.st_uid, found.st_gid) == 0;
+      if (::fchmod(fd_.get(), found.st_mode & (is_theirs ? 0777 : 0700)) != 0)
+        return cannot_write(file, errno);
+    }
     if (auto written = write_all(fd_.get(), bytes, file); !written) return written;
     if (auto closed = close_written(std::move(fd_), file); !closed) return closed;
     if (::rename(name_.c_str(), file.c_str()) != 0) return cannot_write(file, errno);

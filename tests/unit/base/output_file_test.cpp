@@ -77,6 +77,17 @@ TEST_F(OutputFile, HasTheModeThatTheUmaskSays) {
   EXPECT_EQ(fs::status(at("a")).permissions(), static_cast<fs::perms>(0640));
 }
 
+// A profile shows names: whoever has made the file private does not want all to read the next one.
+TEST_F(OutputFile, AFileThatIsThereKeepsItsMode) {
+  put("a", "old");
+  for (const mode_t mode : {0600U, 0664U}) {
+    ASSERT_EQ(::chmod(at("a").c_str(), mode), 0);
+    ASSERT_TRUE(write_output_file(at("a"), "x"));
+    EXPECT_EQ(fs::status(at("a")).permissions(), static_cast<fs::perms>(mode));
+    EXPECT_EQ(text_of("a"), "x");
+  }
+}
+
 TEST_F(OutputFile, ACheckLeavesEverythingAsItIs) {
   put("a", "old");
   EXPECT_TRUE(check_output_file(at("a")));
