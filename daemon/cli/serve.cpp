@@ -97,7 +97,9 @@ bool writes_to_targets(const ServeOptions& options) {
 void reload(Daemon& daemon, exporters::http::Server& server, const ServeOptions& at_start, int argc,
             const char* const* argv) {
   auto options = parse_serve_options(argc, argv);
-  const auto web = server.reload_web_config();
+  // One that has moved is read at the next start; that it is no more where it was says nothing against the rest.
+  const bool has_moved = options && options->web_config_file != at_start.web_config_file;
+  const auto web = has_moved ? Expected<void>() : server.reload_web_config();
   if (!options || !web) {
     daemon.reject_configuration();
     const auto log = [](const Error& error) {

@@ -137,3 +137,16 @@ def test_a_bad_web_config_is_told(tmp_path):
         web.write_text("{}\n")
         reload([1, 1])
         assert daemon.metrics().sum("goheapd_overhead_budget_ratio") == pytest.approx(0.03)
+
+
+def test_a_web_config_that_has_moved_does_not_stop_the_rest(tmp_path):
+    config, web = tmp_path / "goheapd.yml", tmp_path / "web.yml"
+    web.write_text("{}\n")
+    config.write_text(f"mode: buckets\nweb.config.file: {web}\n")
+    with Daemon(os.getpid(), arguments=["--config", config]) as daemon:
+        web.rename(tmp_path / "moved.yml")
+        config.write_text(f"mode: buckets\nweb.config.file: {tmp_path}/moved.yml\noverhead-budget: 3\n")
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.wait_until(lambda: daemon.metrics().sum("goheapd_overhead_budget_ratio") == pytest.approx(0.03),
+                          "the budget stays as it was")
+        assert "--web.config.file is taken at start only" in daemon.log()
