@@ -1,6 +1,8 @@
 #include "daemon/profile/slice_shares.h"
 
+#include <algorithm>
 #include <numeric>
+#include <utility>
 
 namespace goheapd::profile {
 
@@ -16,7 +18,12 @@ void SliceShares::set_part(double part) {
 
 void SliceShares::add(uint32_t slice, double bytes) {
   shares_[slice] += bytes * part_;
-  if (shares_.size() > kMostSlices) shares_.erase(shares_.begin());
+  if (shares_.size() <= kMostSlices) return;
+  const auto least = std::min_element(shares_.begin(), shares_.end(), [](const auto& a, const auto& b) {
+    // What is of no slice stays.
+    return std::pair(a.first == 0, a.second) < std::pair(b.first == 0, b.second);
+  });
+  shares_.erase(least);
 }
 
 double SliceShares::variance() const {

@@ -12,7 +12,7 @@ namespace goheapd::profile {
 
 class SliceShares {
  public:
-  // More slices than that vary by an eighth together; the oldest of them are forgotten.
+  // Of more slices than that the least are forgotten: they hardly vary beside the others.
   static constexpr size_t kMostSlices = 64;
 
   // A new cycle is in the mean from now on.

@@ -121,6 +121,7 @@ void SpanLedger::on_opened(model::SpanRunOpened event, double times) {
   if (account.object_bytes != event.object_bytes) account.object_bytes = 0;
   const double planned_bytes = static_cast<double>(run.planned) * static_cast<double>(run.object_bytes);
   slice_weight_ = std::max(1.0, times);
+  was_paused_ = samples_in_slices();
   run.weight = times * unsampling_factor(planned_bytes, event.mean_distance);
   run.counts = !counts_elsewhere_;
   run.stretch = samples_in_slices() ? stretches_ : 0;

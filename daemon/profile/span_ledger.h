@@ -91,7 +91,10 @@ class SpanLedger {
     reach_.set_recording(on, time_ns);
     if (!on && samples_all_the_time()) keep_holders();
     recording_ = on;
-    if (on) ++stretches_;
+    if (on)
+      ++stretches_;
+    else
+      was_paused_ = true;
   }
   void on_cycle(const model::GcProfileFlush& flush);
   void on_marked(const model::GcCycle& cycle) { classes_.on_marked(cycle.number, cycle.heap_marked); }
@@ -320,7 +323,7 @@ class SpanLedger {
   // `live`: of the class. Bytes of it that are `from_before`.
   void divide_book(size_t size_class, const ClassAmount& live, double from_before);
   bool samples_in_slices() const { return slice_weight_ > 1; }
-  bool samples_all_the_time() const { return recording_ && !samples_in_slices(); }
+  bool samples_all_the_time() const { return recording_ && !was_paused_; }
   void keep_holders();
   void average_holders();
   // Of each account.
@@ -379,6 +382,7 @@ class SpanLedger {
   uint64_t admitted_ = 0;  // id of the first of these
   uint32_t stretches_ = 0;
   bool recording_ = true;
+  bool was_paused_ = false;  // and no sample has said since that none of the time is left out
   std::array<ClassBook, kSpanSizeClasses> books_{};
   // What another source has counted since the first reading, and what it and the runtime had counted at the last one.
   std::array<ClassAmount, kSpanSizeClasses> elsewhere_{};

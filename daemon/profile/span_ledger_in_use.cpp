@@ -14,6 +14,17 @@ namespace {
 // those who are sampled; with fewer, a good part of what these hold all the time would be given to nobody.
 constexpr double kSigmasOfMean = 1;
 
+// What was not known of a holder before it had enough samples is as it is known now.
+Holder mean_of(const Holder& before, const Holder& now, double part) {
+  if (part >= 1) return now;
+  Holder mean = before * (1 - part) + now * part;
+  if (!mean.alive && !before.alive && now.alive && now.others > 0) {
+    const double scale = mean.others / now.others;
+    mean.alive = AliveOfOthers{now.alive->bytes * scale, now.alive->doubtful * scale};
+  }
+  return mean;
+}
+
 }  // namespace
 
 // In slices a cycle finds all of what is younger than a slice, or nothing. Some cycles of some slices must be in the mean,
@@ -104,8 +115,7 @@ void SpanLedger::average_holders() {
     const std::vector<uint32_t>& ids = class_accounts_.at(span_class);
     const std::vector<LivingHolder> now = holders_of(span_class, measured.mixture);
     for (size_t i = 0; i < ids.size(); ++i)
-      accounts_[ids[i]].holder =
-          part == 1 ? now[i].holder : accounts_[ids[i]].holder * (1 - part) + now[i].holder * part;
+      accounts_[ids[i]].holder = mean_of(accounts_[ids[i]].holder, now[i].holder, part);
   }
 }
 

@@ -48,5 +48,16 @@ TEST(SliceShares, AreBounded) {
   EXPECT_GE(shares.variance(), most * 0.95);
 }
 
+// What has much stays, and what is of no slice.
+TEST(SliceShares, TheLeastAreForgotten) {
+  SliceShares shares;
+  shares.set_part(1);
+  shares.add(0, 10);
+  shares.add(1, 1e6);
+  for (uint32_t slice = 2; slice <= 200; ++slice) shares.add(slice, 1000 + slice);
+  EXPECT_GE(shares.variance(), 1e12 + 100);
+  EXPECT_LE(shares.variance(), 1e12 + 100 + 1200.0 * 1200 * SliceShares::kMostSlices);
+}
+
 }  // namespace
 }  // namespace goheapd::profile
