@@ -80,6 +80,20 @@ Expected<Destination> destination_of(const path& file) {
   return Destination{*std::move(end), true};
 }
 
+Expected<void> write_into(const path& file, std::string_view bytes) {
+  // Of those that are no regular files O_TRUNC says nothing.
+  UniqueFd fd(::open(file.c_str(), O_WRONLY | O_TRUNC | O_NOCTTY | O_CLOEXEC));
+  if (!fd) return cannot_write(file, errno);
+  if (auto written = write_all(fd.get(), bytes, file); !written) return written;
+  return close_written(std::move(fd), file);
+}
+
+// In a folder where nothing can be put beside it a file may be writable all the same.
+bool is_all_that_can_be_written(const path& file, const Error& of_folder) {
+  return (of_folder.errno_value == EACCES || of_folder.errno_value == EROFS) &&
+         ::access(file.c_str(), W_OK) == 0;
+}
+
 // Beside `file`, open for writing.
 class TemporaryFile {
  public:
@@ -116,9 +130,19 @@ class TemporaryFile {
     }
     if (auto written = write_all(fd_.get(), bytes, file); !written) return written;
     if (auto closed = close_written(std::move(fd_), file); !closed) return closed;
-    if (::rename(name_.c_str(), file.c_str()) != 0) return cannot_write(file, errno);
-    name_.clear();
-    return {};
+    if (::rename(name_.c_str(), file.c_str()) == 0) {
+      name_.clear();
+      return {};
+    }
+    int error = errno;
+    // A file that was handed to a container is mounted on its name there.
+    if (error == EBUSY) {
+      const auto written = write_into(file, bytes);
+      if (written) return {};
+      error = written.error().errno_value;
+    }
+    const std::string kept = std::exchange(name_, {}).string();
+    return fail("cannot write", file.string() + " (all of it is in " + kept + ")", error);
   }
 
  private:
@@ -127,14 +151,6 @@ class TemporaryFile {
   UniqueFd fd_;
 };
 
-Expected<void> write_into(const path& file, std::string_view bytes) {
-  // Of those that are no regular files O_TRUNC says nothing.
-  UniqueFd fd(::open(file.c_str(), O_WRONLY | O_TRUNC | O_NOCTTY | O_CLOEXEC));
-  if (!fd) return cannot_write(file, errno);
-  if (auto written = write_all(fd.get(), bytes, file); !written) return written;
-  return close_written(std::move(fd), file);
-}
-
 }  // namespace
 
 Expected<void> write_output_file(const std::string& file, std::string_view bytes) {
@@ -142,6 +158,8 @@ Expected<void> write_output_file(const std::string& file, std::string_view bytes
   if (!destination) return Unexpected(destination.error());
   if (!destination->is_replaced) return write_into(destination->file, bytes);
   auto temporary = TemporaryFile::beside(destination->file);
+  if (!temporary && is_all_that_can_be_written(destination->file, temporary.error()))
+    return write_into(destination->file, bytes);
   if (!temporary) return Unexpected(temporary.error());
   return temporary->become(destination->file, bytes);
 }
@@ -150,7 +168,8 @@ Expected<void> check_output_file(const std::string& file) {
   const auto destination = destination_of(file);
   if (!destination) return Unexpected(destination.error());
   if (destination->is_replaced) {
-    if (auto temporary = TemporaryFile::beside(destination->file); !temporary)
+    if (auto temporary = TemporaryFile::beside(destination->file);
+        !temporary && !is_all_that_can_be_written(destination->file, temporary.error()))
       return Unexpected(temporary.error());
     return {};
   }

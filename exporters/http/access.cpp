@@ -139,7 +139,7 @@ std::optional<WebConfigStatus> AccessControl::status() {
   if (path_.empty()) return std::nullopt;
   const auto now = current();  // as every connection does: what has changed counts
   const std::lock_guard lock(file_mutex_);
-  return WebConfigStatus{taken_over_, now->tls ? certificate_end(*now->tls) : std::nullopt};
+  return WebConfigStatus{taken_over_, now->tls ? certificate_times(*now->tls) : std::nullopt};
 }
 
 bool AccessControl::password_matches(const std::string& hash, const std::string& password,

@@ -231,11 +231,14 @@ Expected<SslContext> make_tls_context(const TlsSettings& settings) {
       .and_then([&](SslContext&& ready) { return set_algorithms(std::move(ready), settings); });
 }
 
-std::optional<int64_t> certificate_end(const SSL_CTX& context) {
+std::optional<CertificateTimes> certificate_times(const SSL_CTX& context) {
   const X509* const leaf = SSL_CTX_get0_certificate(&context);
+  std::tm begin{};
   std::tm end{};
-  if (leaf == nullptr || ASN1_TIME_to_tm(X509_get0_notAfter(leaf), &end) != 1) return std::nullopt;
-  return ::timegm(&end);
+  if (leaf == nullptr || ASN1_TIME_to_tm(X509_get0_notBefore(leaf), &begin) != 1 ||
+      ASN1_TIME_to_tm(X509_get0_notAfter(leaf), &end) != 1)
+    return std::nullopt;
+  return CertificateTimes{::timegm(&begin), ::timegm(&end)};
 }
 
 bool peer_is_allowed(SSL& connection, const TlsSettings& settings) {

@@ -3,7 +3,6 @@
 
 #include <openssl/ssl.h>
 
-#include <cstdint>
 #include <memory>
 #include <optional>
 
@@ -21,8 +20,8 @@ using SslContext = std::unique_ptr<SSL_CTX, FreeSslContext>;
 // unknown cipher suite or curve, a CA file without certificates.
 Expected<SslContext> make_tls_context(const TlsSettings& settings);
 
-// When the server's certificate ends to be valid, in seconds since 1970.
-std::optional<int64_t> certificate_end(const SSL_CTX& context);
+// When the server's certificate is valid.
+std::optional<CertificateTimes> certificate_times(const SSL_CTX& context);
 
 // After the handshake: whether the client's certificate has one of client_allowed_sans (true where none are
 // given).

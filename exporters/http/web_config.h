@@ -53,10 +53,16 @@ struct WebConfig {
   RateLimit rate_limit;
 };
 
+// Seconds since 1970.
+struct CertificateTimes {
+  int64_t begin_wall_s = 0;
+  int64_t end_wall_s = 0;
+};
+
 // How the file in force does.
 struct WebConfigStatus {
-  bool taken_over = true;                          // what it said when it was last read
-  std::optional<int64_t> certificate_ends_wall_s;  // seconds since 1970; nullopt: plain HTTP
+  bool taken_over = true;                       // what it said when it was last read
+  std::optional<CertificateTimes> certificate;  // nullopt: plain HTTP
 };
 
 // nullopt: there is no file.

@@ -26,11 +26,15 @@ void add_web_config(const http::WebConfigStatus& status, std::vector<prometheus:
                                    "Whether the web config file was taken over when it was last read, 0 or "
                                    "1; if not, the last good one is in force.",
                                    prometheus::MetricType::Gauge, status.taken_over ? 1 : 0));
-  if (!status.certificate_ends_wall_s) return;
+  if (!status.certificate) return;
+  families.push_back(single_family(
+      "goheapd_web_certificate_not_before_timestamp_seconds",
+      "When the certificate that goheapd serves TLS with begins to be valid, in seconds since 1970.",
+      prometheus::MetricType::Gauge, static_cast<double>(status.certificate->begin_wall_s)));
   families.push_back(single_family(
       "goheapd_web_certificate_not_after_timestamp_seconds",
       "When the certificate that goheapd serves TLS with ends to be valid, in seconds since 1970.",
-      prometheus::MetricType::Gauge, static_cast<double>(*status.certificate_ends_wall_s)));
+      prometheus::MetricType::Gauge, static_cast<double>(status.certificate->end_wall_s)));
 }
 
 http::Response make_metrics(ProfileSource& source, const http::AskWebConfig& web_config, Format format) {

@@ -18,7 +18,8 @@ DASHBOARDS = sorted((DEPLOY / "grafana").glob("*.json"))
 RULE_TESTS = sorted((TREE / "tests/deploy/prometheus").glob("*.test.yml"))
 # There only where a cgroup sets a limit, or is not the root.
 MAY_BE_MISSING = {"goheapd_memory_limit_bytes", "goheapd_memory_usage_bytes",
-                  "goheapd_web_certificate_not_after_timestamp_seconds"}   # without TLS
+                  "goheapd_web_certificate_not_before_timestamp_seconds",  # without TLS
+                  "goheapd_web_certificate_not_after_timestamp_seconds"}
 FROM_PROMETHEUS = {"up"}
 NAME = re.compile(r"\b(?:[a-z]+:)?(?:goheapd|process|go)_[a-z0-9_]+(?::[a-z0-9_]+)?\b|\bup\b")
 

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -10,6 +11,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -137,6 +139,34 @@ TEST_F(OutputFile, WhatIsNoRegularFileIsWrittenInto) {
   EXPECT_TRUE(fs::is_fifo(at("fifo")));
   EXPECT_TRUE(fs::is_symlink(at("link")));
   EXPECT_EQ(names(), (std::vector<std::string>{"fifo", "link"}));
+}
+
+// As a container sees a file that it was handed.
+TEST_F(OutputFile, AMountPointIsWrittenInto) {
+  put("a", "the old, longer text");
+  put("mounted", "");
+  ASSERT_EQ(::mount(at("a").c_str(), at("mounted").c_str(), nullptr, MS_BIND, nullptr), 0)
+      << std::strerror(errno);
+  EXPECT_EQ(both(at("mounted")), 0);
+  EXPECT_EQ(text_of("a"), "new");
+  ASSERT_EQ(::umount(at("mounted").c_str()), 0);
+  EXPECT_EQ(names(), (std::vector<std::string>{"a", "mounted"}));
+}
+
+// All that a container may write in a root of its own that is read-only.
+TEST_F(OutputFile, InAReadOnlyFolderAFileThatMayBeWrittenIs) {
+  put("a", "the old, longer text");
+  fs::create_directory(at("folder"));
+  put("folder/mounted", "");
+  const std::string folder = at("folder");
+  ASSERT_EQ(::mount(folder.c_str(), folder.c_str(), nullptr, MS_BIND, nullptr), 0) << std::strerror(errno);
+  ASSERT_EQ(::mount(at("a").c_str(), at("folder/mounted").c_str(), nullptr, MS_BIND, nullptr), 0);
+  ASSERT_EQ(::mount(nullptr, folder.c_str(), nullptr, MS_BIND | MS_REMOUNT | MS_RDONLY, nullptr), 0);
+  EXPECT_EQ(both(at("folder/mounted")), 0);
+  EXPECT_EQ(text_of("a"), "new");
+  EXPECT_EQ(both(at("folder/other")), EROFS);
+  ASSERT_EQ(::umount(at("folder/mounted").c_str()), 0);
+  ASSERT_EQ(::umount(folder.c_str()), 0);
 }
 
 // The name that /proc gives it is nobody's.

@@ -141,8 +141,12 @@ TEST_F(HttpAccess, ItIsToldWhetherTheFileWasTakenOver) {
   EXPECT_TRUE(taken_over());
   // Test certificates are good for an hour.
   const std::time_t now = std::time(nullptr);
-  EXPECT_GT(server->web_config_status()->certificate_ends_wall_s.value_or(0), now + 3000);
-  EXPECT_LT(server->web_config_status()->certificate_ends_wall_s.value_or(0), now + 3700);
+  const auto certificate = server->web_config_status()->certificate;
+  ASSERT_TRUE(certificate);
+  EXPECT_GT(certificate->end_wall_s, now + 3000);
+  EXPECT_LT(certificate->end_wall_s, now + 3700);
+  EXPECT_GT(certificate->begin_wall_s, now - 100);
+  EXPECT_LE(certificate->begin_wall_s, now);
   // Without anybody who connects, told to read it or not; and until it is mended.
   directory_.write("web.yml", "tls_server_configs: {}\n");
   EXPECT_FALSE(taken_over());
@@ -172,7 +176,7 @@ TEST_F(HttpAccess, WithoutAFileNothingIsToldOfIt) {
   EXPECT_TRUE((*server)->reload_web_config());
   const auto clear = start("{}\n");
   EXPECT_TRUE(clear->web_config_status()->taken_over);
-  EXPECT_FALSE(clear->web_config_status()->certificate_ends_wall_s);
+  EXPECT_FALSE(clear->web_config_status()->certificate);
 }
 
 TEST_F(HttpAccess, ConfiguredHeadersAreOnEveryAnswer) {
