@@ -19,6 +19,9 @@ constexpr double kUnknownShare = 0.1;
 // A division counts as measured lately for so long, and beyond, until the class has grown by this factor.
 constexpr uint64_t kLatelyNs = 600'000'000'000;
 constexpr double kGrown = 1.2;
+// However young it is, most of a class that has grown by this factor since may have been allocated by others: a program
+// that was counted while it started, and then storms. Between two windows of a steady one a class grows by two or three.
+constexpr double kGrownAnew = 4;
 // Windows whose shares differ by less agree.
 constexpr double kAgreement = 0.1;
 // Two ways to divide what is in use may differ by so much.
@@ -391,8 +394,8 @@ bool SpanLedger::is_resolved(uint32_t span_class) const {
     unknown += account.opened_bytes;
     unknown_in_use += account.in_use.weighed.bytes;
   }
-  const bool is_late =
-      reading_ns_ > mixture->time_ns() + kLatelyNs && opened > kGrown * measured_.at(span_class).opened_bytes;
+  const double grown = reading_ns_ > mixture->time_ns() + kLatelyNs ? kGrown : kGrownAnew;
+  const bool is_late = opened > grown * measured_.at(span_class).opened_bytes;
   return unknown <= kUnknownShare * opened && unknown_in_use <= kUnknownShare * in_use && !is_late;
 }
 

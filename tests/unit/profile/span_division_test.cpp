@@ -225,6 +225,26 @@ TEST_F(SpanDivision, CountsThatBeginLaterAreToBeConfirmed) {
   EXPECT_TRUE(ledger_.unresolved_classes().empty());
 }
 
+// A program that was counted while it started: what it has allocated since may be by others.
+TEST_F(SpanDivision, AClassThatHasGrownByAMultipleIsToBeCountedAgain) {
+  const auto open = [this](uint64_t from, uint64_t runs) {
+    for (uint64_t i = from; i < from + runs; ++i) ledger_.on_opened(run(0x1000 + 64 * i, {1, 2, 10 + i % 2}));
+    allocate(kClass64, runs * kPlanned);
+    apply();
+  };
+  apply();
+  open(0, 100);
+  for (int i = 0; i < 2; ++i) ledger_.add_window(window({{10, 500}, {11, 500}}));
+  EXPECT_TRUE(ledger_.is_divided());
+  open(100, 200);
+  EXPECT_TRUE(ledger_.is_divided());
+  open(300, 200);
+  EXPECT_EQ(ledger_.unresolved_classes(), std::vector<uint32_t>{kSpan64});
+  EXPECT_FALSE(ledger_.is_divided());
+  ledger_.add_window(window({{10, 500}, {11, 500}}));
+  EXPECT_TRUE(ledger_.is_divided());
+}
+
 // Little was opened by a stack that no window has seen, and yet it may have half of what is in use.
 TEST_F(SpanDivision, WhoeverHoldsMuchMustBeKnown) {
   apply();
