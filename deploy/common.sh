@@ -45,14 +45,16 @@ debian_mirror() {
 }
 
 # private_apt PROGRAM ARGS...: apt-get or apt-cache with lists and sources of our own.
-# The suites are those of GOHEAPD_SUITES below.
+# The suites are those of GOHEAPD_SUITES below. What apt works out of the lists is kept: images of containers switch that
+# off, and each call takes some seconds then.
 private_apt() {
   local program=$1 apt
   shift
   apt="$(goheapd_cache)/apt"
   "$program" -qq -o Dir::Etc::SourceList="$apt/sources.list" -o Dir::Etc::SourceParts=/dev/null \
     -o Dir::Etc::Preferences=/dev/null -o Dir::Etc::PreferencesParts=/dev/null \
-    -o Dir::State::Lists="$apt/lists" -o Dir::Cache="$apt" -o APT::Sandbox::User=root \
+    -o Dir::State::Lists="$apt/lists" -o Dir::Cache="$apt" -o Dir::Cache::pkgcache=pkgcache.bin \
+    -o Dir::Cache::srcpkgcache=srcpkgcache.bin -o APT::Sandbox::User=root \
     -o Acquire::Retries=3 -o Acquire::Languages=none -o APT::Default-Release= "$@"
 }
 
@@ -78,10 +80,10 @@ private_apt_update() {
 
 # private_version PACKAGE [SUITE]: the newest version in that suite, or that of the oldest suite which has the package.
 private_version() {
-  local package=$1 suite
+  local package=$1 suite rows
+  rows="$(private_apt apt-cache madison "$package" | tr -d ' ')"
   for suite in ${2:-"${GOHEAPD_SUITES[@]}"}; do
-    private_apt apt-cache madison "$package" | tr -d ' ' |
-      awk -F'|' -v suite="$suite/main" 'index($3, suite) {print $2; exit}' | grep . && return
+    awk -F'|' -v suite="$suite/main" 'index($3, suite) {print $2; exit}' <<<"$rows" | grep . && return
   done
   return 1
 }
