@@ -227,7 +227,10 @@ std::vector<model::TrackedObject> SpanLedger::tracked() const {
 
 void SpanLedger::judge(const model::LivenessReading& reading) {
   if (reading.sweepgen != sweepgen_) dying_.clear();
-  for (const model::TrackedObject& old : reading.out_of_sight) old_.lose_sight(old.address);
+  old_.begin_reading(reading.sweepgen);
+  // What makes no sense is of this cycle alone.
+  const uint32_t unseen_cycles = std::max(1u, reading.missed_cycles);
+  for (const model::TrackedObject& old : reading.out_of_sight) old_.lose_sight(old.address, unseen_cycles);
   for (const model::TrackedObject& dead : reading.dead) {
     if (dead.is_old) {
       old_.forget(dead.address);
@@ -240,6 +243,7 @@ void SpanLedger::judge(const model::LivenessReading& reading) {
     dying_.insert_or_assign(dead.address, found->second);
     live_.erase(found);
   }
+  old_.end_reading();
   missed_cycles_ += reading.missed_cycles;
   lost_verdicts_ += reading.lost_verdicts;
   recent_due_ = recent_due_ * kVerdictMemory + static_cast<double>(reading.due_verdicts);

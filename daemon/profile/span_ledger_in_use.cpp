@@ -129,10 +129,10 @@ double SpanLedger::measure_from_before(size_t size_class) const {
   if (const auto alive = old_.alive_part(size_class)) {
     // What may be from before is so where samples could explain it if it were not; else nobody knows whose it is.
     const double held = classes_.held_before(size_class).bytes;
-    const double known = std::min(alive->least * held, most);
     from_before = samples_all_the_time()
-                      ? std::max(known, guess_from_before(size_class, std::min(alive->most * held, most)))
-                      : known;
+                      ? std::max(std::min(alive->least * held, most),
+                                 guess_from_before(size_class, std::min(alive->most * held, most)))
+                      : std::min(alive->likely * held, most);
   } else {
     from_before = guess_from_before(size_class, most);
   }
@@ -200,7 +200,7 @@ void SpanLedger::estimate_in_use() {
     if (!in_use_measured_) book.from_before = classes_.most_from_before(i);
     if (const auto alive = old_.alive_part(i); alive && classes_.held_before(i).bytes > 0) {
       const ClassAmount left =
-          classes_.held_before(i) * (samples_all_the_time() ? alive->most : alive->least);
+          classes_.held_before(i) * (samples_all_the_time() ? alive->most : alive->likely);
       if (left.bytes < book.from_before.bytes) book.from_before = left;
     }
     const double ours =
