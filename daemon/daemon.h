@@ -233,7 +233,8 @@ class Daemon final : public exporters::ProfileSource {
   std::optional<process::Discovery> discovery_;
   DeniedProcesses denied_;
   std::map<model::ProcessKey, std::unique_ptr<Target>> targets_;
-  std::unordered_map<pid_t, model::ProcessKey> current_;                     // the present life of each pid
+  model::ProcessKey next_governed_;                       // where the next round of governors begins
+  std::unordered_map<pid_t, model::ProcessKey> current_;  // the present life of each pid
   std::multimap<uint64_t, std::pair<model::ProcessKey, uint32_t>> retries_;  // by time: process and attempt
   OpeningSchedule openings_;
   std::atomic<bool> has_scanned_{false};

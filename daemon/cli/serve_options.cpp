@@ -168,7 +168,11 @@ void bind_serve_flags(CLI::App& app, ServeOptions& options) {
       ->type_name("REASON");
   bind_kubernetes_flags(app, options);
   // Else the parser takes each word behind a flag with a list for one more value of it.
-  for (CLI::Option* option : app.get_options()) option->allow_extra_args(false);
+  for (CLI::Option* option : app.get_options()) {
+    option->allow_extra_args(false);
+    // Units and charts give flags of their own, before those of their operators, who have the last word.
+    if (option->get_items_expected_max() == 1) option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  }
 }
 
 Expected<void> apply_config_file(CLI::App& app, const std::string& path) {

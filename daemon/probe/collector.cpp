@@ -7,9 +7,11 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <iterator>
 #include <map>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -32,15 +34,17 @@ constexpr std::string_view kStaleSession = "stale_session";
 // Each close waits some 30 ms for the kernel; side by side they wait together.
 void close_links(std::vector<ProbeLink> links) {
   constexpr size_t kMostThreads = 64;
-  std::vector<std::thread> closers;
-  const size_t threads = std::min(kMostThreads, links.size());
-  for (size_t first = 1; first < threads; ++first) {
-    closers.emplace_back([&links, first, threads] {
-      for (size_t i = first; i < links.size(); i += threads) links[i] = ProbeLink();
-    });
+  std::atomic<size_t> next = 0;
+  const auto close_some = [&links, &next] {
+    for (size_t i = next++; i < links.size(); i = next++) links[i] = ProbeLink();
+  };
+  std::vector<std::jthread> closers;
+  try {
+    while (closers.size() + 1 < std::min(kMostThreads, links.size())) closers.emplace_back(close_some);
+  } catch (const std::system_error&) {
+    // No more threads to be had, by the limit of a cgroup: those that are there do it.
   }
-  for (size_t i = 0; i < links.size(); i += threads) links[i] = ProbeLink();
-  for (std::thread& closer : closers) closer.join();
+  close_some();
 }
 
 void take_links(AttachedProbes& probes, std::vector<ProbeLink>& links) {
