@@ -114,7 +114,10 @@ std::shared_ptr<const AccessControl::Current> AccessControl::current() {
   bool changed = false;
   for (const Stamp& stamp : stamps_) changed = changed || stamp_of(stamp.path) != stamp;
   if (!changed) return current_;
-  if (const auto taken = take_over(); !taken) spdlog::error("{}", to_string(taken.error()));
+  if (const auto taken = take_over(); !taken)
+    spdlog::error("{}", to_string(taken.error()));
+  else
+    spdlog::info("the changed web config is taken over: {}", path_);
   return current_;
 }
 

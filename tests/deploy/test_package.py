@@ -31,7 +31,7 @@ def test_contents(unpacked):
     expected = {"usr/bin/goheapd", "usr/lib/systemd/system/goheapd.service", "etc/default/goheapd", "etc/goheapd/goheapd.yml",
                 "usr/share/doc/goheapd/copyright", "usr/share/doc/goheapd/README.md",
                 "usr/share/goheapd/systemd/older-kernel.conf", "usr/lib/sysusers.d/goheapd.conf"}
-    expected |= {f"usr/share/goheapd/prometheus/{file.name}" for file in (DEPLOY / "prometheus").glob("*.yml")}
+    expected |= {f"usr/share/goheapd/prometheus/{file.name}" for file in (DEPLOY / "prometheus").iterdir()}
     expected |= {f"usr/share/goheapd/grafana/{file.name}" for file in (DEPLOY / "grafana").glob("*.json")}
     control = {f"DEBIAN/{name}" for name in ("control", "md5sums", "conffiles", "postinst", "prerm", "postrm")}
     assert files == expected | control
